@@ -79,7 +79,8 @@ func buildDeb(t *testing.T, dir, name, control string) string {
 		}
 	}
 	deb := filepath.Join(dir, name+"_1.0_all.deb")
-	if out, err := exec.Command(testenv.Program(t, "dpkg-deb", "dpkg"), "--root-owner-group", "-Znone", "--build", root, deb).CombinedOutput(); err != nil {
+	if out, err := exec.Command(testenv.Program(t, "dpkg-deb", "dpkg"), "--root-owner-group", "-Znone", "--build", root,
+		deb).CombinedOutput(); err != nil {
 		t.Fatalf("dpkg-deb: %v\n%s", err, out)
 	}
 	return deb
@@ -164,8 +165,9 @@ func TestAptInstall(t *testing.T) {
 	if r.read("etc/machine-id") != "" {
 		t.Error("the image has a machine id")
 	}
-	for name, want := range map[string]bool{"etc/ssh/sshd_config": true, "etc/ssh/ssh_host_rsa_key": false, "etc/ssh/ssh_host_rsa_key.pub": false,
-		"etc/bind/rndc.key": false, "etc/iscsi/initiatorname.iscsi": false, "etc/nvme/hostnqn": false, "etc/pacemaker/authkey": false} {
+	for name, want := range map[string]bool{"etc/ssh/sshd_config": true, "etc/ssh/ssh_host_rsa_key": false,
+		"etc/ssh/ssh_host_rsa_key.pub": false,
+		"etc/bind/rndc.key":            false, "etc/iscsi/initiatorname.iscsi": false, "etc/nvme/hostnqn": false, "etc/pacemaker/authkey": false} {
 		if got := r.exists(name); got != want {
 			t.Errorf("%s in the image: %v, want %v", name, got, want)
 		}
@@ -203,7 +205,8 @@ func TestAptInstallKeepsGivenKeys(t *testing.T) {
 func TestAptInstallRemovesSetuid(t *testing.T) {
 	testenv.Slow(t)
 	r := aptRoot(t, newAptRepo(t, "one"), "")
-	modes := map[string]fs.FileMode{"bin/su": fs.ModeSetuid, "bin/ssh-agent": fs.ModeSetgid, "lib/openssh/ssh-keysign": fs.ModeSetuid, "lib/dbus-1.0/dbus-daemon-launch-helper": fs.ModeSetuid,
+	modes := map[string]fs.FileMode{"bin/su": fs.ModeSetuid, "bin/ssh-agent": fs.ModeSetgid,
+		"lib/openssh/ssh-keysign": fs.ModeSetuid, "lib/dbus-1.0/dbus-daemon-launch-helper": fs.ModeSetuid,
 		"sbin/mount.nfs": fs.ModeSetuid, "bin/passwd": 0, "bin/sudo": fs.ModeSetuid}
 	for name, mode := range modes {
 		name = "opt/programs/usr/" + name
@@ -302,7 +305,8 @@ func TestAptInstallKilledBuild(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	holder := exec.Command(testenv.Program(t, "flock", "util-linux"), filepath.Join(cache, "work/alive/lock"), "sh", "-c", "echo locked; read wait")
+	holder := exec.Command(testenv.Program(t, "flock", "util-linux"), filepath.Join(cache, "work/alive/lock"), "sh", "-c",
+		"echo locked; read wait")
 	stdin, err := holder.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

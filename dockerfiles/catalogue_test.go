@@ -128,7 +128,8 @@ func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
 func TestEveryImageConvertsToLLB(t *testing.T) {
 	all := targets()
 	if testing.Short() {
-		all = []target{{base: "debian", tag: "trixie", arch: "x86_64", installType: "binary"}, {base: "rocky", tag: "10", arch: "x86_64", installType: "source"}}
+		all = []target{{base: "debian", tag: "trixie", arch: "x86_64", installType: "binary"},
+			{base: "rocky", tag: "10", arch: "x86_64", installType: "source"}}
 	}
 	all = append(all, target{base: "debian", tag: "trixie", arch: "x86_64", installType: "source", override: withoutPyPI(t)})
 	for _, to := range all {
@@ -254,9 +255,11 @@ func TestCatalogue(t *testing.T) {
 func TestOverridesReachEveryImage(t *testing.T) {
 	block := func(image string) string { return strings.ReplaceAll(image, "-", "_") }
 	var b strings.Builder
-	b.WriteString("{% extends parent_template %}\n{% block labels %}\nLABEL test=labels\n{% endblock %}\n{% block footer %}\nLABEL test=footer\n{% endblock %}\n")
+	b.WriteString("{% extends parent_template %}\n{% block labels %}\nLABEL test=labels\n{% endblock %}\n{% block footer " +
+		"%}\nLABEL test=footer\n{% endblock %}\n")
 	for _, image := range imageNames(t) {
-		fmt.Fprintf(&b, "{%% set %s_packages_append = ['added-to-%s', 'removed'] %%}\n{%% set %[1]s_packages_remove = ['removed'] %%}\n", block(image), image)
+		fmt.Fprintf(&b, "{%% set %s_packages_append = ['added-to-%s', 'removed'] %%}\n{%% set %[1]s_packages_remove = "+
+			"['removed'] %%}\n", block(image), image)
 		fmt.Fprintf(&b, "{%% set %s_pip_packages_append = ['pip-for-%s'] %%}\n", block(image), image)
 		for _, part := range []string{"header", "footer"} {
 			fmt.Fprintf(&b, "{%% block %s_%s %%}\nLABEL test=%s_%s\n{%% endblock %%}\n", block(image), part, image, part)

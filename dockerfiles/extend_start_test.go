@@ -71,7 +71,8 @@ var startDifferences = map[string]string{
 }
 
 // standIns are replaced in all starts. Programs that this machine does not have are, too.
-var standIns = []string{"sudo", "ssh-keygen", "modprobe", "update-alternatives", "iscsi-iname", "mkfs.msdos", "mmd", "mcopy", "mdir", "envsubst",
+var standIns = []string{"sudo", "ssh-keygen", "modprobe", "update-alternatives", "iscsi-iname", "mkfs.msdos", "mmd",
+	"mcopy", "mdir", "envsubst",
 	"openstack", "alembic", "opensearch-dashboards-plugin", "kolla_security_reset", "kolla_proxysql_config_sync"}
 
 // standInPaths are the places of stand-ins, and of files that the images have in /usr, which
@@ -354,7 +355,8 @@ var (
 func (s start) compare(kollas start) string {
 	var b strings.Builder
 	if s.status != kollas.status {
-		fmt.Fprintf(&b, "exit status %d, Kolla's %d\n--- ours\n%s\n--- Kolla's\n%s\n", s.status, kollas.status, lastLines(s.message), lastLines(kollas.message))
+		fmt.Fprintf(&b, "exit status %d, Kolla's %d\n--- ours\n%s\n--- Kolla's\n%s\n", s.status, kollas.status,
+			lastLines(s.message), lastLines(kollas.message))
 	}
 	lines := func(text []string) []string {
 		var out []string

@@ -77,7 +77,8 @@ func TestHealthcheckFilemod(t *testing.T) {
 func TestRabbitMQHealthcheck(t *testing.T) {
 	r := newScratchRoot(t, "/bin/bash", "/usr/bin/timeout", "/bin/sleep")
 	r.install("rabbitmq/healthcheck_rabbitmq", "opt/healthcheck_rabbitmq")
-	r.write("opt/rabbitmq-diagnostics", "#!/bin/bash\n[[ $* != *\"$(cat /fails)\" ]] || exit 70\n[[ ! -e /hangs ]] || { echo $$ >>/pids; exec sleep infinity; }\n")
+	r.write("opt/rabbitmq-diagnostics",
+		"#!/bin/bash\n[[ $* != *\"$(cat /fails)\" ]] || exit 70\n[[ ! -e /hangs ]] || { echo $$ >>/pids; exec sleep infinity; }\n")
 	if err := os.Chmod(r.path("opt/rabbitmq-diagnostics"), 0o755); err != nil {
 		t.Fatal(err)
 	}

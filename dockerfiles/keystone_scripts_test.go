@@ -122,7 +122,8 @@ func TestKeystoneBootstrapReports(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r.t = t
-			report := r.bootstrap(c.messages, c.status, "admin", "secret", "admin", "admin", "http://192.0.2.1:5000", "http://192.0.2.1:5000", "RegionOne")
+			report := r.bootstrap(c.messages, c.status, "admin", "secret", "admin", "admin", "http://192.0.2.1:5000",
+				"http://192.0.2.1:5000", "RegionOne")
 			if *report.Changed != c.changed || *report.Failed != c.failed {
 				t.Errorf("changed %v, failed %v", *report.Changed, *report.Failed)
 			}
@@ -159,10 +160,12 @@ func TestKeystoneBootstrapArguments(t *testing.T) {
 
 func TestKeystoneFernetBootstrapReports(t *testing.T) {
 	r := newKeystoneRoot(t, "keystone-fernet")
-	if report := r.bootstrap("Created a new temporary key: /etc/keystone/fernet-keys/0.tmp\nBecome a valid new key\n", 0, "keystone", "keystone"); !*report.Changed || *report.Failed {
+	if report := r.bootstrap("Created a new temporary key: /etc/keystone/fernet-keys/0.tmp\nBecome a valid new key\n", 0,
+		"keystone", "keystone"); !*report.Changed || *report.Failed {
 		t.Errorf("new keys: changed %v, failed %v", *report.Changed, *report.Failed)
 	}
-	if report := r.bootstrap("Key repository is already initialized; aborting.\n", 0, "keystone", "keystone"); *report.Changed || *report.Failed {
+	if report := r.bootstrap("Key repository is already initialized; aborting.\n", 0, "keystone",
+		"keystone"); *report.Changed || *report.Failed {
 		t.Errorf("present keys: changed %v, failed %v", *report.Changed, *report.Failed)
 	}
 }
@@ -173,7 +176,8 @@ func TestKeystoneBootstrapWithoutProgram(t *testing.T) {
 	if err := os.Remove(r.path("opt/keystone-manage")); err != nil {
 		t.Fatal(err)
 	}
-	if report := r.bootstrap("", 1, "admin", "secret", "admin", "admin", "http://internal", "http://public", "Region"); !strings.Contains(report.Message, "keystone-manage") {
+	if report := r.bootstrap("", 1, "admin", "secret", "admin", "admin", "http://internal", "http://public",
+		"Region"); !strings.Contains(report.Message, "keystone-manage") {
 		t.Errorf("message %q", report.Message)
 	}
 }
@@ -189,7 +193,8 @@ func TestFetchFernetTokens(t *testing.T) {
 			UpdateRequired *bool `json:"update_required"`
 			Failed         bool  `json:"failed"`
 		}
-		if err := json.Unmarshal([]byte(out), &result); status != 0 || err != nil || result.Populated == nil || result.UpdateRequired == nil || result.Failed {
+		if err := json.Unmarshal([]byte(out), &result); status != 0 || err != nil || result.Populated == nil ||
+			result.UpdateRequired == nil || result.Failed {
 			t.Fatalf("exit status %d, %v\n%s", status, err, out)
 		}
 		return *result.Populated, *result.UpdateRequired

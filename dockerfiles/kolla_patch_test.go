@@ -62,7 +62,8 @@ func TestKollaPatch(t *testing.T) {
 
 // gitDiff is a patch as git makes it: a change of a file and a new file.
 func gitDiff(prefix, file, from, to, added string) string {
-	return "From 0123 Mon Sep 17 00:00:00 2001\nSubject: [PATCH] fix\n\ndiff --git a/" + prefix + file + " b/" + prefix + file + "\n--- a/" + prefix + file + "\n+++ b/" + prefix + file +
+	return "From 0123 Mon Sep 17 00:00:00 2001\nSubject: [PATCH] fix\n\ndiff --git a/" + prefix + file + " b/" + prefix +
+		file + "\n--- a/" + prefix + file + "\n+++ b/" + prefix + file +
 		"\n@@ -1 +1 @@\n-" + from + "\n+" + to + "\n" + newFile(prefix+added)
 }
 
@@ -90,7 +91,8 @@ func TestKollaPatchSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.write("plugins/plug/plug/main.py", "one\n")
-	if code, out := r.run(nil, "/bin/bash", "-c", "cd /plugins/plug && git init -q . && git add -A && git -c user.name=t -c user.email=t@localhost commit -qm one"); code != 0 {
+	if code, out := r.run(nil, "/bin/bash", "-c",
+		"cd /plugins/plug && git init -q . && git add -A && git -c user.name=t -c user.email=t@localhost commit -qm one"); code != 0 {
 		t.Fatalf("git: %s", out)
 	}
 	r.write("var/lib/kolla/venv/site.py", "one\n")
@@ -102,8 +104,10 @@ func TestKollaPatchSources(t *testing.T) {
 	r.write("patches/installed.patch", diffOf("var/lib/kolla/venv/site.py", "one", "two"))
 	r.write("patches/installed1.patch", gitDiff("", "var/lib/kolla/venv/site.py", "two", "three", "var/lib/kolla/venv/new.py"))
 	// Line ends of Windows, a comment, and no end of the last line.
-	r.write("patches/series", "# fixes\ngit.patch -p1\r\nexplicit.patch -p2 # two levels\nplugin.patch\nonly-adds.patch\nreverse.patch -R\ninstalled.patch\ninstalled1.patch")
-	if out := kollaPatch(0, "sources", "/nova", "/plugins/plug", "/none"); !strings.Contains(out, "installed.patch does not apply to a source") {
+	r.write("patches/series", "# fixes\ngit.patch -p1\r\nexplicit.patch -p2 # two "+
+		"levels\nplugin.patch\nonly-adds.patch\nreverse.patch -R\ninstalled.patch\ninstalled1.patch")
+	if out := kollaPatch(0, "sources", "/nova", "/plugins/plug", "/none"); !strings.Contains(out,
+		"installed.patch does not apply to a source") {
 		t.Errorf("sources: %s", out)
 	}
 	for name, want := range map[string]string{
@@ -114,10 +118,12 @@ func TestKollaPatchSources(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	if got := r.read("src/nova-1/nova.egg-info/SOURCES.txt"); !strings.Contains(got, "nova/data.json\n") || !strings.Contains(got, "nova/more.json\n") {
+	if got := r.read("src/nova-1/nova.egg-info/SOURCES.txt"); !strings.Contains(got, "nova/data.json\n") ||
+		!strings.Contains(got, "nova/more.json\n") {
 		t.Errorf("SOURCES.txt lacks the new files: %s", got)
 	}
-	if code, out := r.run(nil, "/bin/bash", "-c", "git -C /plugins/plug -c safe.directory='*' ls-files"); code != 0 || !strings.Contains(out, "plug/data.json") {
+	if code, out := r.run(nil, "/bin/bash", "-c", "git -C /plugins/plug -c safe.directory='*' ls-files"); code != 0 ||
+		!strings.Contains(out, "plug/data.json") {
 		t.Errorf("git lacks the new file: %s", out)
 	}
 

@@ -100,7 +100,8 @@ func TestCopyCACerts(t *testing.T) {
 				t.Skip("Kolla's script: file names must not have spaces")
 			}
 			run(true)
-			for name, want := range map[string]string{"kolla-customca-a b.crt": "-rw-r--r-- a", "kolla-customca-old.crt": "-rw-r--r-- old", "kolla-customca-directory": "", "site.crt": "-rw-r--r-- the image's"} {
+			for name, want := range map[string]string{"kolla-customca-a b.crt": "-rw-r--r-- a",
+				"kolla-customca-old.crt": "-rw-r--r-- old", "kolla-customca-directory": "", "site.crt": "-rw-r--r-- the image's"} {
 				if got := r.describe(anchors + "/" + name); got != want {
 					t.Errorf("%s is %q, want %q", name, got, want)
 				}
@@ -159,7 +160,8 @@ func TestHTTPDSetup(t *testing.T) {
 			want               string
 		}{
 			{name: "rpm_status", distribution: "rocky", files: map[string]string{"etc/httpd/conf.modules.d/00-base.conf": "", "etc/pki/tls/certs/localhost.crt": ""},
-				check: "cat /etc/httpd/conf.modules.d/99-server-status.conf", want: "<Location \"/server-status\">\n    SetHandler server-status\n    Require local\n</Location>\n"},
+				check: "cat /etc/httpd/conf.modules.d/99-server-status.conf",
+				want:  "<Location \"/server-status\">\n    SetHandler server-status\n    Require local\n</Location>\n"},
 			{name: "rpm_old_files", distribution: "centos", files: map[string]string{"etc/httpd/conf.modules.d/00-base.conf": "", "etc/pki/tls/certs/localhost.crt": "", "var/run/httpd/httpd.pid": "1", "tmp/httpd-old": ""},
 				check: "ls -A /var/run/httpd /tmp | grep httpd-\\|pid || echo none", want: "none\n"},
 			{name: "deb_variables", distribution: "debian", files: map[string]string{"etc/apache2/envvars": `test -z "$APACHE_CONFDIR" && APACHE_RUN_USER=www-data`, "var/run/apache2/apache2.pid": "1"},

@@ -75,7 +75,8 @@ func overridable(t *testing.T, tree fs.FS) map[string][]string {
 // Names that overrides use do not disappear unnoticed.
 func TestOverrideNames(t *testing.T) {
 	all := overridable(t, dockerfiles.Tree())
-	usual := []string{"block content", "block footer", "block healthcheck_installation", "block image_footer", "block image_header", "block install",
+	usual := []string{"block content", "block footer", "block healthcheck_installation", "block image_footer",
+		"block image_header", "block install",
 		"block labels", "block source_install", "variable apache_packages", "variable build_packages", "variable packages", "variable pip_packages"}
 	var b strings.Builder
 	b.WriteString("# What overrides can set, written by go test ./dockerfiles -run TestOverrideNames -update.\n")

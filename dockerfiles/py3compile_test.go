@@ -24,13 +24,16 @@ func buildPythonDeb(t *testing.T, dir, name string, modules map[string]string) s
 			t.Fatal(err)
 		}
 	}
-	write("DEBIAN/control", "Package: "+name+"\nVersion: 1.0\nArchitecture: all\nMaintainer: Test <test@example.org>\nDescription: test\n", 0o644)
-	write("DEBIAN/postinst", "#!/bin/sh\nset -e\nif command -v py3compile >/dev/null; then py3compile -p "+name+" /opt/"+name+" -X 'skip.*'; fi\n", 0o755)
+	write("DEBIAN/control", "Package: "+
+		name+"\nVersion: 1.0\nArchitecture: all\nMaintainer: Test <test@example.org>\nDescription: test\n", 0o644)
+	write("DEBIAN/postinst", "#!/bin/sh\nset -e\nif command -v py3compile >/dev/null; then py3compile -p "+name+" /opt/"+
+		name+" -X 'skip.*'; fi\n", 0o755)
 	for file, content := range modules {
 		write("opt/"+name+"/"+file, content, 0o644)
 	}
 	deb := filepath.Join(dir, name+"_1.0_all.deb")
-	if out, err := exec.Command(testenv.Program(t, "dpkg-deb", "dpkg"), "--root-owner-group", "-Znone", "--build", root, deb).CombinedOutput(); err != nil {
+	if out, err := exec.Command(testenv.Program(t, "dpkg-deb", "dpkg"), "--root-owner-group", "-Znone", "--build", root,
+		deb).CombinedOutput(); err != nil {
 		t.Fatalf("dpkg-deb: %v\n%s", err, out)
 	}
 	return deb
@@ -73,7 +76,8 @@ func TestByteCompilation(t *testing.T) {
 	testenv.Slow(t)
 	many := map[string]string{"skip_me.py": "print('no')\n", "sub/deep.py": "DEEP = 'deep', 1.5, b'x'\n"}
 	for i := range 230 { // more than fit into two chunks
-		many["m"+strings.Repeat("x", i%7)+string(rune('a'+i%26))+strings.Repeat("y", i/26)+".py"] = "def f(a, b=" + strings.Repeat("1", i%5+1) + "):\n    return a, 'text', b\n"
+		many["m"+strings.Repeat("x", i%7)+string(rune('a'+i%26))+strings.Repeat("y", i/26)+".py"] = "def f(a, b=" +
+			strings.Repeat("1", i%5+1) + "):\n    return a, 'text', b\n"
 	}
 	r := pythonRoot(t, map[string]map[string]string{"pyone": {"one.py": "ONE = 1\n"}, "pymany": many})
 	if status, out := r.installPython("pyone", "pymany"); status != 0 {

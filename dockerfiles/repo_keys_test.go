@@ -106,7 +106,8 @@ func newKeyring(t *testing.T) *keyring {
 
 func (k *keyring) gpg(args ...string) []byte {
 	k.t.Helper()
-	cmd := exec.Command(testenv.Program(k.t, "gpg", "gnupg"), append([]string{"--homedir", k.home, "--batch", "--quiet", "--passphrase", ""}, args...)...)
+	cmd := exec.Command(testenv.Program(k.t, "gpg", "gnupg"),
+		append([]string{"--homedir", k.home, "--batch", "--quiet", "--passphrase", ""}, args...)...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -165,7 +166,8 @@ func TestRepoKeysApt(t *testing.T) {
 		put(t, files, signer+"/Packages", "")
 		release := fmt.Sprintf("Origin: test\nDate: %s\nSHA256:\n %x 0 Packages\n", time.Now().UTC().Format(http.TimeFormat), sha256.Sum256(nil))
 		put(t, files, signer+"/Release", release)
-		put(t, files, signer+"/InRelease", string(k.gpg("--local-user", signer, "--output", "-", "--clear-sign", filepath.Join(files, signer, "Release"))))
+		put(t, files, signer+"/InRelease",
+			string(k.gpg("--local-user", signer, "--output", "-", "--clear-sign", filepath.Join(files, signer, "Release"))))
 	}
 	server := httptest.NewServer(http.FileServer(http.Dir(files)))
 	t.Cleanup(server.Close)
@@ -272,7 +274,8 @@ func TestRepoKeysDNF(t *testing.T) {
 	root := t.TempDir()
 	put(t, root, "etc/os-release", "ID=rocky\nVERSION_ID=\"10.1\"\n")
 	put(t, root, "usr/local/lib/kolla/repo_keys", "vendor "+server.URL+"/KEY-$releasever "+good+"\n")
-	put(t, root, "etc/yum.repos.d/v.repo", "[v]\nname=v\ngpgkey="+server.URL+"/KEY-$releasever\n       https://unknown.example/KEY\nbaseurl=https://v.example\n")
+	put(t, root, "etc/yum.repos.d/v.repo",
+		"[v]\nname=v\ngpgkey="+server.URL+"/KEY-$releasever\n       https://unknown.example/KEY\nbaseurl=https://v.example\n")
 	out, err := repoKeys(t, root)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -289,7 +292,8 @@ func TestRepoKeysDNF(t *testing.T) {
 	}
 	rpmdb := t.TempDir()
 	rpm := testenv.Program(t, "rpm", "rpm")
-	if out, err := exec.Command(rpm, "--dbpath", rpmdb, "--import", filepath.Join(root, "etc/pki/rpm-gpg/kolla-vendor")).CombinedOutput(); err != nil {
+	if out, err := exec.Command(rpm, "--dbpath", rpmdb, "--import",
+		filepath.Join(root, "etc/pki/rpm-gpg/kolla-vendor")).CombinedOutput(); err != nil {
 		t.Fatalf("rpm --import: %v\n%s", err, out)
 	}
 	list, err := exec.Command(rpm, "--dbpath", rpmdb, "-q", "gpg-pubkey", "--qf", "%{version}\n").CombinedOutput()
@@ -338,7 +342,8 @@ func TestRepoKeysFormsOfDNF(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			if got := strings.Count(out, "\n"); c.reported == "" && got > 0 || c.reported != "" && (got != 1 || !strings.HasSuffix(out, " "+c.reported+"\n")) {
+			if got := strings.Count(out, "\n"); c.reported == "" && got > 0 || c.reported != "" &&
+				(got != 1 || !strings.HasSuffix(out, " "+c.reported+"\n")) {
 				t.Errorf("it reports %q, want %q", out, c.reported)
 			}
 			read, err := os.ReadFile(filepath.Join(root, "etc/yum.repos.d/v.repo"))

@@ -122,7 +122,8 @@ mysql_servers:
 `)
 	r.write("etc/proxysql/users/a.yaml", "mysql_users:\n  - {username: nova, password: one}\n")
 	r.write("etc/proxysql/users/b.yaml", "mysql_users:\n  - {username: nova, password: two}\n  - {username: heat, password: three}\n")
-	r.write("etc/proxysql/rules/a.yaml", "mysql_query_rules:\n  - {schemaname: nova, destination_hostgroup: 0}\n  - {apply: 1}\n  - {username: heat, destination_hostgroup: 10}\n")
+	r.write("etc/proxysql/rules/a.yaml", "mysql_query_rules:\n  - {schemaname: nova, destination_hostgroup: 0}\n  - "+
+		"{apply: 1}\n  - {username: heat, destination_hostgroup: 10}\n")
 	r.write("etc/proxysql.cnf", "left from before\n")
 	status, out := r.run(nil, "python3", "/opt/sync")
 	if status != 0 {
@@ -185,11 +186,13 @@ mysql_query_rules =
 			t.Fatal(err)
 		}
 	}
-	if status, out := r.run(nil, "python3", "/opt/sync"); status != 0 || !strings.Contains(r.read("etc/proxysql.cnf"), "mysql_users =\n(\n\n)") {
+	if status, out := r.run(nil, "python3", "/opt/sync"); status != 0 ||
+		!strings.Contains(r.read("etc/proxysql.cnf"), "mysql_users =\n(\n\n)") {
 		t.Errorf("exit status %d\n%s%s", status, out, r.read("etc/proxysql.cnf"))
 	}
 	r.write("etc/proxysql/proxysql.yaml", "- a list\n")
-	if status, out := r.run(nil, "python3", "/opt/sync"); status == 0 || !strings.Contains(out, "/etc/proxysql/proxysql.yaml is not a mapping") {
+	if status, out := r.run(nil, "python3", "/opt/sync"); status == 0 ||
+		!strings.Contains(out, "/etc/proxysql/proxysql.yaml is not a mapping") {
 		t.Errorf("exit status %d\n%s", status, out)
 	}
 }
@@ -206,7 +209,8 @@ func TestIronicPXEMapFile(t *testing.T) {
 		}
 	}
 	rules := r.read("map-file")
-	for _, want := range []string{"e ^/var/lib/ironic/tftpboot/\n", "re ^/ /var/lib/ironic/tftpboot/\n", "re ^([^/]) /var/lib/ironic/tftpboot/\\1\n"} {
+	for _, want := range []string{"e ^/var/lib/ironic/tftpboot/\n", "re ^/ /var/lib/ironic/tftpboot/\n",
+		"re ^([^/]) /var/lib/ironic/tftpboot/\\1\n"} {
 		if !strings.Contains(rules, want) {
 			t.Errorf("no rule %q in\n%s", want, rules)
 		}

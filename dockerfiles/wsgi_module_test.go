@@ -48,12 +48,14 @@ func TestWSGIModule(t *testing.T) {
 		if out, err := run("bash", script, c.module, c.code); err != nil {
 			t.Fatalf("%s: %v\n%s", c.module, err, out)
 		}
-		if out, err := run(python, "-c", "import importlib, sys; print(importlib.import_module(sys.argv[1]).application)", c.module); err != nil || out != c.want {
+		if out, err := run(python, "-c", "import importlib, sys; print(importlib.import_module(sys.argv[1]).application)",
+			c.module); err != nil || out != c.want {
 			t.Errorf("%s: %q, %v", c.module, out, err)
 		}
 	}
 	// The package flat.wsgi, which now hides the module flat/wsgi.py, still has its content.
-	if out, err := run(python, "-c", "import flat.wsgi; print(flat.wsgi.__path__ != [], flat.wsgi.application)"); err != nil || out != "True flat\n" {
+	if out, err := run(python, "-c",
+		"import flat.wsgi; print(flat.wsgi.__path__ != [], flat.wsgi.application)"); err != nil || out != "True flat\n" {
 		t.Errorf("flat.wsgi: %q, %v", out, err)
 	}
 	// Files for Apache, which are kept where a package has them.
@@ -70,7 +72,8 @@ func TestWSGIModule(t *testing.T) {
 			}
 			continue
 		}
-		if out, err := run(python, "-c", "import runpy, sys; print(runpy.run_path(sys.argv[1])['application'])", path); err != nil || out != want {
+		if out, err := run(python, "-c", "import runpy, sys; print(runpy.run_path(sys.argv[1])['application'])",
+			path); err != nil || out != want {
 			t.Errorf("%s: %q, %v", name, out, err)
 		}
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o755 {

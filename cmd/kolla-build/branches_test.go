@@ -21,7 +21,8 @@ func renderBase(t *testing.T, template, line string) string {
 	if err := os.WriteFile(filepath.Join(dir, "tree", "base", "Dockerfile.j2"), []byte(template), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"--images-dir", filepath.Join(dir, "tree"), "--template-only", "--work-dir", filepath.Join(dir, "out")}, strings.Fields(line)...)
+	args := append([]string{"--images-dir", filepath.Join(dir, "tree"), "--template-only", "--work-dir",
+		filepath.Join(dir, "out")}, strings.Fields(line)...)
 	var out bytes.Buffer
 	if code := run(args, []string{"HOME=" + dir, "KOLLA_BUILD_DATA_DIR=" + filepath.Join(dir, "data")}, &out, &out); code != exitOK {
 		t.Fatalf("kolla-build %s: exit status %d\n%s", line, code, out.String())
@@ -90,7 +91,8 @@ func TestBuildDate(t *testing.T) {
 // images' default tag (field case 15).
 func TestPinnedBaseTag(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("5", 64)
-	got := renderBase(t, "FROM {{ base_image }}:{{ base_distro_tag }} {{ tag }} {{ supported_distro_release }}", "-b debian --base-tag bookworm@"+digest)
+	got := renderBase(t, "FROM {{ base_image }}:{{ base_distro_tag }} {{ tag }} {{ supported_distro_release }}",
+		"-b debian --base-tag bookworm@"+digest)
 	if want := "FROM debian:bookworm@" + digest + " master-debian-bookworm Debian GNU/Linux 12 (bookworm)"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

@@ -23,7 +23,8 @@ func buildCommand() *command {
 			Examples: []cli.Example{
 				{Line: "kolla-build -b debian -t binary keystone", Effect: "Build the images of keystone and their parents from Debian packages."},
 				{Line: "kolla-build -b ubuntu nova zun", Effect: "Build all images of nova and zun from source, on Ubuntu."},
-				{Line: "kolla-build --profile infra --push --registry localhost:4000", Effect: "Build the images of a profile and push them to a registry."},
+				{Line: "kolla-build --profile infra --push --registry localhost:4000",
+					Effect: "Build the images of a profile and push them to a registry."},
 				{Line: "kolla-build --base debian --list-images nova-", Effect: "List the images of nova."},
 				{Line: "kolla-build --template-only --work-dir out", Effect: "Render the Dockerfiles."},
 				{Line: "kolla-build --generate-config > kolla-build.conf", Effect: "Write a sample configuration file."},
@@ -77,7 +78,8 @@ func explainCommand() *command {
 				f.BoolVar(&opts.All, "all", false, "Show all options, not only those that affect the image.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build explain -b debian keystone", Effect: "Show the settings of keystone and where each comes from, its parents, sources, overrides and Dockerfile, and what has changed since it was built."},
+				{Line: "kolla-build explain -b debian keystone", Effect: "Show the settings of keystone and where each " +
+					"comes from, its parents, sources, overrides and Dockerfile, and what has changed since it was built."},
 				{Line: "kolla-build explain --json nova-api", Effect: "Print the same as JSON."},
 			},
 		},

@@ -31,7 +31,8 @@ func completionCommand() *command {
 			Name: "completion", Minor: true, Args: strings.Join(shells, "|"), Words: shells,
 			Summary: "Print a shell's completion script.",
 			Examples: []cli.Example{
-				{Line: "kolla-build completion bash > /etc/bash_completion.d/kolla-build", Effect: "Complete in every new bash; \"source\" the file in this one."},
+				{Line: "kolla-build completion bash > /etc/bash_completion.d/kolla-build",
+					Effect: "Complete in every new bash; \"source\" the file in this one."},
 				{Line: "kolla-build completion zsh > ~/.zfunc/_kolla-build", Effect: "Complete in zsh, with ~/.zfunc in fpath."},
 				{Line: "kolla-build completion fish > ~/.config/fish/completions/kolla-build.fish", Effect: "Complete in fish."},
 			},

@@ -26,7 +26,8 @@ func copyCommand() *command {
 			Flags:   func(f *pflag.FlagSet) { copyFlags(f, &opts) },
 			Examples: []cli.Example{
 				{Line: "kolla-build copy build.example:4000/kolla:2026.1 site.example:4000/kolla", Effect: "Copy a set to another registry."},
-				{Line: "kolla-build copy localhost:4000/kolla:nightly localhost:4000/test:n1 nova-", Effect: "Copy the images of nova under another namespace and tag."},
+				{Line: "kolla-build copy localhost:4000/kolla:nightly localhost:4000/test:n1 nova-",
+					Effect: "Copy the images of nova under another namespace and tag."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {

@@ -25,8 +25,10 @@ func lockCommand() *command {
 				f.BoolVar(&update, "update", false, "Replace an existing lock, and print what has changed.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build lock -b debian -t binary keystone", Effect: "Build the images of keystone, record everything that they fetch, and write kolla-build.lock."},
-				{Line: "kolla-build lock --update -b debian -t binary keystone", Effect: "Update the lock later, and print the packages and other inputs that have changed."},
+				{Line: "kolla-build lock -b debian -t binary keystone",
+					Effect: "Build the images of keystone, record everything that they fetch, and write kolla-build.lock."},
+				{Line: "kolla-build lock --update -b debian -t binary keystone",
+					Effect: "Update the lock later, and print the packages and other inputs that have changed."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -47,8 +49,10 @@ func fetchCommand() *command {
 				f.StringVarP(&opts.Output, "output", "o", "", "Write to this `DIR`. Files that are already there are verified and kept.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build fetch --output inputs", Effect: "Download everything in kolla-build.lock: packages with their indexes, sources and base images."},
-				{Line: "kolla-build fetch --lock old.lock --output /media/disk/inputs", Effect: "Download the inputs of another lock to a medium. A repeated command continues an interrupted one."},
+				{Line: "kolla-build fetch --output inputs",
+					Effect: "Download everything in kolla-build.lock: packages with their indexes, sources and base images."},
+				{Line: "kolla-build fetch --lock old.lock --output /media/disk/inputs",
+					Effect: "Download the inputs of another lock to a medium. A repeated command continues an interrupted one."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {

@@ -138,7 +138,8 @@ func checkEmpty(flags *pflag.FlagSet, names ...string) error {
 
 func (o *registryFlags) serve(ctx context.Context, cfg *config.Config, con *console.Console) error {
 	if o.unused < server.MinUnused {
-		return &config.Error{Option: "unused-for", Message: fmt.Sprintf("--unused-for %v: at least %v while clients push", o.unused, server.MinUnused)}
+		return &config.Error{Option: "unused-for",
+			Message: fmt.Sprintf("--unused-for %v: at least %v while clients push", o.unused, server.MinUnused)}
 	}
 	if o.load != "" {
 		if o.ReadOnly {
@@ -194,7 +195,8 @@ func (o *registryFlags) gc(ctx context.Context, con *console.Console) error {
 		}
 	}
 	if err == nil {
-		con.Notice("%s: freed %s (%s, %s)", o.Dir, units.Bytes(result.Freed), units.Count(result.Blobs, "blob"), units.Count(result.Manifests, "manifest"))
+		con.Notice("%s: freed %s (%s, %s)", o.Dir, units.Bytes(result.Freed), units.Count(result.Blobs, "blob"),
+			units.Count(result.Manifests, "manifest"))
 	}
 	return err
 }

@@ -42,13 +42,15 @@ func diffCommand() *command {
 			Options: []string{"data-dir", "debian-arch", "base-arch", "platform", "registry-insecure", "timeout", "debug"},
 			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
 			Examples: []cli.Example{
-				{Line: "kolla-build diff nova-api:nightly nova-api:2026-11-21", Effect: "Compare two builds. The exit status is 0 if they are the same, 1 if they differ, 2 if they cannot be compared."},
+				{Line: "kolla-build diff nova-api:nightly nova-api:2026-11-21", Effect: "Compare two builds. The exit status is 0 if " +
+					"they are the same, 1 if they differ, 2 if they cannot be compared."},
 				{Line: "kolla-build diff --json nova-api:t registry.example:4000/kolla/nova-api:t", Effect: "Compare an image with one in a registry."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			if len(cfg.Args) != 2 {
-				return &config.Error{Message: fmt.Sprintf("diff takes two images, not %d", len(cfg.Args)), Hint: "kolla-build diff nova-api:t1 nova-api:t2"}
+				return &config.Error{Message: fmt.Sprintf("diff takes two images, not %d", len(cfg.Args)),
+					Hint: "kolla-build diff nova-api:t1 nova-api:t2"}
 			}
 			return imagediff.Run(ctx, cfg, con, cfg.Args[0], cfg.Args[1], asJSON)
 		},
@@ -69,8 +71,10 @@ func contractCommand() *command {
 				jsonFlag(f, &opts.JSON)
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build contract nova-", Effect: "Check the images of nova: programs and their libraries, users, files, Python modules. The exit status is 1 if a row fails, 2 if an image cannot be read."},
-				{Line: "kolla-build contract --contract mine.tsv localhost:4000/kolla/keystone:t", Effect: "Check an image in a registry against a table of yours."},
+				{Line: "kolla-build contract nova-", Effect: "Check the images of nova: programs and their libraries, " +
+					"users, files, Python modules. The exit status is 1 if a row fails, 2 if an image cannot be read."},
+				{Line: "kolla-build contract --contract mine.tsv localhost:4000/kolla/keystone:t",
+					Effect: "Check an image in a registry against a table of yours."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -105,7 +109,8 @@ func gcCommand() *command {
 			Options: []string{"data-dir"},
 			Flags: func(f *pflag.FlagSet) {
 				f.IntVar(&days, "older-than", 30, "Remove unnamed images older than this number of `DAYS`.")
-				f.BoolVar(&opts.BuilderCache, "builder-cache", false, "Remove the builder's cache too. The next build takes longer and gives the same images.")
+				f.BoolVar(&opts.BuilderCache, "builder-cache", false,
+					"Remove the builder's cache too. The next build takes longer and gives the same images.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build gc --older-than 7", Effect: "Remove unnamed images older than a week, and unused blobs."},
@@ -136,7 +141,8 @@ func saveCommand() *command {
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, to a directory if it ends with /, or - for standard output.")
 				f.StringVar(&opts.From, "from", "", "Read the images from a registry, `HOST/NAMESPACE[:TAG]`, without storing them.")
-				f.StringVar(&opts.Since, "since", "", "Omit the blobs of this `INVENTORY`: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
+				f.StringVar(&opts.Since, "since", "",
+					"Omit the blobs of this `INVENTORY`: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
 				f.StringVar(&opts.Split, "split", "", "Write parts of at most this `SIZE`, such as 4G, named FILE.001 and so on.")
 				f.StringVar(&opts.Parity, "parity", "", "With --split, write `N%` more parts, from which as many lost ones are restored.")
 				f.BoolVar(&opts.Resume, "resume", false, "Continue an interrupted save only: fail if the set has changed since.")
@@ -148,7 +154,8 @@ func saveCommand() *command {
 				{Line: "kolla-build save nova- --output nova.tar", Effect: "Save the images of nova."},
 				{Line: "kolla-build save --from localhost:4000/kolla:2026.1 -o set.tar", Effect: "Save a set of a registry, without storing it."},
 				{Line: "kolla-build save -o set.tar --split 4G --parity 10%", Effect: "Save in parts of 4 GB, a tenth of which can be lost."},
-				{Line: "kolla-build save --since have.json --delta bytes -o june.tar", Effect: "Save what a site lacks; it wrote have.json with kolla-build inventory."},
+				{Line: "kolla-build save --since have.json --delta bytes -o june.tar",
+					Effect: "Save what a site lacks; it wrote have.json with kolla-build inventory."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -246,8 +253,10 @@ func loadCommand() *command {
 				f.BoolVarP(&opts.List, "list-images", "", false, "Print the names that the images would get, and store nothing.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build load set.tar --push --registry localhost:4000", Effect: "Push the images of a file to a registry, and print their names."},
-				{Line: "kolla-build load set.tar --tag nightly=2026-11-28 --dry-run", Effect: "Show the names that the images would get under another tag."},
+				{Line: "kolla-build load set.tar --push --registry localhost:4000",
+					Effect: "Push the images of a file to a registry, and print their names."},
+				{Line: "kolla-build load set.tar --tag nightly=2026-11-28 --dry-run",
+					Effect: "Show the names that the images would get under another tag."},
 				{Line: "kolla-build load june.tar.xz nova.tar neutron.tar", Effect: "Load files of docker save, Podman or skopeo, all or none."},
 				{Line: "kolla-build load set.tar --rename 's|^lokolla/|kolla/|'", Effect: "Load them in another namespace."},
 				{Line: "kolla-build load set.tar --engine docker", Effect: "Load them into Docker on this host."},

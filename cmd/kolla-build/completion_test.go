@@ -76,8 +76,9 @@ func TestCompletionInShells(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			term := testenv.NewTerminal(t, 120, 50, "cd "+filepath.Join(dir, "work")+" && export HISTFILE=/dev/null HOME="+dir+" KOLLA_BUILD_DATA_DIR="+dir+"/data PATH="+
-				filepath.Join(dir, "bin")+":$PATH XDG_CONFIG_HOME="+dir+" XDG_DATA_HOME="+dir+" && "+command)
+			term := testenv.NewTerminal(t, 120, 50,
+				"cd "+filepath.Join(dir, "work")+" && export HISTFILE=/dev/null HOME="+dir+" KOLLA_BUILD_DATA_DIR="+dir+"/data PATH="+
+					filepath.Join(dir, "bin")+":$PATH XDG_CONFIG_HOME="+dir+" XDG_DATA_HOME="+dir+" && "+command)
 			enter := func(line string) { term.Tmux("send-keys", "-l", line); term.Tmux("send-keys", "Enter") }
 			enter(start[name])
 			enter("echo rea''dy")

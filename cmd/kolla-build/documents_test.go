@@ -25,7 +25,8 @@ func documents(t *testing.T) map[string]string {
 	t.Helper()
 	root := testenv.RepoRoot(t)
 	texts := map[string]string{}
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "examples/*.md", "examples/*/*.md", "dockerfiles/*.md", "packaging/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "examples/*.md", "examples/*/*.md",
+		"dockerfiles/*.md", "packaging/*.md"} {
 		paths, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)

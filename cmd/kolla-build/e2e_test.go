@@ -146,7 +146,8 @@ func noPackageCache(t *testing.T, img v1.Image) {
 			t.Fatal(err)
 		}
 		n := strings.TrimPrefix(h.Name, "/")
-		if h.Typeflag == tar.TypeReg && (strings.HasSuffix(n, ".deb") || strings.HasPrefix(n, "var/lib/apt/lists/") && h.Size > 0 || strings.HasPrefix(n, "var/cache/kolla/")) {
+		if h.Typeflag == tar.TypeReg && (strings.HasSuffix(n, ".deb") || strings.HasPrefix(n, "var/lib/apt/lists/") &&
+			h.Size > 0 || strings.HasPrefix(n, "var/cache/kolla/")) {
 			t.Errorf("left in the image: %s (%d bytes)", n, h.Size)
 		}
 	}
@@ -205,7 +206,8 @@ func editSpec(t *testing.T, path, root string, conf v1.Config, command string) {
 	put(t, filepath.Join(root, "var/lib/kolla/config_files/config.json"), kolla)
 	put(t, filepath.Join(root, "etc/hosts"), []byte("127.0.0.1 localhost runc\n"))
 	// Docker's default capabilities, because kolla_start calls sudo.
-	caps := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_KILL", "CAP_AUDIT_WRITE"}
+	caps := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP",
+		"CAP_KILL", "CAP_AUDIT_WRITE"}
 	uid, gid := ids(t, filepath.Join(root, "etc/passwd"), conf.User)
 	p := spec["process"].(map[string]any)
 	p["terminal"] = false

@@ -32,7 +32,8 @@ func lint(t *testing.T, name string, args ...string) {
 
 func TestExamplesYAML(t *testing.T) {
 	yamllint := testenv.Program(t, "yamllint", "yamllint")
-	for _, name := range []string{"github/nightly.yml", "gitlab/.gitlab-ci.yml", "zuul/zuul.yaml", "zuul/playbooks/nightly.yaml", "zuul/playbooks/reports.yaml"} {
+	for _, name := range []string{"github/nightly.yml", "gitlab/.gitlab-ci.yml", "zuul/zuul.yaml",
+		"zuul/playbooks/nightly.yaml", "zuul/playbooks/reports.yaml"} {
 		path, _ := example(t, name)
 		lint(t, yamllint, "-s", "-d", "{extends: relaxed, rules: {line-length: {max: 110}}}", path)
 	}
@@ -128,7 +129,8 @@ func playbook(t *testing.T, name, text string) {
 			t.Errorf("%s has a play without hosts or tasks", name)
 		}
 		for _, task := range p.Tasks {
-			known(t, "a task of "+name, task, "name no_log environment ansible.builtin.file ansible.builtin.copy ansible.builtin.command ansible.posix.synchronize zuul_return")
+			known(t, "a task of "+name, task, "name no_log environment ansible.builtin.file ansible.builtin.copy "+
+				"ansible.builtin.command ansible.posix.synchronize zuul_return")
 			if task["name"] == nil {
 				t.Errorf("%s has a task without a name", name)
 			}

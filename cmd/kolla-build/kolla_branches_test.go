@@ -61,7 +61,8 @@ func TestKollaBranches(t *testing.T) {
 					t.Run(strings.NewReplacer("/", "_", " ", "_").Replace(line), func(t *testing.T) {
 						t.Parallel()
 						words := append(strings.Fields(strings.ReplaceAll(args, "@", inputs)), "--tag", "t")
-						p := &pair{t: t, self: self, kolla: checkout, env: env, release: release, profiles: profiles, args: words, data: data, scratch: scratch,
+						p := &pair{t: t, self: self, kolla: checkout, env: env, release: release, profiles: profiles,
+							args: words, data: data, scratch: scratch,
 							mayRefuse: true, noPatches: release == "2024.1" || release == "2024.2"}
 						p.tree()
 						p.progress(release, line)

@@ -48,7 +48,8 @@ func TestKollaSideBySide(t *testing.T) {
 		check, args, _ := strings.Cut(line, " ")
 		t.Run(strings.NewReplacer("/", "_", " ", "_").Replace(line), func(t *testing.T) {
 			t.Parallel()
-			p := &pair{t: t, self: self, kolla: kolla, env: env, profiles: profiles, args: strings.Fields(strings.ReplaceAll(args, "@", inputs)), data: data, scratch: scratch}
+			p := &pair{t: t, self: self, kolla: kolla, env: env, profiles: profiles,
+				args: strings.Fields(strings.ReplaceAll(args, "@", inputs)), data: data, scratch: scratch}
 			switch check {
 			case "tree":
 				p.tree()
@@ -245,7 +246,8 @@ func writeInputs(t *testing.T, archive *txtar.Archive) string {
 // test.
 func kollaEnv(t *testing.T) []string {
 	t.Helper()
-	if err := exec.Command("/usr/bin/python3", "-c", "import oslo_config, jinja2, git, docker, pbr, yaml, requests, graphviz").Run(); err != nil {
+	if err := exec.Command("/usr/bin/python3", "-c",
+		"import oslo_config, jinja2, git, docker, pbr, yaml, requests, graphviz").Run(); err != nil {
 		testenv.Missing(t, "the modules that Kolla's Python tool needs are not installed; scripts/deps.sh kolla installs them")
 	}
 	// Kolla takes its version, and with it a label, from its packaging.
@@ -265,7 +267,8 @@ func kollaTree(checkout string) string {
 // kollaProfiles writes a configuration file with the profiles of the checkout.
 func kollaProfiles(t *testing.T, kolla string, env []string) string {
 	t.Helper()
-	cmd := exec.Command("/usr/bin/python3", "-c", "from kolla.common import config\nprint('[profiles]')\nfor o in config._PROFILE_OPTS: print(o.name, '=', ','.join(o.default))")
+	cmd := exec.Command("/usr/bin/python3", "-c",
+		"from kolla.common import config\nprint('[profiles]')\nfor o in config._PROFILE_OPTS: print(o.name, '=', ','.join(o.default))")
 	cmd.Dir, cmd.Env = kolla, env
 	out, err := cmd.Output()
 	if err != nil {

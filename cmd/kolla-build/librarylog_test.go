@@ -16,7 +16,8 @@ func TestLibraryLog(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		want bool
-	}{{[]string{"images", "--data-dir", t.TempDir()}, false}, {[]string{"--debug", "--images-dir", "/none", "--data-dir", t.TempDir()}, true}} {
+	}{{[]string{"images", "--data-dir", t.TempDir()}, false},
+		{[]string{"--debug", "--images-dir", "/none", "--data-dir", t.TempDir()}, true}} {
 		var stderr bytes.Buffer
 		run(c.args, nil, io.Discard, &stderr)
 		log.Print("http2: server connection error from localhost")

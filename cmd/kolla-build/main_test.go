@@ -130,7 +130,8 @@ func makeBase(ts *testscript.TestScript, _ bool, args []string) {
 		conf.Architecture = arch
 		first, err := mutate.ConfigFile(img, conf)
 		ts.Check(err)
-		idx = mutate.AppendManifests(idx, mutate.IndexAddendum{Add: first, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+		idx = mutate.AppendManifests(idx,
+			mutate.IndexAddendum{Add: first, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 	}
 	ts.Check(p.AppendIndex(idx))
 }

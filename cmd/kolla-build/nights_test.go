@@ -199,7 +199,8 @@ func TestNights(t *testing.T) {
 	if first["t"] != first["t-"+today] || first["t"] == "" {
 		t.Errorf("tags: %v", first)
 	}
-	if firstNight.junit.tests != 5 || firstNight.junit.failures+firstNight.junit.errors != 0 || firstNight.metric["kolla_build_images built"] != 4 || firstNight.metric["kolla_build_success"] != 1 {
+	if firstNight.junit.tests != 5 || firstNight.junit.failures+firstNight.junit.errors != 0 ||
+		firstNight.metric["kolla_build_images built"] != 4 || firstNight.metric["kolla_build_success"] != 1 {
 		t.Errorf("first night: %+v %v", firstNight.junit, firstNight.metric)
 	}
 	if !strings.Contains(firstNight.stderr, "nightly: 4 of 4 images built; published as t-"+today+" and t; report ") {
@@ -228,7 +229,8 @@ func TestNights(t *testing.T) {
 	if !strings.Contains(n.log.String(), "HEAD ") {
 		t.Errorf("the log of the registry shows no requests, so the test proves nothing\n%s", n.log.String())
 	}
-	if secondNight.metric["kolla_build_images unchanged"] != 4 || secondNight.junit.tests != 5 || !strings.Contains(secondNight.page, "Nothing to do") || !strings.Contains(secondNight.stderr, "nothing changed, 4 images") {
+	if secondNight.metric["kolla_build_images unchanged"] != 4 || secondNight.junit.tests != 5 ||
+		!strings.Contains(secondNight.page, "Nothing to do") || !strings.Contains(secondNight.stderr, "nothing changed, 4 images") {
 		t.Errorf("second night: %v", secondNight.metric)
 	}
 	n.options = append(n.options, "--retain", "2")
@@ -239,16 +241,19 @@ func TestNights(t *testing.T) {
 	// this day, which must not overwrite the first one.
 	w.server.AddDebs(deb("beta", "2"))
 	thirdNight, dated := n.run(), "t-"+today+"-2"
-	if thirdNight.code != exitOK || len(thirdNight.built) != 2 || thirdNight.built["app"] != "package beta 1 → 2" || thirdNight.built["leaf"] != "parent app is built" {
+	if thirdNight.code != exitOK || len(thirdNight.built) != 2 || thirdNight.built["app"] != "package beta 1 → 2" ||
+		thirdNight.built["leaf"] != "parent app is built" {
 		t.Errorf("third night: ended with %d, built %v", thirdNight.code, thirdNight.built)
 	}
 	if !strings.Contains(strings.Join(strings.Fields(thirdNight.json), ""), `"packages":[{"name":"beta","from":"1","to":"2"}]`) {
 		t.Errorf("the summary does not name the package:\n%s", thirdNight.json)
 	}
-	if !strings.Contains(thirdNight.page, `<tr><th scope="row">beta</th><td><code>1</code></td><td><code>2</code></td><td>app, leaf</td></tr>`) {
+	if !strings.Contains(thirdNight.page,
+		`<tr><th scope="row">beta</th><td><code>1</code></td><td><code>2</code></td><td>app, leaf</td></tr>`) {
 		t.Error("the page does not name the package")
 	}
-	if thirdNight.metric["kolla_build_package_changes"] != 2 || thirdNight.metric["kolla_build_image_package_changes leaf"] != 1 || !strings.Contains(thirdNight.stderr, "packages: beta 1 → 2; published as "+dated+" and t;") {
+	if thirdNight.metric["kolla_build_package_changes"] != 2 || thirdNight.metric["kolla_build_image_package_changes leaf"] != 1 ||
+		!strings.Contains(thirdNight.stderr, "packages: beta 1 → 2; published as "+dated+" and t;") {
 		t.Errorf("third night: %v", thirdNight.metric)
 	}
 	third := n.sameTags("leaf", "t", "t-"+today, dated)
@@ -277,7 +282,9 @@ func TestNights(t *testing.T) {
 	if current := n.tags("leaf"); current["t"] != third["t"] {
 		t.Errorf("the floating tag has changed: %v", current)
 	}
-	if fourthNight.junit.failures != 2 || fourthNight.metric["kolla_build_success"] != 0 || fourthNight.metric["kolla_build_image_failed leaf"] != 1 || !strings.Contains(fourthNight.page, "no luck tonight") || !strings.Contains(fourthNight.stderr, "nightly: 1 of 4 images failed (leaf); no tag was changed;") {
+	if fourthNight.junit.failures != 2 || fourthNight.metric["kolla_build_success"] != 0 ||
+		fourthNight.metric["kolla_build_image_failed leaf"] != 1 || !strings.Contains(fourthNight.page, "no luck tonight") ||
+		!strings.Contains(fourthNight.stderr, "nightly: 1 of 4 images failed (leaf); no tag was changed;") {
 		t.Errorf("fourth night: %+v %v", fourthNight.junit, fourthNight.metric)
 	}
 

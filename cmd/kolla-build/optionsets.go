@@ -21,8 +21,9 @@ var (
 	treeOptions = []string{"images-dir", "docker-dir", "template-override"}
 
 	// lintOptions decide how templates are rendered.
-	lintOptions = slices.Concat(variableOptions, treeOptions, []string{"apt_sources_list", "apt_preferences", "build-args", "debian-arch", "platform",
-		"profile", "skip-parents", "skip-existing", "enable-unbuildable"})
+	lintOptions = slices.Concat(variableOptions, treeOptions,
+		[]string{"apt_sources_list", "apt_preferences", "build-args", "debian-arch", "platform",
+			"profile", "skip-parents", "skip-existing", "enable-unbuildable"})
 
 	// explainOptions decide how an image is configured.
 	explainOptions = slices.Concat(variableOptions, treeOptions, []string{
@@ -30,7 +31,8 @@ var (
 		"debian-arch", "platform", "base-mirror", "bootstrap", "apt_sources_list", "apt_preferences",
 		"tarballs-base", "tarballs-mirrors", "locals-base", "build-args",
 		"also-tag", "retain", "push", "registry-insecure",
-		"retries", "retry-time", "timeout", "cache", "refresh", "offline", "inputs", "pull", "squash", "compression", "network_mode", "allow", "secret", "ssh",
+		"retries", "retry-time", "timeout", "cache", "refresh", "offline", "inputs", "pull", "squash", "compression",
+		"network_mode", "allow", "secret", "ssh",
 		"engine", "podman_base_url", "buildkit-addr", "buildkit-builder", "buildkitd", "data-dir"})
 
 	// planOptions decide what a build would do.

@@ -76,13 +76,15 @@ func TestPackageCache(t *testing.T) {
 	}
 	template("base", "{{ base_image }}:{{ base_distro_tag }}", "ENV DEBIAN_FRONTEND=noninteractive")
 	for _, image := range []string{"one", "two"} {
-		template(image, "{{ namespace }}/base:{{ tag }}", "RUN : "+image+" && apt-get update && apt-get install -y --no-install-recommends bc rsync qemu-utils \\\n"+
-			"    && apt-get clean && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb")
+		template(image, "{{ namespace }}/base:{{ tag }}",
+			"RUN : "+image+" && apt-get update && apt-get install -y --no-install-recommends bc rsync qemu-utils \\\n"+
+				"    && apt-get clean && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb")
 	}
 	proxy, requests := countingProxy(t)
 	t.Setenv("http_proxy", proxy)
 	build := func(image string, extra ...string) {
-		runBuild(t, append([]string{"-b", "debian", "--base-image", "oci:" + filepath.Join(bases, "store") + ":debian:trixie", "--images-dir", filepath.Join(dir, "tree"), "-n", "packages", "--tag", "t",
+		runBuild(t, append([]string{"-b", "debian", "--base-image", "oci:" + filepath.Join(bases, "store") + ":debian:trixie",
+			"--images-dir", filepath.Join(dir, "tree"), "-n", "packages", "--tag", "t",
 			"--data-dir", data, "--buildkitd", buildkitd, "--logs-dir", filepath.Join(dir, "logs"), "--progress", "plain", "^" + image + "$"}, extra...), exitOK)
 	}
 	build("one", "--package-cache")
@@ -99,7 +101,8 @@ func TestPackageCache(t *testing.T) {
 			t.Errorf("%s: bc is not installed", image)
 		}
 		for _, f := range files {
-			if strings.HasSuffix(f, ".deb") || strings.HasPrefix(f, "run/kolla-build") || strings.HasSuffix(f, "_Packages") || strings.HasSuffix(f, "_InRelease") ||
+			if strings.HasSuffix(f, ".deb") || strings.HasPrefix(f, "run/kolla-build") ||
+				strings.HasSuffix(f, "_Packages") || strings.HasSuffix(f, "_InRelease") ||
 				strings.HasSuffix(f, "pkgcache.bin") {
 				t.Errorf("%s: its layer has %s", image, f)
 			}

@@ -201,10 +201,12 @@ func TestRefresh(t *testing.T) {
 	// A repository that does not answer is reported and does not cause a build.
 	w.server.Close()
 	p = w.plan("--refresh", "--retries", "0")
-	if it := p["app"]; it.Action != "keep" || !strings.Contains(it.Reason, "packages not compared") || !strings.Contains(it.Reason, w.server.URL()) {
+	if it := p["app"]; it.Action != "keep" || !strings.Contains(it.Reason, "packages not compared") ||
+		!strings.Contains(it.Reason, w.server.URL()) {
 		t.Errorf("plan of app: %+v", it)
 	}
-	if s := runBuild(t, append([]string{"--refresh", "--retries", "0", "--format", "none"}, w.options...), exitOK); !strings.Contains(s, "3 images were kept without knowing whether their inputs changed") {
+	if s := runBuild(t, append([]string{"--refresh", "--retries", "0", "--format", "none"}, w.options...),
+		exitOK); !strings.Contains(s, "3 images were kept without knowing whether their inputs changed") {
 		t.Errorf("the summary does not name what was not compared")
 	}
 	if s := p["stderr"].Reason; strings.Count(s, "images that use it are kept") != 1 {
@@ -244,7 +246,8 @@ func TestRefreshRPM(t *testing.T) {
 	tree, db := filepath.Join(w.dir, "tree"), filepath.Join(w.dir, "db")
 	install := func(image, name string) {
 		t.Helper()
-		if out, err := exec.Command(rpm, "--dbpath", db, "-i", "--justdb", "--nodeps", "--nosignature", filepath.Join(repo, "noarch", name+"-1-1.noarch.rpm")).CombinedOutput(); err != nil {
+		if out, err := exec.Command(rpm, "--dbpath", db, "-i", "--justdb", "--nodeps", "--nosignature",
+			filepath.Join(repo, "noarch", name+"-1-1.noarch.rpm")).CombinedOutput(); err != nil {
 			t.Fatalf("rpm: %v\n%s", err, out)
 		}
 		files, err := filepath.Glob(filepath.Join(db, "rpmdb.sqlite*"))
@@ -262,24 +265,28 @@ func TestRefreshRPM(t *testing.T) {
 	install("base", "alpha")
 	install("app", "beta")
 	put(t, filepath.Join(tree, "base/standin.repo"), []byte(w.server.RPMRepo("standin")))
-	put(t, filepath.Join(tree, "base/Dockerfile.j2"), []byte("FROM {{ base_image }}:{{ base_distro_tag }}\nCOPY standin.repo /etc/yum.repos.d/\nCOPY rpm /var/lib/rpm\n"))
+	put(t, filepath.Join(tree, "base/Dockerfile.j2"),
+		[]byte("FROM {{ base_image }}:{{ base_distro_tag }}\nCOPY standin.repo /etc/yum.repos.d/\nCOPY rpm /var/lib/rpm\n"))
 	put(t, filepath.Join(tree, "app/Dockerfile.j2"), []byte("FROM {{ namespace }}/base:{{ tag }}\nCOPY rpm /var/lib/rpm\n"))
 	put(t, filepath.Join(tree, "leaf/Dockerfile.j2"), []byte("FROM {{ namespace }}/app:{{ tag }}\nRUN echo leaf > /leaf\n"))
 	busybox := filepath.Join(w.dir, "busybox")
 	writeBusybox(t, busybox)
-	w.options = []string{"-b", "rocky", "--base-image", "oci:" + busybox, "--images-dir", tree, "-n", "t", "--tag", "t", "--buildkitd", w.buildkitd, "--progress", "plain"}
+	w.options = []string{"-b", "rocky", "--base-image", "oci:" + busybox, "--images-dir", tree, "-n", "t", "--tag", "t",
+		"--buildkitd", w.buildkitd, "--progress", "plain"}
 	w.use("data")
 
 	w.want(w.build("--refresh"), "app base leaf")
 	w.want(w.build("--refresh"), "")
 	offer("1-1", "2-1")
 	p := w.plan("--refresh")
-	if got, want := [3]string{p["base"].Reason, p["app"].Reason, p["leaf"].Reason}, [3]string{"unchanged", "package beta 1-1 → 2-1", "parent app is built"}; got != want {
+	if got, want := [3]string{p["base"].Reason, p["app"].Reason, p["leaf"].Reason}, [3]string{"unchanged",
+		"package beta 1-1 → 2-1", "parent app is built"}; got != want {
 		t.Errorf("plan: %q, want %q", got, want)
 	}
 	offer("1-2", "1-1")
 	p = w.plan("--refresh")
-	if got, want := [3]string{p["base"].Reason, p["app"].Reason, p["leaf"].Reason}, [3]string{"package alpha 1-1 → 1-2", "parent base is built", "parent app is built"}; got != want {
+	if got, want := [3]string{p["base"].Reason, p["app"].Reason, p["leaf"].Reason}, [3]string{"package alpha 1-1 → 1-2",
+		"parent base is built", "parent app is built"}; got != want {
 		t.Errorf("plan: %q, want %q", got, want)
 	}
 }

@@ -29,7 +29,8 @@ func TestRegistryLoadsNewFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			file := filepath.Join(t.TempDir(), "set.tar")
-			registrytest.Run(t, skopeo, "copy", "--src-tls-verify=false", "docker://"+origin+"/kolla/nova-api:"+month, "oci-archive:"+file+":example.org/kolla/nova-api:1")
+			registrytest.Run(t, skopeo, "copy", "--src-tls-verify=false", "docker://"+origin+"/kolla/nova-api:"+month,
+				"oci-archive:"+file+":example.org/kolla/nova-api:1")
 			r := serveRegistry(t, dir, "--load", file)
 			registrytest.MustPull(t, r.host, "HOST/kolla/nova-api:1", d.Digest)
 		})

@@ -123,7 +123,8 @@ func TestSiteRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	bundle := filepath.Join(t.TempDir(), "set.tar")
-	registrytest.Run(t, skopeo, "copy", "--src-tls-verify=false", "docker://"+origin+"/kolla/nova-api:1", "oci-archive:"+bundle+":example.org/kolla/nova-api:1")
+	registrytest.Run(t, skopeo, "copy", "--src-tls-verify=false", "docker://"+origin+"/kolla/nova-api:1",
+		"oci-archive:"+bundle+":example.org/kolla/nova-api:1")
 
 	dir := filepath.Join(t.TempDir(), "registry")
 	var users strings.Builder
@@ -180,7 +181,8 @@ func TestSiteRegistry(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(certs, "ca.crt"), []byte(ca), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got := registrytest.Run(t, skopeo, "inspect", "--cert-dir", certs, "--creds", "node:node-secret", "--format", "{{.Digest}}", "docker://"+r.host+"/kolla/nova-api:1")
+	got := registrytest.Run(t, skopeo, "inspect", "--cert-dir", certs, "--creds", "node:node-secret", "--format",
+		"{{.Digest}}", "docker://"+r.host+"/kolla/nova-api:1")
 	if strings.TrimSpace(string(got)) != want.String() {
 		t.Errorf("the loaded image has digest %s, want %s", got, want)
 	}
@@ -210,7 +212,8 @@ func TestSiteRegistry(t *testing.T) {
 			t.Errorf("registry trust of another name does not print %s:\n%s", want, out)
 		}
 	}
-	if _, text := r.get(t, client, "GET", "/metrics", "node:node-secret"); !strings.Contains(text, "kolla_registry_gc_runs_total 1\n") || !strings.HasSuffix(text, "# EOF\n") {
+	if _, text := r.get(t, client, "GET", "/metrics", "node:node-secret"); !strings.Contains(text, "kolla_registry_gc_runs_total 1\n") ||
+		!strings.HasSuffix(text, "# EOF\n") {
 		t.Errorf("metrics after one collection:\n%s", text)
 	}
 }
@@ -255,7 +258,8 @@ func TestSystemdUnits(t *testing.T) {
 			defer cancel()
 			copied := filepath.Join(root, "etc/systemd/system", filepath.Base(unit))
 			registrytest.CopyFile(t, unit, copied)
-			out, err := exec.CommandContext(ctx, analyze, "verify", "--man=no", "--recursive-errors=no", "--root="+root, filepath.Base(unit)).CombinedOutput()
+			out, err := exec.CommandContext(ctx, analyze, "verify", "--man=no", "--recursive-errors=no", "--root="+root,
+				filepath.Base(unit)).CombinedOutput()
 			if err != nil || strings.Contains(string(out), filepath.Base(unit)+":") {
 				t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 			}

@@ -16,7 +16,8 @@ import (
 // trust prints how other hosts trust the registry's generated certificate.
 func (o *registryFlags) trust(w io.Writer, args []string) error {
 	if len(args) > 1 {
-		return &config.Error{Message: fmt.Sprintf("registry trust: unexpected argument %q", args[1]), Hint: "kolla-build registry trust [HOST[:PORT]]"}
+		return &config.Error{Message: fmt.Sprintf("registry trust: unexpected argument %q", args[1]),
+			Hint: "kolla-build registry trust [HOST[:PORT]]"}
 	}
 	addr := ""
 	if o.flags.Changed("addr") {

@@ -68,7 +68,8 @@ func TestReproducible(t *testing.T) {
 		return s
 	}
 	first := digests("one", "--threads", "1")
-	if got, want := fileOf(t, filepath.Join(dir, "one"), "t/base:t", "epoch"), strconv.FormatInt(testenv.BusyboxCreated.Unix(), 10)+"\n"; got != want {
+	if got, want := fileOf(t, filepath.Join(dir, "one"), "t/base:t",
+		"epoch"), strconv.FormatInt(testenv.BusyboxCreated.Unix(), 10)+"\n"; got != want {
 		t.Errorf("SOURCE_DATE_EPOCH in a step is %q, want the base image's time, %q", got, want)
 	}
 	if err := os.Chtimes(filepath.Join(tree, "leaf2/file"), testenv.BusyboxCreated, testenv.BusyboxCreated); err != nil {

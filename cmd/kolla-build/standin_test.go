@@ -97,12 +97,14 @@ func (w *standinWorld) testRocky(t *testing.T) {
 	w.testRPM(t, "rocky", "10", "^memcached$", "^keystone", "nova", "zun", "magnum", "heat")
 	const venv = "var/lib/kolla/venv/"
 	keystone := w.pull(t, "kolla/keystone:t")
-	inImage(t, keystone, venv+"bin/keystone-manage", venv+"lib/python3.13/site-packages/keystone-"+standin.ProjectVersion+".dist-info/METADATA",
+	inImage(t, keystone, venv+"bin/keystone-manage",
+		venv+"lib/python3.13/site-packages/keystone-"+standin.ProjectVersion+".dist-info/METADATA",
 		"etc/yum.repos.d/epel.repo", "etc/keystone/default_catalog.templates")
 	if out := start(t, keystone, "keystone-manage --version"); !strings.Contains(out, "keystone-manage "+standin.ProjectVersion+" --version") {
 		t.Errorf("keystone-manage printed %q", out)
 	}
-	if out := start(t, w.pull(t, "kolla/memcached:t"), "rpm -q memcached"); !strings.Contains(out, "memcached-"+standin.RPMVersion+".noarch\n") {
+	if out := start(t, w.pull(t, "kolla/memcached:t"), "rpm -q memcached"); !strings.Contains(out,
+		"memcached-"+standin.RPMVersion+".noarch\n") {
 		t.Errorf("rpm printed %q", out)
 	}
 }
@@ -139,7 +141,8 @@ func (w *standinWorld) checkNova(t *testing.T) {
 	if out := start(t, api, "nova-manage --version"); !strings.Contains(out, "nova-manage "+standin.ProjectVersion+" --version") {
 		t.Errorf("nova-manage printed %q", out)
 	}
-	if sshd := inImage(t, w.pull(t, "kolla/nova-ssh:t"), "etc/pam.d/sshd")["etc/pam.d/sshd"]; !strings.Contains(sshd, "session    optional     pam_loginuid.so") {
+	if sshd := inImage(t, w.pull(t, "kolla/nova-ssh:t"), "etc/pam.d/sshd")["etc/pam.d/sshd"]; !strings.Contains(sshd,
+		"session    optional     pam_loginuid.so") {
 		t.Errorf("nova-ssh: /etc/pam.d/sshd is\n%s", sshd)
 	}
 }
@@ -154,7 +157,8 @@ func (w *standinWorld) checkContainers(t *testing.T) {
 	if got := inImage(t, w.pull(t, "kolla/zun-cni-daemon:t"), "opt/loopback")["opt/loopback"]; got != "loopback\n" {
 		t.Errorf("zun-cni-daemon: loopback is %q", got)
 	}
-	if out := start(t, w.pull(t, "kolla/zun-wsproxy:t"), "zun-manage --version"); !strings.Contains(out, "zun-manage "+standin.ProjectVersion+" --version") {
+	if out := start(t, w.pull(t, "kolla/zun-wsproxy:t"), "zun-manage --version"); !strings.Contains(out,
+		"zun-manage "+standin.ProjectVersion+" --version") {
 		t.Errorf("zun-manage printed %q", out)
 	}
 }
@@ -173,7 +177,8 @@ func (w *standinWorld) checkFailures(t *testing.T) {
 		{"a package that no repository has", []string{"--template-override", addition, "zun-base", "zun-api"},
 			[]string{"E: Unable to locate package no-such-package", "zun/zun-base/Dockerfile.j2", "zun-api", "skipped because"}},
 		{"missing source", []string{"--tarballs-base", w.server.URL() + "/files/tarballs", "zun-api"},
-			[]string{"[openstack-base]", w.server.URL() + "/files/tarballs/openstack/requirements/requirements-master.tar.gz", "404", "--openstack-release"}},
+			[]string{"[openstack-base]",
+				w.server.URL() + "/files/tarballs/openstack/requirements/requirements-master.tar.gz", "404", "--openstack-release"}},
 		{"a checksum that does not fit", []string{"--config-file", w.other(t, "[magnum-conductor-plugin-helm]\nsha256 = amd64:"+strings.Repeat("a", 64)+",arm64:"+strings.Repeat("a", 64)+"\n"), "magnum-conductor"},
 			[]string{"[magnum-conductor-plugin-helm]", "sha256", strings.Repeat("a", 64)}},
 		{"a base of another distribution", []string{"--base-image", "debian", "--base-tag", "trixie", "^base$"},

@@ -153,7 +153,8 @@ func (w *standinWorld) makeBase(t *testing.T, distro, tag, osRelease, programs s
 	for name, text := range files {
 		put(t, filepath.Join(tree, distro, "files", name), []byte(text))
 	}
-	runBuild(t, []string{"-b", "debian", "--base-tag", "trixie", "--images-dir", tree, "-n", "standin", "--tag", tag, "--push", "--registry", w.registry,
+	runBuild(t, []string{"-b", "debian", "--base-tag", "trixie", "--images-dir", tree, "-n", "standin", "--tag", tag,
+		"--push", "--registry", w.registry,
 		"--data-dir", w.data, "--buildkitd", w.buildkitd, "--logs-dir", filepath.Join(w.dir, "base-logs"), "--progress", "plain"}, exitOK)
 }
 
@@ -194,7 +195,8 @@ func (w *standinWorld) wanted(t *testing.T, distro, command string, regexes ...s
 // Dockerfiles install and the base image does not have.
 func (w *standinWorld) makeUbuntu(t *testing.T) {
 	t.Helper()
-	w.makeBase(t, "ubuntu", "24.04", "PRETTY_NAME=\"Ubuntu 24.04 LTS\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n",
+	w.makeBase(t, "ubuntu", "24.04",
+		"PRETTY_NAME=\"Ubuntu 24.04 LTS\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n",
 		"", map[string]string{"etc/apt/sources.list.d/standin.sources": w.server.AptSource()})
 	status := inImage(t, w.pull(t, "standin/ubuntu:24.04"), "var/lib/dpkg/status")["var/lib/dpkg/status"]
 	var debs []standin.Deb
@@ -298,7 +300,8 @@ func gitProject(t *testing.T, dir string) string {
 	for name, text := range (standin.Project{Name: "nova-standin", Version: "3.2.1", Requires: []string{"nova"}}).Tree() {
 		put(t, filepath.Join(dir, name), []byte(text))
 	}
-	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "."}, {"-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "one"}} {
+	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "."},
+		{"-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "one"}} {
 		cmd := exec.Command(git, append([]string{"-C", dir}, args...)...)
 		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -110,7 +110,8 @@ func Members(t testing.TB, f Format, images ...Image) []Member {
 		w.add("manifest.json", w.json(w.manifest))
 	}
 	if f == Docker25 || f == DockerOCI {
-		w.add("index.json", w.json(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: w.index}))
+		w.add("index.json", w.json(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2},
+			MediaType: ocispec.MediaTypeImageIndex, Manifests: w.index}))
 		w.add("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
 	}
 	if len(w.repositories) > 0 && f != DockerOCI {
@@ -205,7 +206,8 @@ func (w *writer) docker(img Image, f Format) {
 	entry := listed{Config: hexOf(raw) + ".json", RepoTags: img.Names}
 	parent := ""
 	for i, layer := range layers {
-		v1json := map[string]any{"created": "2015-01-02T03:04:05Z", "container_config": map[string]any{"Cmd": []string{"/bin/sh", "-c", fmt.Sprintf("step %d", i+1)}}}
+		v1json := map[string]any{"created": "2015-01-02T03:04:05Z",
+			"container_config": map[string]any{"Cmd": []string{"/bin/sh", "-c", fmt.Sprintf("step %d", i+1)}}}
 		if i == len(layers)-1 {
 			v1json["config"], v1json["architecture"], v1json["os"] = config.Config, config.Architecture, config.OS
 		}

@@ -47,9 +47,11 @@ func main() {
 	flag.StringVar(&only, "only", "set,plan,render", "what to measure: set, plan, render, real")
 	flag.IntVar(&o.repeat, "repeat", 1, "real: how often to measure each build; medians are printed")
 	flag.StringVar(&o.regex, "regex", "", "real: build the images that match instead of the quickstart set; memcached must be one of them")
-	flag.StringVar(&peers, "peers", "bake,kolla", "real: what to compare with: bake, bake-clamped (it clamps times, as kolla-build does), kolla")
+	flag.StringVar(&peers, "peers", "bake,kolla",
+		"real: what to compare with: bake, bake-clamped (it clamps times, as kolla-build does), kolla")
 	flag.StringVar(&cases, "cases", "cold,base,leaf", "real: which builds to measure")
-	flag.DurationVar(&o.limit, "limit", 0, "real: start no build that is expected to end later than this after the beginning; 0 means no limit")
+	flag.DurationVar(&o.limit, "limit", 0,
+		"real: start no build that is expected to end later than this after the beginning; 0 means no limit")
 	flag.StringVar(&o.dir, "dir", "", "working directory, which is kept (default: a temporary one)")
 	flag.BoolVar(&o.keep, "keep", false, "keep the temporary directory")
 	flag.Parse()

@@ -51,7 +51,8 @@ func (b *bench) planning(ctx context.Context) error {
 		if n == 10000 {
 			target = "2 s, 300 MB"
 		}
-		b.add(fmt.Sprintf("planning %d images: render, graph, keys, plan", n), target, seconds(u.wall)+", "+megabytes(u.peak)+" ("+seconds(u.cpu)+" of CPU time)")
+		b.add(fmt.Sprintf("planning %d images: render, graph, keys, plan", n), target,
+			seconds(u.wall)+", "+megabytes(u.peak)+" ("+seconds(u.cpu)+" of CPU time)")
 		os.RemoveAll(w.dir)
 	}
 	return nil
@@ -139,7 +140,8 @@ func (s built) own(u usage) string {
 
 func (w *world) build(ctx context.Context, host string) (usage, built, error) {
 	summary := w.path("summary.json")
-	u, err := measure(ctx, w.tool("--push", "--registry", host, "--progress", "plain", "--debug", "--format", "json", "--summary-json-file", summary))
+	u, err := measure(ctx, w.tool("--push", "--registry", host, "--progress", "plain", "--debug", "--format", "json",
+		"--summary-json-file", summary))
 	if err != nil {
 		return u, built{}, err
 	}

@@ -138,7 +138,8 @@ func (p *bake) open(ctx context.Context) (err error) {
 
 func (p *bake) cmd(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.buildx, args...)
-	cmd.Env = append(os.Environ(), "BUILDX_CONFIG="+filepath.Join(p.b.dir, "buildx-config"), "DOCKER_CONFIG="+filepath.Join(p.b.dir, "docker-config"),
+	cmd.Env = append(os.Environ(), "BUILDX_CONFIG="+filepath.Join(p.b.dir, "buildx-config"),
+		"DOCKER_CONFIG="+filepath.Join(p.b.dir, "docker-config"),
 		"BUILDX_BAKE_ENTITLEMENTS_FS=0") // our contexts are outside of the bake file's directory
 	return cmd
 }
@@ -232,7 +233,8 @@ func (b *bench) kollaRendering(ctx context.Context, w *world) error {
 	if _, err := os.Stat(filepath.Join(b.checkout, "kolla/docker")); err == nil {
 		templates = "kolla/docker"
 	}
-	cmd := exec.Command(b.tool, "-b", "debian", "--images-dir", filepath.Join(b.checkout, templates), "--template-only", "--work-dir", w.path("kolla"))
+	cmd := exec.Command(b.tool, "-b", "debian", "--images-dir", filepath.Join(b.checkout, templates), "--template-only",
+		"--work-dir", w.path("kolla"))
 	cmd.Dir = w.dir
 	kollaBuild, err := measure(ctx, cmd)
 	if err != nil {

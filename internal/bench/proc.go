@@ -120,7 +120,8 @@ func findBuilder(dir string) int {
 			continue
 		}
 		args := strings.Split(string(line), "\x00")
-		if i := slices.Index(args, "--root"); i > 0 && i+1 < len(args) && strings.HasSuffix(args[0], "buildkitd") && strings.HasPrefix(args[i+1], dir) {
+		if i := slices.Index(args, "--root"); i > 0 && i+1 < len(args) && strings.HasSuffix(args[0], "buildkitd") &&
+			strings.HasPrefix(args[i+1], dir) {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 			return pid
 		}

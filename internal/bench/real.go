@@ -168,7 +168,8 @@ func settle() {
 
 // summary is a line with all figures of a build.
 func (u usage) summary() string {
-	text := fmt.Sprintf("%s, %.0f s of CPU time, %s pushed, memory at most %s", seconds(u.wall), u.total.Seconds(), megabytes(u.pushed), megabytes(u.peak))
+	text := fmt.Sprintf("%s, %.0f s of CPU time, %s pushed, memory at most %s", seconds(u.wall), u.total.Seconds(),
+		megabytes(u.pushed), megabytes(u.peak))
 	if u.builderPeak > 0 {
 		text += " and the builder " + megabytes(u.builderPeak)
 	}
@@ -279,7 +280,8 @@ func (s *realSet) makeBase(ctx context.Context) error {
 		return err
 	}
 	if free, required := freeSpace(s.dir), int64(10e9); s.b.regex == "" && free < required {
-		return fmt.Errorf("%s of disk space are free in %s, and %s are needed; -dir names another directory", megabytes(free), s.dir, megabytes(required))
+		return fmt.Errorf("%s of disk space are free in %s, and %s are needed; -dir names another directory",
+			megabytes(free), s.dir, megabytes(required))
 	}
 	if err := os.WriteFile(filepath.Join(s.dir, unchanged), []byte(extends), 0o644); err != nil {
 		return err

@@ -51,8 +51,10 @@ func (k *realKolla) startDocker() error {
 	}
 	socket := filepath.Join(run, "d.sock")
 	k.dockerHost = "unix://" + socket
-	stop, err := background(filepath.Join(dir, "dockerd.log"), exec.Command("dockerd", "--host", k.dockerHost, "--data-root", filepath.Join(dir, "data"),
-		"--exec-root", filepath.Join(run, "exec"), "--pidfile", filepath.Join(run, "pid"), "--bridge", "none", "--iptables=false", "--ip6tables=false"))
+	stop, err := background(filepath.Join(dir, "dockerd.log"),
+		exec.Command("dockerd", "--host", k.dockerHost, "--data-root", filepath.Join(dir, "data"),
+			"--exec-root", filepath.Join(run, "exec"), "--pidfile", filepath.Join(run, "pid"), "--bridge", "none",
+			"--iptables=false", "--ip6tables=false"))
 	if err != nil {
 		os.RemoveAll(run)
 		return fmt.Errorf("its tool needs a Docker daemon: %w", err)

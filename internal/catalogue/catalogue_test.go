@@ -90,7 +90,8 @@ func TestRecord(t *testing.T) {
 	if err := record(results, to, first, contract); err != nil {
 		t.Fatal(err)
 	}
-	second := write("2.json", `{"built":[{"name":"cron","status":"built","parent":"base","size":130,"duration":0,"unchanged":true},{"name":"etcd","status":"built","parent":"base","size":120,"duration":3}]}`)
+	second := write("2.json",
+		`{"built":[{"name":"cron","status":"built","parent":"base","size":130,"duration":0,"unchanged":true},{"name":"etcd","status":"built","parent":"base","size":120,"duration":3}]}`)
 	if err := record(results, to, second, ""); err != nil {
 		t.Fatal(err)
 	}

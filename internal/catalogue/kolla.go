@@ -14,7 +14,8 @@ const kollaType = "kolla"
 
 // kollaImages are those of Kolla's images that need nothing but the distribution's
 // packages, as long as base does not fetch keys: services are installed from source alone.
-var kollaImages = []string{"cron", "dnsmasq", "haproxy", "iscsid", "memcached", "multipathd", "openvswitch-vswitchd", "ovn-controller", "tgtd"}
+var kollaImages = []string{"cron", "dnsmasq", "haproxy", "iscsid", "memcached", "multipathd", "openvswitch-vswitchd",
+	"ovn-controller", "tgtd"}
 
 // kollaOverride leaves out the keys of third parties, which Kolla's base fetches for
 // repositories that its images enable later.

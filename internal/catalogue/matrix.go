@@ -165,7 +165,8 @@ that fail ([contract.md](contract.md)).
 	for _, name := range names {
 		var cells []string
 		hasFigures := false
-		for _, to := range []Target{{"debian", "trixie", "x86_64", "binary"}, {"debian", "bookworm", "x86_64", "binary"}, {"debian", "trixie", "x86_64", "source"}} {
+		for _, to := range []Target{{"debian", "trixie", "x86_64", "binary"}, {"debian", "bookworm", "x86_64", "binary"},
+			{"debian", "trixie", "x86_64", "source"}} {
 			r := m.result(name, to)
 			size, seconds := "", ""
 			switch {

@@ -127,7 +127,8 @@ func tarballs(index io.Reader) (map[string]tarball, error) {
 		case line == "":
 			flush()
 		case strings.HasPrefix(line, " "):
-			if f := strings.Fields(line); field == "Checksums-Sha256" && len(f) == 3 && strings.Contains(f[2], ".orig.tar.") && !strings.HasSuffix(f[2], ".asc") {
+			if f := strings.Fields(line); field == "Checksums-Sha256" && len(f) == 3 &&
+				strings.Contains(f[2], ".orig.tar.") && !strings.HasSuffix(f[2], ".asc") {
 				t = tarball{f[2], f[0]}
 			}
 		default:

@@ -234,14 +234,16 @@ func interrupt(tr *trial, rng *rand.Rand, n int) int {
 
 // registryFaults injects faults between the program and its registry.
 func registryFaults(tr *trial, rng *rand.Rand, n int) int {
-	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.1 + 0.2*rng.Float64(), Max: n, Stall: 3 * time.Second})
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.1 + 0.2*rng.Float64(),
+		Max: n, Stall: 3 * time.Second})
 	return tr.disturbed(tr.registry, n)
 }
 
 // partialFaults injects faults between the program and its registry while images may be
 // published without others. An image is published only with those that it depends on.
 func partialFaults(tr *trial, rng *rand.Rand, n int) int {
-	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.3 + 0.4*rng.Float64(), Max: n, Stall: 3 * time.Second})
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.3 + 0.4*rng.Float64(),
+		Max: n, Stall: 3 * time.Second})
 	for round := 0; ; round++ {
 		out, err := tr.run(tr.command(new_, append(tr.repeatFlags(round), "--allow-partial", "--timeout", "2", "--retries", "1")...))
 		sets := tr.sets()
@@ -272,7 +274,8 @@ func partialFaults(tr *trial, rng *rand.Rand, n int) int {
 func retentionFaults(tr *trial, rng *rand.Rand, n int) int {
 	day := func(d int) []string { return []string{"--also-tag", fmt.Sprintf("2026-01-%02d", d), "--retain", "1"} }
 	tr.mustRun(old, day(1)...)
-	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.1 + 0.2*rng.Float64(), Max: n, Stall: 3 * time.Second})
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.1 + 0.2*rng.Float64(),
+		Max: n, Stall: 3 * time.Second})
 	for round := 0; ; round++ {
 		out, err := tr.run(tr.command(new_, append(append(tr.repeatFlags(round), day(2)...), "--timeout", "2", "--retries", "6")...))
 		set := tr.nothingLost()
@@ -337,7 +340,8 @@ func clockJumps(tr *trial, rng *rand.Rand, n int) int {
 
 // mirrorFaults injects faults between the program with its RUN steps and the mirror.
 func mirrorFaults(tr *trial, rng *rand.Rand, n int) int {
-	tr.mirror.Set(faultproxy.Options{Target: tr.mirrorAddr(), Seed: rng.Uint64(), Rate: 0.4 + 0.2*rng.Float64(), Max: n, Stall: 3 * time.Second})
+	tr.mirror.Set(faultproxy.Options{Target: tr.mirrorAddr(), Seed: rng.Uint64(), Rate: 0.4 + 0.2*rng.Float64(),
+		Max: n, Stall: 3 * time.Second})
 	return tr.disturbed(tr.mirror, n)
 }
 
@@ -387,7 +391,8 @@ func fullDisk(tr *trial, rng *rand.Rand, n int) int {
 	}
 	size += 1000 // the directories themselves
 	mount := func(flags string, kb int) {
-		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("%ssize=%dk", flags, kb), "tmpfs", data).CombinedOutput(); err != nil {
+		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("%ssize=%dk", flags, kb), "tmpfs",
+			data).CombinedOutput(); err != nil {
 			testenv.Missing(tr, fmt.Sprintf("a tmpfs cannot be mounted here: %v: %s", err, out))
 		}
 	}

@@ -73,7 +73,8 @@ func TestPackageManagers(t *testing.T) {
 					"package":  func(r *http.Request) bool { return isPackage(r.URL.Path) },
 				} {
 					for _, times := range often {
-						proxy.Set(faultproxy.Options{Target: target, Faults: []faultproxy.Fault{fault}, Rate: 1, Max: times, Match: match, Stall: 3 * time.Second, Seed: uint64(failed)})
+						proxy.Set(faultproxy.Options{Target: target, Faults: []faultproxy.Fault{fault}, Rate: 1, Max: times,
+							Match: match, Stall: 3 * time.Second, Seed: uint64(failed)})
 						got, out, err := pm.install(t, at, false)
 						what := fmt.Sprintf("%s in %s (%d times)", fault, name, times)
 						switch {
@@ -112,28 +113,30 @@ func dnf(t *testing.T) packageManager {
 	if err := standin.WriteRPMs(dir, standin.RPM{Name: "pack", Files: map[string]string{"usr/share/pack": packageContent}}); err != nil {
 		t.Fatal(err)
 	}
-	return packageManager{name: "dnf", serve: http.FileServer(http.Dir(dir)), install: func(t *testing.T, at string, verify bool) (string, string, error) {
-		root := t.TempDir()
-		repos := filepath.Join(root, "repos")
-		check := 0
-		if verify {
-			check = 1
-		}
-		for _, dir := range []string{"log", "root"} {
-			if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
-				t.Fatal(err)
+	return packageManager{name: "dnf", serve: http.FileServer(http.Dir(dir)),
+		install: func(t *testing.T, at string, verify bool) (string, string, error) {
+			root := t.TempDir()
+			repos := filepath.Join(root, "repos")
+			check := 0
+			if verify {
+				check = 1
 			}
-		}
-		// As in the images: few retries, as a build tries again itself.
-		text := fmt.Sprintf("[pack]\nname=pack\nbaseurl=%s\ngpgcheck=%d\nretries=2\ntimeout=2\nminrate=1\n", at, check)
-		put(t, filepath.Join(repos, "x.repo"), text)
-		cmd := exec.Command(program, "--setopt=reposdir="+repos, "--setopt=cachedir="+filepath.Join(root, "cache"), "--setopt=logdir="+filepath.Join(root, "log"), "--setopt=persistdir="+filepath.Join(root, "persist"),
-			"--setopt=plugins=0", "--installroot="+filepath.Join(root, "root"), "--releasever=10", "--forcearch=x86_64", "-y", "install", "pack")
-		cmd.Env = append(os.Environ(), "http_proxy=", "no_proxy=*", "LC_ALL=C")
-		out, err := cmd.CombinedOutput()
-		file, _ := os.ReadFile(filepath.Join(root, "root", "usr/share/pack"))
-		return string(file), string(out), err
-	}}
+			for _, dir := range []string{"log", "root"} {
+				if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// As in the images: few retries, as a build tries again itself.
+			text := fmt.Sprintf("[pack]\nname=pack\nbaseurl=%s\ngpgcheck=%d\nretries=2\ntimeout=2\nminrate=1\n", at, check)
+			put(t, filepath.Join(repos, "x.repo"), text)
+			cmd := exec.Command(program, "--setopt=reposdir="+repos, "--setopt=cachedir="+filepath.Join(root, "cache"),
+				"--setopt=logdir="+filepath.Join(root, "log"), "--setopt=persistdir="+filepath.Join(root, "persist"),
+				"--setopt=plugins=0", "--installroot="+filepath.Join(root, "root"), "--releasever=10", "--forcearch=x86_64", "-y", "install", "pack")
+			cmd.Env = append(os.Environ(), "http_proxy=", "no_proxy=*", "LC_ALL=C")
+			out, err := cmd.CombinedOutput()
+			file, _ := os.ReadFile(filepath.Join(root, "root", "usr/share/pack"))
+			return string(file), string(out), err
+		}}
 }
 
 // apt is apt with a repository that has checksums and no signature.
@@ -150,43 +153,45 @@ func apt(t *testing.T) packageManager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return packageManager{name: "apt", serve: httputil.NewSingleHostReverseProxy(target), install: func(t *testing.T, at string, verify bool) (string, string, error) {
-		root := t.TempDir()
-		source := strings.ReplaceAll(server.AptSource(), server.URL(), at)
-		if verify {
-			source = strings.ReplaceAll(source, "Trusted: yes", "Trusted: no")
-		}
-		put(t, filepath.Join(root, "sources.d", "x.sources"), source)
-		put(t, filepath.Join(root, "status"), "")
-		for _, dir := range []string{"lists/partial", "cache/archives/partial", "root"} {
-			if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
-				t.Fatal(err)
+	return packageManager{name: "apt", serve: httputil.NewSingleHostReverseProxy(target),
+		install: func(t *testing.T, at string, verify bool) (string, string, error) {
+			root := t.TempDir()
+			source := strings.ReplaceAll(server.AptSource(), server.URL(), at)
+			if verify {
+				source = strings.ReplaceAll(source, "Trusted: yes", "Trusted: no")
 			}
-		}
-		options := []string{"-q", "-y", "-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Dir::Etc::sourceparts=" + filepath.Join(root, "sources.d"), "-o", "Dir::State::lists=" + filepath.Join(root, "lists"), "-o", "Dir::Cache=" + filepath.Join(root, "cache"),
-			"-o", "Dir::State::status=" + filepath.Join(root, "status"), "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=2", "-o", "Acquire::Languages=none", "-o", "Acquire::http::Proxy=DIRECT"}
-		run := func(args ...string) (string, error) {
-			cmd := exec.Command(program, append(options, args...)...)
-			cmd.Env = append(os.Environ(), "http_proxy=", "LC_ALL=C")
-			out, err := cmd.CombinedOutput()
-			return string(out), err
-		}
-		out, err := run("-o", "APT::Update::Error-Mode=any", "update")
-		if err != nil {
-			return "", out, err
-		}
-		more, err := run("--download-only", "install", "pack")
-		out += more
-		debs, _ := filepath.Glob(filepath.Join(root, "cache", "archives", "*.deb"))
-		if err != nil || len(debs) != 1 {
-			return "", out, fmt.Errorf("downloaded %v: %w", debs, err)
-		}
-		if more, err := exec.Command("dpkg-deb", "-x", debs[0], filepath.Join(root, "root")).CombinedOutput(); err != nil {
-			return "", out + string(more), err
-		}
-		file, _ := os.ReadFile(filepath.Join(root, "root", "usr/share/pack"))
-		return string(file), out, nil
-	}}
+			put(t, filepath.Join(root, "sources.d", "x.sources"), source)
+			put(t, filepath.Join(root, "status"), "")
+			for _, dir := range []string{"lists/partial", "cache/archives/partial", "root"} {
+				if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			options := []string{"-q", "-y", "-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Dir::Etc::sourceparts=" + filepath.Join(root,
+				"sources.d"), "-o", "Dir::State::lists=" + filepath.Join(root, "lists"), "-o", "Dir::Cache=" + filepath.Join(root, "cache"),
+				"-o", "Dir::State::status=" + filepath.Join(root, "status"), "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=2", "-o", "Acquire::Languages=none", "-o", "Acquire::http::Proxy=DIRECT"}
+			run := func(args ...string) (string, error) {
+				cmd := exec.Command(program, append(options, args...)...)
+				cmd.Env = append(os.Environ(), "http_proxy=", "LC_ALL=C")
+				out, err := cmd.CombinedOutput()
+				return string(out), err
+			}
+			out, err := run("-o", "APT::Update::Error-Mode=any", "update")
+			if err != nil {
+				return "", out, err
+			}
+			more, err := run("--download-only", "install", "pack")
+			out += more
+			debs, _ := filepath.Glob(filepath.Join(root, "cache", "archives", "*.deb"))
+			if err != nil || len(debs) != 1 {
+				return "", out, fmt.Errorf("downloaded %v: %w", debs, err)
+			}
+			if more, err := exec.Command("dpkg-deb", "-x", debs[0], filepath.Join(root, "root")).CombinedOutput(); err != nil {
+				return "", out + string(more), err
+			}
+			file, _ := os.ReadFile(filepath.Join(root, "root", "usr/share/pack"))
+			return string(file), out, nil
+		}}
 }
 
 func put(t *testing.T, path, text string) {

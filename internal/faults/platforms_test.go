@@ -97,7 +97,8 @@ func TestSeveralPlatforms(t *testing.T) {
 			published = other()
 		}
 	}
-	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.3, Max: repetitions, Stall: 3 * time.Second})
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.3,
+		Max: repetitions, Stall: 3 * time.Second})
 	injected := 0
 	for round := 0; injected < repetitions && round < 8; round++ {
 		out, err := run(other(), nil, "--nocache")

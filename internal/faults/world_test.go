@@ -194,7 +194,8 @@ func archive(t *testing.T, name string) []byte {
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
 	data := noise(name+"archive", 60_000)
-	if err := w.WriteHeader(&tar.Header{Name: "project/file", Mode: 0o644, Size: int64(len(data)), ModTime: testenv.BusyboxCreated}); err != nil {
+	if err := w.WriteHeader(&tar.Header{Name: "project/file", Mode: 0o644, Size: int64(len(data)),
+		ModTime: testenv.BusyboxCreated}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Write(data); err != nil {
@@ -292,13 +293,15 @@ func (tr *trial) command(gen string, extra ...string) *exec.Cmd {
 	if tr.w.clockTool != "" && strings.HasPrefix(tr.name, "clock") {
 		tool = tr.w.clockTool
 	}
-	args := append([]string{"--config-file", filepath.Join(tr.w.dir, gen, "kolla-build.conf"), "--images-dir", filepath.Join(tr.w.dir, gen, "tree"),
+	args := append([]string{"--config-file", filepath.Join(tr.w.dir, gen, "kolla-build.conf"), "--images-dir",
+		filepath.Join(tr.w.dir, gen, "tree"),
 		"--base-image", "oci:" + filepath.Join(tr.w.dir, "busybox"), "--buildkitd", tr.w.buildkitd, "--data-dir", filepath.Join(tr.dir, "data"),
 		"--push", "--registry", tr.registry.Addr(), "--tag", "t", "--progress", "plain", "--format", "none"}, extra...)
 	cmd := exec.Command(tool, args...)
 	cmd.Dir = tr.dir // no kolla-build.conf is there
 	proxy := "http://" + tr.mirror.Addr()
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + tr.dir, "TMPDIR=" + tmpDir(tr.dir), "NO_COLOR=1", "http_proxy=" + proxy, "no_proxy=127.0.0.1"}, tr.env...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + tr.dir, "TMPDIR=" + tmpDir(tr.dir), "NO_COLOR=1",
+		"http_proxy=" + proxy, "no_proxy=127.0.0.1"}, tr.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
 }

@@ -60,7 +60,8 @@ func (b *layout) addImage(name string, content map[string]string) object {
 	_ = w.Close()
 	config := b.addJSON(object{"architecture": "amd64", "os": "linux", "config": object{},
 		"rootfs": object{"type": "layers", "diff_ids": []string{digest.FromBytes(layer.Bytes()).String()}}}, configType)
-	d := b.addJSON(object{"schemaVersion": 2, "mediaType": manifestType, "config": config, "layers": []object{b.add(compress(layer.Bytes()), layerType)}}, manifestType)
+	d := b.addJSON(object{"schemaVersion": 2, "mediaType": manifestType, "config": config,
+		"layers": []object{b.add(compress(layer.Bytes()), layerType)}}, manifestType)
 	if name != "" {
 		d["annotations"] = map[string]string{"org.opencontainers.image.ref.name": name}
 	}
@@ -160,7 +161,8 @@ func hostileBundle(rnd *rand.Rand) (b *layout, kind string) {
 		case 0: // it claims a key and a kind
 			notes["io.kolla-build.key"], notes["io.kolla-build.kind"] = foreignKey, pick(rnd, []string{"built", "base", "archive", "x"})
 		case 1: // a manifest of a healthy image among the layers
-			m := object{"schemaVersion": 2, "mediaType": manifestType, "config": b.add([]byte(`{}`), configType), "layers": []object{v, b.add([]byte("x"), layerType)}}
+			m := object{"schemaVersion": 2, "mediaType": manifestType, "config": b.add([]byte(`{}`), configType),
+				"layers": []object{v, b.add([]byte("x"), layerType)}}
 			for d, content := range victim.blobs {
 				b.blobs[d] = content
 			}
@@ -168,7 +170,8 @@ func hostileBundle(rnd *rand.Rand) (b *layout, kind string) {
 		case 2:
 			d["size"] = pick(rnd, []any{0, -1, 1, 1 << 40, "1", nil, 1.5})
 		case 3:
-			d["digest"] = pick(rnd, []any{"sha256:" + strings.Repeat("0", 64), "sha256:../../../" + escapee, "md5:abc", "", nil, 7, "sha512:" + strings.Repeat("a", 128), v["digest"]})
+			d["digest"] = pick(rnd, []any{"sha256:" + strings.Repeat("0", 64), "sha256:../../../" + escapee, "md5:abc", "",
+				nil, 7, "sha512:" + strings.Repeat("a", 128), v["digest"]})
 		case 4:
 			d["mediaType"] = pick(rnd, []any{indexType, layerType, configType, "", "x", nil})
 		case 5: // an index of indexes, deep or of itself
@@ -179,10 +182,13 @@ func hostileBundle(rnd *rand.Rand) (b *layout, kind string) {
 			b.index = append(b.index, inner)
 		case 6: // many layers
 			layer := b.add(compress([]byte("x")), layerType)
-			m := object{"schemaVersion": 2, "mediaType": manifestType, "config": b.add([]byte(`{"rootfs":{}}`), configType), "layers": slices.Repeat([]object{layer}, 1+rnd.IntN(5000))}
+			m := object{"schemaVersion": 2, "mediaType": manifestType, "config": b.add([]byte(`{"rootfs":{}}`), configType),
+				"layers": slices.Repeat([]object{layer}, 1+rnd.IntN(5000))}
 			b.index = append(b.index, b.addJSON(m, manifestType))
 		case 7: // a config that is something else
-			m := object{"schemaVersion": pick(rnd, []any{1, 2, 3, "2"}), "mediaType": manifestType, "config": b.add([]byte(pick(rnd, []string{"", "null", "[]", `{"rootfs":7}`, strings.Repeat("[", 20000), `{"config":{"Labels":{"a":"\u001b[2J"}}}`})), configType), "layers": []object{}}
+			m := object{"schemaVersion": pick(rnd, []any{1, 2, 3, "2"}), "mediaType": manifestType,
+				"config": b.add([]byte(pick(rnd, []string{"", "null", "[]", `{"rootfs":7}`, strings.Repeat("[", 20000),
+					`{"config":{"Labels":{"a":"\u001b[2J"}}}`})), configType), "layers": []object{}}
 			b.index = append(b.index, b.addJSON(m, manifestType))
 		case 8: // a blob that does not match its digest, or is missing
 			for _, k := range sortedKeys(b.blobs) {
@@ -245,14 +251,16 @@ func tarCase(rnd *rand.Rand, env *environment) hostileCase {
 		members = slices.Insert(members, rnd.IntN(len(members)+1), m)
 	}
 	if rnd.IntN(3) == 0 { // an archive that expands
-		members = append(members, member{tar.Header{Name: "blobs/sha256/" + strings.Repeat("b", 64), Size: 64 << 20, Mode: 0o644}, make([]byte, 64<<20)})
+		members = append(members,
+			member{tar.Header{Name: "blobs/sha256/" + strings.Repeat("b", 64), Size: 64 << 20, Mode: 0o644}, make([]byte, 64<<20)})
 		return loadCase(rnd, "tar", compress(writeTar(members)))
 	}
 	raw := damage(rnd, writeTar(members))
 	if rnd.IntN(2) == 0 {
 		return loadCase(rnd, "tar", raw)
 	}
-	return hostileCase{kind: "base image", accepts: true, args: []string{"plan", "-b", "debian", "--images-dir", "tree", "--base-image", "./base.tar", "--bootstrap", "never", "--tag", "t"},
+	return hostileCase{kind: "base image", accepts: true,
+		args: []string{"plan", "-b", "debian", "--images-dir", "tree", "--base-image", "./base.tar", "--bootstrap", "never", "--tag", "t"},
 		prepare: func(dir string) error {
 			if err := smallTree(dir, "FROM {{ base_image }}:{{ base_distro_tag }}\n"); err != nil {
 				return err

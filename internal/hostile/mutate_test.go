@@ -13,7 +13,8 @@ import (
 
 // jsonValues take the place of values in documents.
 var jsonValues = []any{
-	nil, true, -1, 0, 1, 1 << 40, 9e18, 1e300, 0.5, "", "x", []any{}, object{}, []any{nil}, "sha256:" + strings.Repeat("0", 64), "sha512:" + strings.Repeat("a", 128), "md5:abc",
+	nil, true, -1, 0, 1, 1 << 40, 9e18, 1e300, 0.5, "", "x", []any{}, object{}, []any{nil},
+	"sha256:" + strings.Repeat("0", 64), "sha512:" + strings.Repeat("a", 128), "md5:abc",
 	"sha256:../../../" + escapee, "../../" + escapee, "\u202e\x1b[2J", indexType, layerType, configType, manifestType, foreignKey, "9999-12-31T23:59:59Z", "linux/amd64",
 }
 
@@ -197,7 +198,8 @@ func mutateTar(rnd *rand.Rand, raw []byte) []byte {
 		case 9:
 			members[i] = hostileMember(rnd, m.Name)
 		case 10:
-			members[i].PAXRecords = map[string]string{pick(rnd, []string{"path", "size", "linkpath", "GNU.sparse.major", "x.y", "mtime"}): pick(rnd, []string{"", "-1", "99999999999", "../" + escapee, "1"})}
+			members[i].PAXRecords = map[string]string{pick(rnd, []string{"path", "size", "linkpath", "GNU.sparse.major",
+				"x.y", "mtime"}): pick(rnd, []string{"", "-1", "99999999999", "../" + escapee, "1"})}
 			members[i].Format = tar.FormatPAX
 		default:
 			members[i].content, members[rnd.IntN(len(members))].content = nil, m.content
@@ -220,7 +222,8 @@ func hostileMember(rnd *rand.Rand, name string) member {
 	if rnd.IntN(2) == 0 {
 		m.Name = pick(rnd, hostileNames)
 	}
-	m.Typeflag = pick(rnd, []byte{tar.TypeReg, tar.TypeSymlink, tar.TypeLink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo, tar.TypeDir, tar.TypeCont, 'S', 0})
+	m.Typeflag = pick(rnd, []byte{tar.TypeReg, tar.TypeSymlink, tar.TypeLink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo,
+		tar.TypeDir, tar.TypeCont, 'S', 0})
 	m.Linkname = pick(rnd, append([]string{"/etc/passwd", "index.json", "..", name}, hostileNames...))
 	if m.Typeflag == tar.TypeReg {
 		m.content = bytes.Repeat([]byte("x"), rnd.IntN(2000))

@@ -157,7 +157,8 @@ func (rs *readers) make() error {
 	if !slices.ContainsFunc(untarred(rs.made.byteDelta), func(m member) bool { return strings.HasPrefix(m.Name, "deltas/") }) {
 		return errors.New("the byte delta has no delta")
 	}
-	if _, err := bundle.Save(ctx, source, entries, filepath.Join(scratch, "set.tar"), bundle.SaveOptions{Split: 70_000, Parity: 50}); err != nil {
+	if _, err := bundle.Save(ctx, source, entries, filepath.Join(scratch, "set.tar"),
+		bundle.SaveOptions{Split: 70_000, Parity: 50}); err != nil {
 		return err
 	}
 	rs.made.parts = map[string][]byte{}
@@ -179,11 +180,14 @@ func dockerArchive() []byte {
 		return m
 	}
 	layer := writeTar([]member{file("etc/x", []byte("x"))})
-	config, _ := json.Marshal(object{"architecture": "amd64", "os": "linux", "config": object{}, "rootfs": object{"type": "layers", "diff_ids": []string{digest.FromBytes(layer).String()}}})
+	config, _ := json.Marshal(object{"architecture": "amd64", "os": "linux", "config": object{},
+		"rootfs": object{"type": "layers", "diff_ids": []string{digest.FromBytes(layer).String()}}})
 	id := digest.FromBytes(config).Encoded()
 	dir := strings.Repeat("1", 64)
-	manifest, _ := json.Marshal([]object{{"Config": id + ".json", "RepoTags": []string{"other.example/kolla/d:1"}, "Layers": []string{dir + "/layer.tar"}}})
-	return writeTar([]member{file(dir+"/VERSION", []byte("1.0")), file(dir+"/layer.tar", layer), file(id+".json", config), file("manifest.json", manifest),
+	manifest, _ := json.Marshal([]object{{"Config": id + ".json", "RepoTags": []string{"other.example/kolla/d:1"},
+		"Layers": []string{dir + "/layer.tar"}}})
+	return writeTar([]member{file(dir+"/VERSION", []byte("1.0")), file(dir+"/layer.tar", layer), file(id+".json", config),
+		file("manifest.json", manifest),
 		file("repositories", []byte(`{"other.example/kolla/d":{"1":"`+dir+`"}}`))})
 }
 

@@ -103,7 +103,8 @@ func TestHostileReaders(t *testing.T) {
 		end, err := runReader(t.Context(), root, next, min(next+readerBatch, last), seed, counts)
 		if err != nil {
 			failures++
-			t.Errorf("input %d (%s): %v\nreproduce: KOLLA_HOSTILE_SEED=%d KOLLA_HOSTILE_INPUT=%d go test ./internal/hostile -run TestHostileReaders -v",
+			t.Errorf("input %d (%s): %v\nreproduce: KOLLA_HOSTILE_SEED=%d KOLLA_HOSTILE_INPUT=%d go test "+
+				"./internal/hostile -run TestHostileReaders -v",
 				end-1, readerKinds[(end-1)%len(readerKinds)].name, err, seed, end-1)
 			if failures >= 20 {
 				t.Fatal("too many failures")
@@ -131,7 +132,8 @@ func TestReadersAcceptWhatIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string][]byte{"plain": rs.made.plain, "signed": rs.made.signed, "foreign": rs.made.foreign, "delta": rs.made.delta, "byte delta": rs.made.byteDelta, "docker archive": rs.made.docker} {
+	for name, content := range map[string][]byte{"plain": rs.made.plain, "signed": rs.made.signed,
+		"foreign": rs.made.foreign, "delta": rs.made.delta, "byte delta": rs.made.byteDelta, "docker archive": rs.made.docker} {
 		r := &reading{dir: t.TempDir(), readers: rs}
 		file, err := r.input("in.tar", content)
 		if err != nil {
@@ -177,7 +179,8 @@ func runReader(ctx context.Context, root string, first, last, seed int, counts m
 	defer report.Close()
 	marker := "KOLLA_HOSTILE_READER_DIR=" + dir
 	cmd := exec.CommandContext(ctx, self, strconv.Itoa(first), strconv.Itoa(last), strconv.Itoa(seed), dir)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + filepath.Join(dir, "tmp"), readerVariable + "=1", marker, "GOTRACEBACK=all"}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + filepath.Join(dir, "tmp"),
+		readerVariable + "=1", marker, "GOTRACEBACK=all"}
 	cmd.Dir = dir
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

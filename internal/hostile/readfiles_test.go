@@ -63,7 +63,8 @@ func readBase(ctx context.Context, rnd *rand.Rand, r *reading) error {
 		}
 		path = filepath.Dir(path)
 	}
-	_, err = bootstrap.Import(ctx, st, path, bootstrap.ImportOptions{Name: pick(rnd, []string{"", "", "x", "other.example/kolla/new:1"}), Platform: pick(rnd, []string{"", "linux/amd64", "linux/arm64", "x"})})
+	_, err = bootstrap.Import(ctx, st, path, bootstrap.ImportOptions{Name: pick(rnd, []string{"", "", "x", "other.example/kolla/new:1"}),
+		Platform: pick(rnd, []string{"", "linux/amd64", "linux/arm64", "x"})})
 	return err
 }
 
@@ -71,7 +72,8 @@ func readBase(ctx context.Context, rnd *rand.Rand, r *reading) error {
 func readLayer(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	members := untarred(rootTar())
 	for range rnd.IntN(8) {
-		m := hostileMember(rnd, pick(rnd, []string{"a/b", "a", "a/.wh.b", ".wh..wh..opq", ".wh.", "a/.wh..", "var/lib/dpkg/status", "var/lib/rpm/rpmdb.sqlite", "etc/os-release"}))
+		m := hostileMember(rnd, pick(rnd, []string{"a/b", "a", "a/.wh.b", ".wh..wh..opq", ".wh.", "a/.wh..",
+			"var/lib/dpkg/status", "var/lib/rpm/rpmdb.sqlite", "etc/os-release"}))
 		members = append(members, m)
 	}
 	raw := damageSeldom(rnd, writeTar(members))
@@ -90,10 +92,12 @@ func readLayer(ctx context.Context, rnd *rand.Rand, r *reading) error {
 var lockText = func() string {
 	x := digest.FromString("x")
 	l := &lock.Lock{Version: lock.Version, Compatibility: 1, Set: lock.Set{Base: "debian", BaseTag: "trixie", InstallType: "source"},
-		Images:   []lock.Image{{Name: "base", Key: x, Digest: x}},
-		Bases:    []lock.Base{{Name: "debian:trixie", Platform: "linux/amd64", Digest: x, Size: 1}},
-		Sources:  []lock.Source{{Section: "keystone-base", Type: "git", Location: "http://mirror.example/keystone.git", Reference: "master", Digest: x, Size: 1}},
-		Files:    []lock.File{{URL: "http://mirror.example/x", Digest: x, Size: 1, Images: []string{"base"}}, {URL: "http://mirror.example/a%20b?c=d", Digest: x, Size: 1}},
+		Images: []lock.Image{{Name: "base", Key: x, Digest: x}},
+		Bases:  []lock.Base{{Name: "debian:trixie", Platform: "linux/amd64", Digest: x, Size: 1}},
+		Sources: []lock.Source{{Section: "keystone-base", Type: "git", Location: "http://mirror.example/keystone.git",
+			Reference: "master", Digest: x, Size: 1}},
+		Files: []lock.File{{URL: "http://mirror.example/x", Digest: x, Size: 1, Images: []string{"base"}},
+			{URL: "http://mirror.example/a%20b?c=d", Digest: x, Size: 1}},
 		Redirect: []lock.Link{{URL: "http://mirror.example/y", To: "http://mirror.example/x", Status: 302}},
 		Absent:   []lock.Absent{{URL: "http://mirror.example/z", Status: 404}}}
 	return string(l.Marshal())
@@ -172,7 +176,8 @@ func readInputs(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	}
 	dir := filepath.Dir(file)
 	for range rnd.IntN(6) {
-		name := pick(rnd, []string{"mirror/mirror.example/x", "mirror/mirror.example/x", "mirror/mirror.example/x", "mirror/mirror.example", "mirror", "sources", "oci", "other", "oci/index.json", lock.FileName, "python/simple"})
+		name := pick(rnd, []string{"mirror/mirror.example/x", "mirror/mirror.example/x", "mirror/mirror.example/x",
+			"mirror/mirror.example", "mirror", "sources", "oci", "other", "oci/index.json", lock.FileName, "python/simple"})
 		if err := plant(rnd, dir, name, r.readers.made.inventory); err != nil {
 			return brokenf("%w", err)
 		}
@@ -235,7 +240,8 @@ func readSource(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	case 1:
 		location = pick(rnd, append([]string{"/dev/zero", "/proc/self/mem", "/etc/..", "file://" + file}, hostileNames...))
 	}
-	f, err := source.New(source.Options{CacheDir: filepath.Join(r.dir, "cache"), LocalsBase: r.dir, Retries: -1, Timeout: time.Second, MaxElapsed: 2 * time.Second})
+	f, err := source.New(source.Options{CacheDir: filepath.Join(r.dir, "cache"), LocalsBase: r.dir, Retries: -1,
+		Timeout: time.Second, MaxElapsed: 2 * time.Second})
 	if err != nil {
 		return err
 	}
@@ -322,7 +328,8 @@ func readDataDir(ctx context.Context, rnd *rand.Rand, r *reading) error {
 // outputPieces are pieces of steps' output and of logs.
 var outputPieces = []string{
 	"\x1b[2J\x1b[H", "\x1b]0;title\x07", "\x9b2J", "\r", "\b\b\b", "\x00", "\xff\xfe", "\u202e", "\u2066", "\n", "E: Unable to locate package x\n", "error: could not fetch\n", "fatal: unable to access 'https://user:pass-word@host/x'\n",
-	strings.Repeat("x", 70_000), strings.Repeat("\n", 500), "curl: (22) The requested URL returned error: 404\n", "[  1%] ", "\u200d\u200d", strings.Repeat("e\u0301", 3000), "\x1b", "\x1b[", "::error::x\n",
+	strings.Repeat("x", 70_000), strings.Repeat("\n", 500), "curl: (22) The requested URL returned error: 404\n", "[  1%] ",
+	"\u200d\u200d", strings.Repeat("e\u0301", 3000), "\x1b", "\x1b[", "::error::x\n",
 }
 
 // hostileOutput makes the output of a step.
@@ -361,7 +368,8 @@ func readLogs(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	}
 	var stdout, stderr limitedBuffer
 	con := &console.Console{Stdout: &stdout, Stderr: &stderr}
-	err := runlogs.Show(ctx, con, runlogs.Options{DataDir: r.dir, Images: pick(rnd, [][]string{nil, {"base"}, {pick(rnd, names)}, {"base", "x"}}), Failed: rnd.IntN(3) == 0})
+	err := runlogs.Show(ctx, con, runlogs.Options{DataDir: r.dir,
+		Images: pick(rnd, [][]string{nil, {"base"}, {pick(rnd, names)}, {"base", "x"}}), Failed: rnd.IntN(3) == 0})
 	if stdout.full {
 		return brokenf("it prints without end")
 	}
@@ -396,7 +404,8 @@ func readOutput(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	logs := report.NewLogs(report.LogsOptions{Dir: filepath.Join(r.dir, "logs"), MaxSize: 1 << 20})
 	var out limitedBuffer
 	mode := pick(rnd, []report.Mode{report.ModePlain, report.ModeJSON, report.ModeAuto})
-	progress := report.NewProgress(report.ProgressOptions{Out: &out, Mode: mode, Output: rnd.IntN(2) == 0, Getenv: func(string) string { return "" }})
+	progress := report.NewProgress(report.ProgressOptions{Out: &out, Mode: mode, Output: rnd.IntN(2) == 0,
+		Getenv: func(string) string { return "" }})
 	emit := logs.Completing(progress.Handle)
 	id := image.ID{Name: "base"}
 	step := build.Step{ID: "1", Name: string(hostileOutput(rnd)[:1])}
@@ -414,7 +423,8 @@ func readOutput(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	}
 	step.Err = string(hostileOutput(rnd))
 	emit(build.Event{Time: now, Kind: build.EventStepEnd, Image: id, Step: step})
-	res := build.Result{Image: id, Reference: "kolla/base:1", Status: build.StatusError, Reason: string(hostileOutput(rnd)), Failure: &build.Failure{Err: errors.New(string(hostileOutput(rnd))), Step: step.Name, ExitCode: 1}}
+	res := build.Result{Image: id, Reference: "kolla/base:1", Status: build.StatusError, Reason: string(hostileOutput(rnd)),
+		Failure: &build.Failure{Err: errors.New(string(hostileOutput(rnd))), Step: step.Name, ExitCode: 1}}
 	emit(build.Event{Time: now, Kind: build.EventImageEnd, Image: id, Result: &res})
 	complete := logs.Complete(res)
 	progress.Close()

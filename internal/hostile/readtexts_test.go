@@ -84,7 +84,8 @@ func readCommandLine(_ context.Context, rnd *rand.Rand, r *reading) error {
 		case 0:
 			args = append(args, value)
 		case 1:
-			args = append(args, pick(rnd, []string{"-", "--", "---", "-b", "-bdebian", "-tx", "-p", "--=", "--no", "--no-", "-\u202e", "--base=", "-vvvvvvvv", "--help=", "-h"}), value)
+			args = append(args, pick(rnd, []string{"-", "--", "---", "-b", "-bdebian", "-tx", "-p", "--=", "--no", "--no-",
+				"-\u202e", "--base=", "-vvvvvvvv", "--help=", "-h"}), value)
 		case 2:
 			args = append(args, "--no"+pick(rnd, options).Name)
 		default:
@@ -100,15 +101,18 @@ func readTemplate(ctx context.Context, rnd *rand.Rand, r *reading) error {
 		return brokenf("%w", err)
 	}
 	for range rnd.IntN(3) {
-		if _, err := r.input("tree/"+pick(rnd, []string{"child", "a/b", "macros"})+"/"+pick(rnd, []string{"Dockerfile.j2", "x.j2"}), []byte(template(rnd))); err != nil {
+		if _, err := r.input("tree/"+pick(rnd, []string{"child", "a/b", "macros"})+"/"+pick(rnd, []string{"Dockerfile.j2", "x.j2"}),
+			[]byte(template(rnd))); err != nil {
 			return brokenf("%w", err)
 		}
 	}
 	tree := filepath.Join(r.dir, "in", "tree")
 	if rnd.IntN(6) == 0 {
-		_ = os.Symlink(pick(rnd, []string{"/etc/passwd", "/dev/zero", "..", "base"}), filepath.Join(tree, pick(rnd, []string{"linked", "base/link", "Dockerfile.j2"})))
+		_ = os.Symlink(pick(rnd, []string{"/etc/passwd", "/dev/zero", "..", "base"}),
+			filepath.Join(tree, pick(rnd, []string{"linked", "base/link", "Dockerfile.j2"})))
 	}
-	args := []string{"--base", "debian", "--images-dir", tree, "--work-dir", filepath.Join(r.dir, "out"), "--data-dir", filepath.Join(r.dir, "data")}
+	args := []string{"--base", "debian", "--images-dir", tree, "--work-dir", filepath.Join(r.dir, "out"), "--data-dir",
+		filepath.Join(r.dir, "data")}
 	var overrides []string
 	if rnd.IntN(2) == 0 {
 		override, err := r.input("override.j2", []byte("{% extends parent_template %}\n"+template(rnd)))

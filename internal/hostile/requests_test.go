@@ -32,7 +32,8 @@ func (r request) String() string {
 	if r.raw != nil {
 		return fmt.Sprintf("raw %q", r.raw[:min(len(r.raw), 120)])
 	}
-	return fmt.Sprintf("%s %q %q, %d bytes, pause %v, give up %v, upload %v", r.method, r.path, fmt.Sprint(r.header), len(r.body), r.pause, r.give, r.upload)
+	return fmt.Sprintf("%s %q %q, %d bytes, pause %v, give up %v, upload %v", r.method, r.path, fmt.Sprint(r.header),
+		len(r.body), r.pause, r.give, r.upload)
 }
 
 var (
@@ -45,10 +46,12 @@ var (
 		"t", "t", "new", "latest", "-x", "..", "../../../../" + escapee, "%2e%2e%2f" + escapee, strings.Repeat("t", 128), strings.Repeat("t", 129), "_current", "a:b", "sha256:" + strings.Repeat("0", 64),
 		"sha256:" + strings.Repeat("G", 64), "sha256:../../x", "sha512:" + strings.Repeat("a", 128), "md5:d41d8cd98f00b204e9800998ecf8427e", "%00", "", "sha256:", ":", "sha256+b64:x",
 	}
-	headerValues = []string{"", "0", "-1", "bytes=0-0", "bytes=-1", "bytes=5-2", "bytes=0-,5-9,1-1", "bytes=99999999999999999999-", "0-0", "5-5", "9223372036854775807-9223372036854775808", "x-y",
+	headerValues = []string{"", "0", "-1", "bytes=0-0", "bytes=-1", "bytes=5-2", "bytes=0-,5-9,1-1",
+		"bytes=99999999999999999999-", "0-0", "5-5", "9223372036854775807-9223372036854775808", "x-y",
 		"application/octet-stream", manifestType, indexType, "text/plain", "*/*", strings.Repeat("a,", 5000), "gzip", "chunked", "identity, chunked", "100-continue", "Basic eDp5", "Basic !", "Bearer x", "evil.example", "https", "1.2.3.4, 5.6.7.8",
 		"\"etag\"", "W/\"x\"", "Thu, 01 Jan 1970 00:00:00 GMT", "close", "upgrade", "websocket"}
-	headerNames = []string{"Range", "Content-Range", "Content-Type", "Accept", "Accept-Encoding", "Content-Encoding", "Expect", "Authorization", "Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For",
+	headerNames = []string{"Range", "Content-Range", "Content-Type", "Accept", "Accept-Encoding", "Content-Encoding",
+		"Expect", "Authorization", "Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For",
 		"Forwarded", "If-None-Match", "If-Modified-Since", "Connection", "Upgrade", "Origin", "Docker-Content-Digest", "Content-Length", "Transfer-Encoding", "OCI-Subject", "X-HTTP-Method-Override", "Cookie"}
 )
 
@@ -90,11 +93,13 @@ func anyRequest(rnd *rand.Rand, healthy served) request {
 	if rnd.IntN(3) == 0 && (method == "GET" || method == "HEAD") {
 		repo = healthy.repository
 	}
-	r := request{method: method, header: headers(rnd), path: "/v2/" + repo + pick(rnd, []string{"/manifests/" + ref, "/blobs/" + ref, "/referrers/" + ref, "/tags/list", "/tags/list?n=" + ref, "/tags/list?n=1&last=" + ref,
+	r := request{method: method, header: headers(rnd), path: "/v2/" + repo + pick(rnd, []string{"/manifests/" + ref,
+		"/blobs/" + ref, "/referrers/" + ref, "/tags/list", "/tags/list?n=" + ref, "/tags/list?n=1&last=" + ref,
 		"/blobs/uploads/", "/blobs/uploads/" + ref, "/blobs/uploads/6c0d8f0a-0000-4000-8000-000000000000?_state=" + ref, "", "/", "/manifests/", "/blobs/"})}
 	switch rnd.IntN(8) {
 	case 0:
-		r.path = pick(rnd, []string{"/", "/v2", "/v2/", "/v2/_catalog", "/v2/_catalog?n=1000000000", "/v2/_catalog?n=-1&last=../..", "/metrics", "/healthz", "/ca.crt", "/debug/pprof/", "/../../etc/passwd", "//", "/v2//", "*",
+		r.path = pick(rnd, []string{"/", "/v2", "/v2/", "/v2/_catalog", "/v2/_catalog?n=1000000000",
+			"/v2/_catalog?n=-1&last=../..", "/metrics", "/healthz", "/ca.crt", "/debug/pprof/", "/../../etc/passwd", "//", "/v2//", "*",
 			"/v2/_catalog?n=1&last=" + strings.Repeat("x", 5000), "/?" + strings.Repeat("a=b&", 2000), "/gc", "/v1/search"})
 	case 1:
 		r.body = bytes.Repeat([]byte("x"), rnd.IntN(100_000))
@@ -138,7 +143,8 @@ func uploads(rnd *rand.Rand) []request {
 		all = append(all, request{method: "PATCH", header: h, body: content[offset:][:n], upload: true})
 		offset += n
 	}
-	end := request{method: "PUT", upload: true, path: "digest=" + pick(rnd, []string{d, d, d, digest.SHA512.FromBytes(content).String(), "sha256:" + strings.Repeat("0", 64), "x", ""}), header: http.Header{}}
+	end := request{method: "PUT", upload: true, path: "digest=" + pick(rnd,
+		[]string{d, d, d, digest.SHA512.FromBytes(content).String(), "sha256:" + strings.Repeat("0", 64), "x", ""}), header: http.Header{}}
 	switch rnd.IntN(4) {
 	case 0:
 		end.method = pick(rnd, []string{"DELETE", "GET", "HEAD", "PURGE"})
@@ -151,7 +157,8 @@ func uploads(rnd *rand.Rand) []request {
 // manifestRequest puts a manifest or an index into another repository.
 func manifestRequest(rnd *rand.Rand, healthy served) request {
 	descriptor := func() object {
-		return object{"mediaType": pick(rnd, []string{layerType, manifestType, indexType, configType, "", "x"}), "size": pick(rnd, []any{1, 0, -1, 1 << 62, "x", nil, 1.5}),
+		return object{"mediaType": pick(rnd, []string{layerType, manifestType, indexType, configType, "", "x"}),
+			"size":   pick(rnd, []any{1, 0, -1, 1 << 62, "x", nil, 1.5}),
 			"digest": pick(rnd, append(append([]string{}, references...), healthy.digests...))}
 	}
 	m := object{"schemaVersion": pick(rnd, []any{2, 2, 2, 1, nil, "2"}), "mediaType": pick(rnd, []any{manifestType, indexType, nil, 7})}
@@ -191,10 +198,12 @@ func manifestRequest(rnd *rand.Rand, healthy served) request {
 		raw = bytes.Repeat([]byte(" "), rnd.IntN(8<<20))
 	case 4:
 		entry := pick(rnd, []string{"{},", "null,", "[],", "7,", `"",`})
-		raw = []byte(`{"schemaVersion":2,"mediaType":"` + manifestType + `","` + pick(rnd, []string{"layers", "blobs", "manifests", "x"}) + `":[` + strings.Repeat(entry, (4<<20)/len(entry)-100) + entry[:len(entry)-1] + `]}`)
+		raw = []byte(`{"schemaVersion":2,"mediaType":"` + manifestType + `","` + pick(rnd, []string{"layers", "blobs", "manifests", "x"}) +
+			`":[` + strings.Repeat(entry, (4<<20)/len(entry)-100) + entry[:len(entry)-1] + `]}`)
 	}
 	ref := pick(rnd, append(append([]string{}, references...), digest.FromBytes(raw).String(), digest.SHA512.FromBytes(raw).String()))
-	return request{method: "PUT", path: "/v2/kolla/other/manifests/" + ref, body: raw, header: http.Header{"Content-Type": {pick(rnd, []string{manifestType, indexType, "", "text/html", "application/vnd.docker.distribution.manifest.v1+prettyjws"})}}}
+	return request{method: "PUT", path: "/v2/kolla/other/manifests/" + ref, body: raw, header: http.Header{"Content-Type": {pick(rnd,
+		[]string{manifestType, indexType, "", "text/html", "application/vnd.docker.distribution.manifest.v1+prettyjws"})}}}
 }
 
 // rawRequest returns a request that HTTP libraries do not send.
@@ -279,7 +288,8 @@ func (c *client) do(r request) error {
 		}
 	}
 	// Mistakes of the client must not be answered with status 500 and above.
-	if resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented && resp.StatusCode != http.StatusHTTPVersionNotSupported && resp.StatusCode != http.StatusInsufficientStorage {
+	if resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented &&
+		resp.StatusCode != http.StatusHTTPVersionNotSupported && resp.StatusCode != http.StatusInsufficientStorage {
 		return fmt.Errorf("status %d", resp.StatusCode)
 	}
 	return nil
@@ -295,7 +305,8 @@ func (c *client) sendRaw(raw []byte) error {
 	_ = conn.SetDeadline(time.Now().Add(200 * time.Millisecond))
 	_, _ = conn.Write(raw)
 	answer, _ := io.ReadAll(io.LimitReader(conn, 1<<20))
-	if bytes.Contains(answer, []byte("\r\nLocation: http://evil.example")) || bytes.Contains(answer, []byte("HTTP/1.1 500")) || bytes.Contains(answer, []byte("root:")) {
+	if bytes.Contains(answer, []byte("\r\nLocation: http://evil.example")) ||
+		bytes.Contains(answer, []byte("HTTP/1.1 500")) || bytes.Contains(answer, []byte("root:")) {
 		return fmt.Errorf("it answers %q", answer[:min(len(answer), 300)])
 	}
 	return nil
@@ -323,7 +334,8 @@ func sendAll(host string, clients [][]request) []error {
 		wg.Go(func() {
 			transport := &http.Transport{DisableCompression: true}
 			defer transport.CloseIdleConnections()
-			c := &client{host: host, http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+			c := &client{host: host, http: &http.Client{Transport: transport,
+				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 			for _, r := range requests {
 				if err := c.do(r); err != nil {
 					mu.Lock()

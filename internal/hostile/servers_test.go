@@ -77,10 +77,12 @@ func misbehave(w http.ResponseWriter, r *http.Request, quit chan struct{}) {
 	case 1:
 		http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
 	case 2:
-		w.WriteHeader(pick(rnd, []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusTeapot, http.StatusInternalServerError}))
+		w.WriteHeader(pick(rnd, []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden,
+			http.StatusNotFound, http.StatusTeapot, http.StatusInternalServerError}))
 		flood(rnd.IntN(100))
 	case 3:
-		w.Header().Set("WWW-Authenticate", pick(rnd, []string{`Bearer realm="http://127.0.0.1:1/token"`, `Bearer realm="` + strings.Repeat("x", 100_000) + `"`, "Basic", `Bearer realm="file:///etc/passwd",scope=`, "\"\\"}))
+		w.Header().Set("WWW-Authenticate", pick(rnd, []string{`Bearer realm="http://127.0.0.1:1/token"`,
+			`Bearer realm="` + strings.Repeat("x", 100_000) + `"`, "Basic", `Bearer realm="file:///etc/passwd",scope=`, "\"\\"}))
 		w.WriteHeader(http.StatusUnauthorized)
 	case 4:
 		flood(1000) // 57 MB of an open document
@@ -93,7 +95,8 @@ func misbehave(w http.ResponseWriter, r *http.Request, quit chan struct{}) {
 		fmt.Fprint(w, `{"schemaVersion":2,"manifests":[`+strings.Repeat("{},", 100_000)+"{}]}")
 	case 7:
 		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
-		fmt.Fprint(w, pick(rnd, []string{"{}", "null", "[]", `{"schemaVersion":2,"config":{"digest":"sha256:../../` + escapee + `"},"layers":[{}]}`, strings.Repeat("[", 100_000)}))
+		fmt.Fprint(w, pick(rnd, []string{"{}", "null", "[]",
+			`{"schemaVersion":2,"config":{"digest":"sha256:../../` + escapee + `"},"layers":[{}]}`, strings.Repeat("[", 100_000)}))
 	case 8:
 		select { // it stalls
 		case <-quit:
@@ -102,7 +105,8 @@ func misbehave(w http.ResponseWriter, r *http.Request, quit chan struct{}) {
 		}
 	case 9:
 		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-			_, _ = conn.Write([]byte(pick(rnd, []string{"", "\x00\x01\x02", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 999999 x\r\n\r\n", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 100_000), "SSH-2.0-x\r\n"})))
+			_, _ = conn.Write([]byte(pick(rnd, []string{"", "\x00\x01\x02", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+				"HTTP/1.1 999999 x\r\n\r\n", "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 100_000), "SSH-2.0-x\r\n"})))
 			conn.Close()
 		}
 	case 10:
@@ -157,7 +161,8 @@ func registryCase(rnd *rand.Rand, env *environment) hostileCase {
 		c.args = append([]string{"fetch", "--lock", "in.lock", "--output", "out-inputs"}, impatient...)
 		c.prepare = func(dir string) error { return os.WriteFile(filepath.Join(dir, "in.lock"), text, 0o644) }
 	case 5:
-		c.args = append([]string{"plan", "-b", "debian", "--images-dir", "tree", "--base-image", name, "--base-tag", "t", "--bootstrap", "never", "--tag", "t"}, impatient...)
+		c.args = append([]string{"plan", "-b", "debian", "--images-dir", "tree", "--base-image", name, "--base-tag", "t",
+			"--bootstrap", "never", "--tag", "t"}, impatient...)
 		c.accepts = true // plan reports what it cannot know
 	case 6:
 		c.args = []string{"diff", name + ":a", name + ":b", "--timeout", "2"}
@@ -169,17 +174,21 @@ func registryCase(rnd *rand.Rand, env *environment) hostileCase {
 
 // fetchedLock is a lock whose files and base images are on a server that misbehaves.
 func fetchedLock(rnd *rand.Rand, server string) []byte {
-	l := &lock.Lock{Version: lock.Version, Compatibility: 30, Set: lock.Set{Base: "debian", BaseTag: "trixie", InstallType: "source", Release: "master"}}
+	l := &lock.Lock{Version: lock.Version, Compatibility: 30,
+		Set: lock.Set{Base: "debian", BaseTag: "trixie", InstallType: "source", Release: "master"}}
 	sum := func() digest.Digest { return digest.FromString(fmt.Sprint(rnd.Uint64())) }
 	size := func() int64 { return pick(rnd, []int64{0, 1, 1000, 1 << 20, 1 << 39}) }
 	for range rnd.IntN(4) {
-		l.Files = append(l.Files, lock.File{URL: fmt.Sprintf("http://%s/f%d", server, rnd.Uint64()), Digest: sum(), Size: size(), Images: []string{"base"}})
+		l.Files = append(l.Files,
+			lock.File{URL: fmt.Sprintf("http://%s/f%d", server, rnd.Uint64()), Digest: sum(), Size: size(), Images: []string{"base"}})
 	}
 	if rnd.IntN(2) == 0 {
-		l.Bases = append(l.Bases, lock.Base{Name: fmt.Sprintf("%s/c%d:t", server, rnd.Uint64()), Platform: "linux/amd64", Digest: sum(), Size: size()})
+		l.Bases = append(l.Bases,
+			lock.Base{Name: fmt.Sprintf("%s/c%d:t", server, rnd.Uint64()), Platform: "linux/amd64", Digest: sum(), Size: size()})
 	}
 	if rnd.IntN(2) == 0 {
-		l.Sources = append(l.Sources, lock.Source{Section: "base", Type: "url", Location: fmt.Sprintf("http://%s/s%d.tar.gz", server, rnd.Uint64()), Digest: sum(), Size: size()})
+		l.Sources = append(l.Sources, lock.Source{Section: "base", Type: "url",
+			Location: fmt.Sprintf("http://%s/s%d.tar.gz", server, rnd.Uint64()), Digest: sum(), Size: size()})
 	}
 	return l.Marshal()
 }
@@ -189,12 +198,14 @@ func gitCase(rnd *rand.Rand, env *environment) hostileCase {
 	kind := pick(rnd, []string{"git", "url"})
 	location := fmt.Sprintf("http://%s/c%d.%s", env.server, rnd.Uint64(), kind)
 	if rnd.IntN(4) == 0 {
-		location = pick(rnd, []string{"--upload-pack=touch " + escapee, "ext::sh -c touch% " + escapee, "file:///etc", "/etc", "ssh://-oProxyCommand=x/y", "git://127.0.0.1:1/x", "http://[::1", "\x1b[2J", ""})
+		location = pick(rnd, []string{"--upload-pack=touch " + escapee, "ext::sh -c touch% " + escapee, "file:///etc",
+			"/etc", "ssh://-oProxyCommand=x/y", "git://127.0.0.1:1/x", "http://[::1", "\x1b[2J", ""})
 	}
 	reference := pick(rnd, []string{"master", "-x", "--upload-pack=x", "a..b", "refs/../../x", strings.Repeat("a", 40), "\x1b"})
 	conf := fmt.Sprintf("[base-plugin-x]\ntype = %s\nlocation = %s\nreference = %s\n", kind, location, reference)
 	return hostileCase{kind: "source", accepts: true,
-		args: append([]string{"plan", "-b", "debian", "-t", "source", "--images-dir", "tree", "--base-image", "./base.tar", "--bootstrap", "never", "--tag", "t", "--config-file", "sources.conf"}, impatient...),
+		args: append([]string{"plan", "-b", "debian", "-t", "source", "--images-dir", "tree", "--base-image", "./base.tar",
+			"--bootstrap", "never", "--tag", "t", "--config-file", "sources.conf"}, impatient...),
 		prepare: func(dir string) error {
 			if err := os.WriteFile(filepath.Join(dir, "base.tar"), rootTar(), 0o644); err != nil {
 				return err

@@ -9,7 +9,8 @@ import (
 // FuzzParse checks that any bytes are either rejected with a place or yield entries
 // with their places.
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{"", "# only\n", "[DEFAULT]\nbase = x\n", "[DEFAULT]\r\nbase: x\r", "[a]\nb = c\n  d\n\te\n", "[a]\nb = 'q'\nb = \"\"\n",
+	for _, text := range []string{"", "# only\n", "[DEFAULT]\nbase = x\n", "[DEFAULT]\r\nbase: x\r",
+		"[a]\nb = c\n  d\n\te\n", "[a]\nb = 'q'\nb = \"\"\n",
 		"[a]\n`b` = \"\"\"c\"\"\"\n- = x\n", "[a]\nb = c\\\nd = e\n", "[a\n", "[]\n", "[a]\n= x\n", "[a]\nb\n", "b = c\n", "[a]\n\n  x\n", "[a.b]\nc = \xff\n"} {
 		f.Add([]byte(text))
 	}

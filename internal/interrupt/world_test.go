@@ -129,7 +129,8 @@ func (w *world) fill(name string) (*store.Store, map[string]digest.Digest, map[s
 	}
 	w.t.Cleanup(func() { s.Close() })
 	base := registrytest.Base(w.t, 2_000_000)
-	images := map[string]v1.Image{"base": base, "nova-api": registrytest.Image(w.t, base, 700_000, 3), "nova-compute": registrytest.Image(w.t, base, 800_000, 2)}
+	images := map[string]v1.Image{"base": base, "nova-api": registrytest.Image(w.t, base, 700_000, 3),
+		"nova-compute": registrytest.Image(w.t, base, 800_000, 2)}
 	digests := map[string]digest.Digest{}
 	for name, img := range images {
 		if digests[name], err = s.WriteImage(w.t.Context(), img); err != nil {

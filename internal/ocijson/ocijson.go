@@ -165,7 +165,8 @@ func (d *descriptor) descriptor() ocispec.Descriptor {
 		out.URLs = []string{""}
 	}
 	if p := d.Platform; p != nil {
-		out.Platform = &ocispec.Platform{OS: clean(p.OS), Architecture: clean(p.Architecture), Variant: clean(p.Variant), OSVersion: clean(p.OSVersion)}
+		out.Platform = &ocispec.Platform{OS: clean(p.OS), Architecture: clean(p.Architecture), Variant: clean(p.Variant),
+			OSVersion: clean(p.OSVersion)}
 	}
 	return out
 }
@@ -267,7 +268,8 @@ func ParseConfig(b []byte) (Config, error) {
 			return c, err
 		}
 	}
-	c.Platform = ocispec.Platform{OS: clean(raw.OS), Architecture: clean(raw.Architecture), Variant: clean(raw.Variant), OSVersion: clean(raw.OSVersion)}
+	c.Platform = ocispec.Platform{OS: clean(raw.OS), Architecture: clean(raw.Architecture), Variant: clean(raw.Variant),
+		OSVersion: clean(raw.OSVersion)}
 	c.Created = raw.Created
 	return c, nil
 }

@@ -17,7 +17,8 @@ func TestParse(t *testing.T) {
 	manifest := `{"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"digest":"` + someDigest + `","size":1},
 		"layers":[{"mediaType":"application/x","digest":"` + someDigest + `","size":2,"urls":["http://x"],"annotations":{"a":"b"}}]}`
 	d, err := Parse([]byte(manifest))
-	if err != nil || d.IsIndex() || d.Config.Size != 1 || len(d.Layers) != 1 || d.Layers[0].Size != 2 || len(d.Layers[0].URLs) == 0 || d.Layers[0].Annotations != nil {
+	if err != nil || d.IsIndex() || d.Config.Size != 1 || len(d.Layers) != 1 || d.Layers[0].Size != 2 ||
+		len(d.Layers[0].URLs) == 0 || d.Layers[0].Annotations != nil {
 		t.Errorf("manifest: %+v, %v", d, err)
 	}
 	index := `{"manifests":[{"digest":"` + someDigest + `","size":3,"urls":[ ],"platform":{"os":"linux","architecture":"arm64","variant":"v8"},
@@ -27,7 +28,8 @@ func TestParse(t *testing.T) {
 		t.Fatalf("index: %+v, %v", d, err)
 	}
 	m := d.Manifests[0]
-	if m.Platform.Variant != "v8" || len(m.URLs) > 0 || fmt.Sprint(m.Annotations) != "map[io.kolla-build.key:k org.opencontainers.image.ref.name:a:t]" {
+	if m.Platform.Variant != "v8" || len(m.URLs) > 0 ||
+		fmt.Sprint(m.Annotations) != "map[io.kolla-build.key:k org.opencontainers.image.ref.name:a:t]" {
 		t.Errorf("%+v", m)
 	}
 	if d, err := Parse([]byte(`{"manifests":[]}`)); err != nil || !d.IsIndex() {
@@ -61,7 +63,8 @@ func TestParseRejects(t *testing.T) {
 func TestTerminalSequencesAreDropped(t *testing.T) {
 	for _, bad := range []string{"linux\x1b[2J", "li\u202enux", "a\nb", strings.Repeat("a", 256)} {
 		quoted, _ := json.Marshal(bad)
-		d, err := Parse([]byte(`{"mediaType":` + string(quoted) + `,"manifests":[{"mediaType":` + string(quoted) + `,"platform":{"os":` + string(quoted) + `}}]}`))
+		d, err := Parse([]byte(`{"mediaType":` + string(quoted) + `,"manifests":[{"mediaType":` + string(quoted) +
+			`,"platform":{"os":` + string(quoted) + `}}]}`))
 		if err != nil || d.MediaType != "" || d.Manifests[0].MediaType != "" || d.Manifests[0].Platform.OS != "" {
 			t.Errorf("%q: %+v, %v", bad, d, err)
 		}
@@ -116,7 +119,8 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{`{"layers":[{}]}`, `{"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"x"}}]}`, `{"config":{},"history":[{}]}`, `{"os":"linux","rootfs":{"diff_ids":["sha256:00"]}}`, `[]`, `null`} {
+	for _, s := range []string{`{"layers":[{}]}`, `{"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"x"}}]}`,
+		`{"config":{},"history":[{}]}`, `{"os":"linux","rootfs":{"diff_ids":["sha256:00"]}}`, `[]`, `null`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

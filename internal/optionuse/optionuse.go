@@ -42,7 +42,8 @@ func Load(dir, structType string, lookups []string, patterns ...string) (*Progra
 	if err != nil {
 		return nil, fmt.Errorf("loading packages: %w", err)
 	}
-	p := &Program{pkgs: pkgs, nodes: map[types.Object]*node{}, methods: map[string][]*types.Func{}, fields: map[types.Object]string{}, lookups: lookups}
+	p := &Program{pkgs: pkgs, nodes: map[types.Object]*node{}, methods: map[string][]*types.Func{},
+		fields: map[types.Object]string{}, lookups: lookups}
 	path, name, _ := cutLast(structType, ".")
 	for _, pkg := range pkgs {
 		if len(pkg.Errors) > 0 {

@@ -117,7 +117,8 @@ func TestList(t *testing.T) {
 		write(t, f, "half")
 		f.Close()
 	}
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, "other.partial"), nil, 0o600), os.Mkdir(filepath.Join(dir, ".dir.partial"), 0o700)); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "other.partial"), nil, 0o600),
+		os.Mkdir(filepath.Join(dir, ".dir.partial"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	if files, bytes := List(dir); len(files) != 2 || bytes != 8 || files[1] != Name(filepath.Join(dir, "set.tar")) {

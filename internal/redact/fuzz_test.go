@@ -12,14 +12,16 @@ func FuzzURL(f *testing.F) {
 	f.Add("git+ssh", "a%zz", "s3cret\x00word", "[::1]/x")
 	f.Fuzz(func(t *testing.T, scheme, user, password, rest string) {
 		// Shorter ones occur by chance; the others are not the password to any program.
-		if len(password) < 8 || strings.ContainsAny(password, "/?#\\ \t\r\n\f\v") || strings.ContainsAny(user, "/?#\\ \t\r\n\f\v@:") || scheme == "" || strings.ContainsFunc(scheme, func(r rune) bool { return r < 'a' || r > 'z' }) {
+		if len(password) < 8 || strings.ContainsAny(password, "/?#\\ \t\r\n\f\v") || strings.ContainsAny(user, "/?#\\ \t\r\n\f\v@:") ||
+			scheme == "" || strings.ContainsFunc(scheme, func(r rune) bool { return r < 'a' || r > 'z' }) {
 			return
 		}
 		if strings.Contains(rest+user+scheme, password) {
 			return
 		}
 		location := scheme + "://" + user + ":" + password + "@" + rest
-		for name, got := range map[string]string{"URL": URL(location), "InPlace": InPlace("location = " + location), "Text": Text("fatal: unable to access "+location, location), "Variable": Variable("https_proxy", location)} {
+		for name, got := range map[string]string{"URL": URL(location), "InPlace": InPlace("location = " + location),
+			"Text": Text("fatal: unable to access "+location, location), "Variable": Variable("https_proxy", location)} {
 			if strings.Contains(got, password) {
 				t.Errorf("%s(%q) = %q", name, location, got)
 			}

@@ -47,7 +47,8 @@ func TestInPlace(t *testing.T) {
 
 func TestText(t *testing.T) {
 	const location = "https://user:p%40ss%20word@example.org/x?token=abcdef"
-	text := "fatal: unable to access 'https://user:p%40ss%20word@example.org/x?token=abcdef': auth p@ss word, abcdef; redirected to https://other:word@mirror/x"
+	text := "fatal: unable to access 'https://user:p%40ss%20word@example.org/x?token=abcdef': auth p@ss word, abcdef; " +
+		"redirected to https://other:word@mirror/x"
 	got := Text(text, location)
 	for _, secret := range []string{"p@ss", "p%40ss", "abcdef", "other:word"} {
 		if strings.Contains(got, secret) {

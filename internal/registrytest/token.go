@@ -81,7 +81,8 @@ func WithTokens(t testing.TB, opts TokenOptions) (host string, tokens *TokenServ
 		t.Fatal(err)
 	}
 	ts.URL = "http://" + Serve(t, ts) + "/token"
-	host = Debian(t, "auth:", "  token:", "    realm: "+ts.URL, "    service: registry.test", "    issuer: issuer.test", "    rootcertbundle: "+bundle)
+	host = Debian(t, "auth:", "  token:", "    realm: "+ts.URL, "    service: registry.test", "    issuer: issuer.test",
+		"    rootcertbundle: "+bundle)
 	return host, ts
 }
 

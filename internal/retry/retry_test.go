@@ -148,7 +148,8 @@ func TestTransient(t *testing.T) {
 			t.Errorf("%s: %v is transient: %t", name, c.err, got)
 		}
 	}
-	for code, want := range map[int]bool{200: false, 404: false, 408: true, 429: true, 500: true, 501: false, 503: true, 522: true, 525: false} {
+	for code, want := range map[int]bool{200: false, 404: false, 408: true, 429: true, 500: true, 501: false,
+		503: true, 522: true, 525: false} {
 		if TransientStatus(code) != want {
 			t.Errorf("status %d is not transient: %t", code, want)
 		}

@@ -78,7 +78,8 @@ func TestApt(t *testing.T) {
 	s.AddDebs(standin.Deb{Name: "one", Depends: "two"}, standin.Deb{Name: "two"})
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "etc/sources.list.d/standin.sources"), []byte(s.AptSource()))
-	for _, file := range []string{"status", "state/lists/partial/.keep", "cache/archives/partial/.keep", "etc/preferences.d/.keep", "etc/apt.conf.d/.keep"} {
+	for _, file := range []string{"status", "state/lists/partial/.keep", "cache/archives/partial/.keep",
+		"etc/preferences.d/.keep", "etc/apt.conf.d/.keep"} {
 		write(t, filepath.Join(dir, file), nil)
 	}
 	options := []string{"-o", "Dir::Etc=" + dir + "/etc", "-o", "Dir::State=" + dir + "/state", "-o", "Dir::Cache=" + dir + "/cache",
@@ -107,7 +108,8 @@ func TestRPM(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "repos/standin.repo"), []byte(s.RPMRepo("baseos", "epel")))
-	out := output(t, dnf, "-q", "--setopt=reposdir="+dir+"/repos", "--setopt=cachedir="+dir+"/cache", "--setopt=logdir="+dir, "--installroot="+dir+"/root",
+	out := output(t, dnf, "-q", "--setopt=reposdir="+dir+"/repos", "--setopt=cachedir="+dir+"/cache", "--setopt=logdir="+dir,
+		"--installroot="+dir+"/root",
 		"--releasever=10", "repoquery", "--repo=epel", "--list", "openvswitch*")
 	if want := "/etc/ovs.conf\n/usr/bin/ovs\n"; out != want {
 		t.Errorf("dnf lists %q, want %q", out, want)
@@ -142,7 +144,8 @@ func TestPip(t *testing.T) {
 	sources := write(t, filepath.Join(dir, "nova.tar.gz"), data)
 	constraints := write(t, filepath.Join(dir, "constraints.txt"), []byte("oslo.config==="+standin.OldVersion+"\n"))
 	conf := write(t, filepath.Join(dir, "pip.conf"), []byte(s.PipConf()))
-	cmd := exec.Command(python, "-m", "pip", "install", "--no-cache-dir", "--root-user-action", "ignore", "--target", filepath.Join(dir, "site"),
+	cmd := exec.Command(python, "-m", "pip", "install", "--no-cache-dir", "--root-user-action", "ignore", "--target",
+		filepath.Join(dir, "site"),
 		"-c", constraints, "pycadf", "Oslo_Log", "tooz[redis]", sources)
 	cmd.Env = append(os.Environ(), "PIP_CONFIG_FILE="+conf)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -186,7 +189,8 @@ func TestInstalledBy(t *testing.T) {
 func TestSameBytes(t *testing.T) {
 	s := start(t, standin.Content{Suite: "noble", Files: map[string][]byte{"a/b": []byte("x")}})
 	s.AddDebs(standin.Deb{Name: "one", Files: map[string]string{"a": "b", "c/d": "e"}})
-	for _, path := range []string{"/apt/dists/noble/Release", "/apt/pool/one_1~standin_all.deb", "/pypi/simple/nova/", "/pypi/files/nova-0.1.0-py3-none-any.whl",
+	for _, path := range []string{"/apt/dists/noble/Release", "/apt/pool/one_1~standin_all.deb", "/pypi/simple/nova/",
+		"/pypi/files/nova-0.1.0-py3-none-any.whl",
 		"/tarballs/openstack/nova/nova-stable-2026.1.tar.gz", "/files/a/b"} {
 		var tags []string
 		for range 2 {
@@ -204,7 +208,8 @@ func TestSameBytes(t *testing.T) {
 			t.Errorf("%s: entity tags %q", path, tags)
 		}
 	}
-	for _, path := range []string{"/files/a", "/pypi/files/nova-9.9-py3-none-any.whl", "/pypi/simple/Nova/", "/tarballs/openstack/nova/other.tar.gz", "/apt/pool/two.deb"} {
+	for _, path := range []string{"/files/a", "/pypi/files/nova-9.9-py3-none-any.whl", "/pypi/simple/Nova/",
+		"/tarballs/openstack/nova/other.tar.gz", "/apt/pool/two.deb"} {
 		resp, err := http.Get(s.URL() + path)
 		if err != nil {
 			t.Fatal(err)

@@ -51,7 +51,8 @@ func (w Wheel) contents() map[string]string {
 		info + "METADATA": w.metadata(),
 		info + "WHEEL":    "Wheel-Version: 1.0\nGenerator: standin\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
 		module(w.Name) + "/__init__.py": fmt.Sprintf(
-			"import os, sys\n\n__version__ = %q\n\n\ndef main():\n    print(os.path.basename(sys.argv[0]), __version__, *sys.argv[1:])\n", w.Version),
+			"import os, sys\n\n__version__ = %q\n\n\ndef main():\n    print(os.path.basename(sys.argv[0]), __version__, "+
+				"*sys.argv[1:])\n", w.Version),
 	}
 	if len(w.Scripts) > 0 {
 		var b strings.Builder

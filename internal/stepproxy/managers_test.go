@@ -80,7 +80,8 @@ func (m *managed) run(ca *CA, source Source, command func(m *managed, to string)
 	to := m.t.TempDir()
 	cmd := command(m, to)
 	proxy := "http://" + l.Addr().String()
-	cmd.Env = append([]string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=" + m.t.TempDir(), "http_proxy=" + proxy, "https_proxy=" + proxy, "no_proxy=", "PIP_CERT=" + m.ca}, cmd.Env...)
+	cmd.Env = append([]string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=" + m.t.TempDir(), "http_proxy=" + proxy,
+		"https_proxy=" + proxy, "no_proxy=", "PIP_CERT=" + m.ca}, cmd.Env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		m.t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out)
@@ -137,7 +138,8 @@ func TestPipFromRecords(t *testing.T) {
 	}))
 	defer server.Close()
 	install(t, server, func(m *managed, to string) *exec.Cmd {
-		return exec.Command("/usr/bin/python3", "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check", "--index-url", m.origin+"/simple", "--target", to, "tinypkg")
+		return exec.Command("/usr/bin/python3", "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check",
+			"--index-url", m.origin+"/simple", "--target", to, "tinypkg")
 	}, "tinypkg.py")
 }
 
@@ -149,7 +151,8 @@ func repository(t *testing.T, serve func(http.Handler) *httptest.Server) *httpte
 	testenv.Program(t, "dnf", "dnf")
 	dir := t.TempDir()
 	spec := filepath.Join(dir, "tiny.spec")
-	text := "Name: tiny\nVersion: 1\nRelease: 1\nSummary: tiny\nLicense: none\nBuildArch: noarch\n%description\ntiny\n%install\nmkdir -p %{buildroot}/opt\necho 42 >%{buildroot}/opt/tiny\n%files\n/opt/tiny\n"
+	text := "Name: tiny\nVersion: 1\nRelease: 1\nSummary: tiny\nLicense: none\nBuildArch: " +
+		"noarch\n%description\ntiny\n%install\nmkdir -p %{buildroot}/opt\necho 42 >%{buildroot}/opt/tiny\n%files\n/opt/tiny\n"
 	if err := os.WriteFile(spec, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +170,8 @@ func repository(t *testing.T, serve func(http.Handler) *httptest.Server) *httpte
 
 func dnf(m *managed, to string) *exec.Cmd {
 	// rpm needs no database of this host, and the package no scripts.
-	return exec.Command("dnf", "--assumeyes", "--quiet", "--installroot", to, "--releasever", "1", "--disablerepo=*", "--repofrompath=tiny,"+m.origin, "--enablerepo=tiny",
+	return exec.Command("dnf", "--assumeyes", "--quiet", "--installroot", to, "--releasever", "1", "--disablerepo=*",
+		"--repofrompath=tiny,"+m.origin, "--enablerepo=tiny",
 		"--nogpgcheck", "--setopt=reposdir=/nonexistent", "--setopt=retries=1", "--setopt=cachedir="+to+"/cache", "--setopt=tiny.timeout=20", "install", "tiny")
 }
 

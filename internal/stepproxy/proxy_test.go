@@ -157,7 +157,8 @@ func TestRecordAndReplay(t *testing.T) {
 			records, missed := rec.Records()
 			var got strings.Builder
 			for _, r := range records {
-				fmt.Fprintf(&got, "%s %d %d %s %v\n", strings.TrimPrefix(r.URL, server.URL), r.Status, r.Size, strings.TrimPrefix(r.Location, server.URL), r.Clients)
+				fmt.Fprintf(&got, "%s %d %d %s %v\n", strings.TrimPrefix(r.URL, server.URL), r.Status, r.Size,
+					strings.TrimPrefix(r.Location, server.URL), r.Clients)
 			}
 			want := "/absent 404 0  [image-a]\n/broken 200 5  [image-a]\n/file?a=1&b=%2F 200 26  [image-a image-b]\n/moved 302 0 /file [image-a]\n"
 			if got.String() != want {
@@ -180,7 +181,8 @@ func TestRecordAndReplay(t *testing.T) {
 				func(r Record) (io.ReadCloser, error) { return os.Open(filepath.Join(dir, r.Digest.Encoded())) })
 			replay := through(t, player, "image-a")
 			resp, body := get(t, replay, server.URL+"/file?a=1&b=%2F")
-			if body != "content of /file?a=1&b=%2F" || resp.Header.Get("Last-Modified") != "Mon, 03 Feb 2020 04:05:06 GMT" || resp.Header.Get("Content-Type") != "text/html" || resp.ContentLength != 26 {
+			if body != "content of /file?a=1&b=%2F" || resp.Header.Get("Last-Modified") != "Mon, 03 Feb 2020 04:05:06 GMT" ||
+				resp.Header.Get("Content-Type") != "text/html" || resp.ContentLength != 26 {
 				t.Errorf("%q, %v", body, resp.Header)
 			}
 			if resp, _ := get(t, replay, server.URL+"/moved"); resp.StatusCode != 302 || resp.Header.Get("Location") != server.URL+"/file" {

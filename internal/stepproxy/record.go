@@ -243,7 +243,8 @@ func (r *Recorder) compare(a, b variant) int {
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(a.url, b.url), cmp.Compare(failed(a), failed(b)), cmp.Compare(a.authorization, b.authorization), cmp.Compare(a.accept, b.accept))
+	return cmp.Or(cmp.Compare(a.url, b.url), cmp.Compare(failed(a), failed(b)),
+		cmp.Compare(a.authorization, b.authorization), cmp.Compare(a.accept, b.accept))
 }
 
 func sameContent(a, b Record) bool {

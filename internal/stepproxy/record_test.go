@@ -122,7 +122,8 @@ func TestFetchesEndWithTheRun(t *testing.T) {
 // for ever, and that what another one fetches now does.
 func TestKilledRecordersAreRemoved(t *testing.T) {
 	dir := t.TempDir()
-	for name, age := range map[string]time.Duration{".new-killed": 25 * time.Hour, ".new-running": time.Minute, strings.Repeat("a", 64): 100 * time.Hour} {
+	for name, age := range map[string]time.Duration{".new-killed": 25 * time.Hour, ".new-running": time.Minute,
+		strings.Repeat("a", 64): 100 * time.Hour} {
 		path, at := filepath.Join(dir, name), time.Now().Add(-age)
 		if err := errors.Join(os.WriteFile(path, []byte("x"), 0o600), os.Chtimes(path, at, at)); err != nil {
 			t.Fatal(err)

@@ -38,7 +38,8 @@ func (p *Player) Answer(_ context.Context, req Request) (*Response, error) {
 		p.Refuse(req.Client, req.Method+" "+redact.URL(req.URL), "not among the inputs")
 		return &Response{Status: http.StatusForbidden, Size: -1}, nil
 	}
-	resp := &Response{Status: rec.Status, Location: rec.Location, Type: rec.Type, Encoding: rec.Encoding, Modified: rec.Modified, Size: rec.Size}
+	resp := &Response{Status: rec.Status, Location: rec.Location, Type: rec.Type, Encoding: rec.Encoding,
+		Modified: rec.Modified, Size: rec.Size}
 	if rec.Status != http.StatusOK {
 		return resp, nil
 	}

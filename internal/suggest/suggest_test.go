@@ -35,7 +35,8 @@ func TestNearest(t *testing.T) {
 
 func TestNear(t *testing.T) {
 	names := []string{"neutron-server", "nova-api", "nova-apl", "nova-api-metadata", "api", "nova-api"}
-	if got, want := Near("nova-apj", names, 3), []string{"nova-api", "nova-apl", "api"}; !slices.Equal(got, want[:2]) && !slices.Equal(got, want) {
+	if got, want := Near("nova-apj", names, 3), []string{"nova-api", "nova-apl", "api"}; !slices.Equal(got, want[:2]) &&
+		!slices.Equal(got, want) {
 		t.Errorf("Near = %v", got)
 	}
 	if got, want := Near("neutron", names, 3), []string{"neutron-server"}; !slices.Equal(got, want) {

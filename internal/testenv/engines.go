@@ -42,7 +42,8 @@ func Dockerd(t testing.TB, dir string) *Daemon {
 	if err := os.WriteFile(empty, []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, sock, filepath.Join(run, "log"), nil, bin, "--config-file", empty, "--data-root", dir, "--exec-root", filepath.Join(run, "exec"),
+	return start(t, sock, filepath.Join(run, "log"), nil, bin, "--config-file", empty, "--data-root", dir, "--exec-root",
+		filepath.Join(run, "exec"),
 		"--pidfile", filepath.Join(run, "pid"), "--host", "unix://"+sock, "--bridge", "none", "--iptables=false", "--ip6tables=false")
 }
 
@@ -57,7 +58,8 @@ func Podman(t testing.TB) (d *Daemon, environment string) {
 	bin := Program(t, "podman", "podman")
 	run := shortDir(t, "kolla-podman-")
 	conf := filepath.Join(run, "storage.conf")
-	text := "[storage]\ndriver = \"overlay\"\nrunroot = \"" + filepath.Join(run, "run") + "\"\ngraphroot = \"" + filepath.Join(run, "root") + "\"\n"
+	text := "[storage]\ndriver = \"overlay\"\nrunroot = \"" + filepath.Join(run, "run") + "\"\ngraphroot = \"" +
+		filepath.Join(run, "root") + "\"\n"
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,8 @@ func NewTerminal(t testing.TB, width, height int, command string) *Terminal {
 	dir := t.TempDir()
 	s := &Terminal{t: t, socket: filepath.Join(dir, "tmux")}
 	conf := filepath.Join(dir, "tmux.conf")
-	if err := os.WriteFile(conf, []byte("set -g remain-on-exit on\nset -g status off\nset -g default-terminal screen-256color\n"), 0o644); err != nil {
+	if err := os.WriteFile(conf,
+		[]byte("set -g remain-on-exit on\nset -g status off\nset -g default-terminal screen-256color\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = exec.Command("tmux", "-S", s.socket, "kill-server").Run() })

@@ -118,7 +118,8 @@ func TestJSON(t *testing.T) {
 			transfers++
 		}
 	}
-	if transfers != 61 /* from the first byte, and the end */ || last.Event != "transfer" || last.Action != "loading" || last.Bytes != 60<<20 || last.Total != 60<<20 {
+	if transfers != 61 /* from the first byte, and the end */ || last.Event != "transfer" || last.Action != "loading" ||
+		last.Bytes != 60<<20 || last.Total != 60<<20 {
 		t.Errorf("%d transfer events, the last %+v", transfers, last)
 	}
 }

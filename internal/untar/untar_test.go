@@ -141,7 +141,8 @@ func TestEachLimits(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("the cause")
 	cancel(cause)
-	if err := Each(ctx, bytes.NewReader(archiveOf(t, file("a", 1))), limits, func(*tar.Header, io.Reader) error { return nil }); !errors.Is(err, cause) {
+	if err := Each(ctx, bytes.NewReader(archiveOf(t, file("a", 1))), limits,
+		func(*tar.Header, io.Reader) error { return nil }); !errors.Is(err, cause) {
 		t.Errorf("canceled: %v", err)
 	}
 }
@@ -169,7 +170,8 @@ func TestSparseMembers(t *testing.T) {
 }
 
 func TestCleanName(t *testing.T) {
-	for name, want := range map[string]string{"a/b": "a/b", "./a//b/.": "a/b", ".": ".", "./": ".", "": ".", "a..b": "a..b", "caf\xe9": "caf\xe9"} {
+	for name, want := range map[string]string{"a/b": "a/b", "./a//b/.": "a/b", ".": ".", "./": ".", "": ".",
+		"a..b": "a..b", "caf\xe9": "caf\xe9"} {
 		if got, err := CleanName(name); err != nil || got != want {
 			t.Errorf("%q: %q, %v; want %q", name, got, err, want)
 		}
@@ -182,7 +184,8 @@ func TestCleanName(t *testing.T) {
 }
 
 func FuzzEach(f *testing.F) {
-	data := archiveOf(f, &tar.Header{Name: "a", Typeflag: tar.TypeReg, Size: 3}, &tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "a"},
+	data := archiveOf(f, &tar.Header{Name: "a", Typeflag: tar.TypeReg, Size: 3},
+		&tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "a"},
 		&tar.Header{Name: "x", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"SCHILY.xattr.a": "b"}})
 	f.Add(data)
 	var b bytes.Buffer

@@ -128,7 +128,8 @@ func TestBootstrapDebian(t *testing.T) {
 		}
 	}
 	for _, n := range names {
-		for _, bad := range []string{"var/lib/apt/lists/", "var/cache/apt/", "dev/", "etc/resolv.conf", "etc/hostname", "etc/apt/sources.list", "var/log/apt/"} {
+		for _, bad := range []string{"var/lib/apt/lists/", "var/cache/apt/", "dev/", "etc/resolv.conf", "etc/hostname",
+			"etc/apt/sources.list", "var/log/apt/"} {
 			if !strings.HasSuffix(n, "/") && (n == bad || strings.HasSuffix(bad, "/") && strings.HasPrefix(n, bad)) {
 				t.Errorf("%s is in the layer", n)
 			}
@@ -202,7 +203,8 @@ func TestErrors(t *testing.T) {
 		if err := os.MkdirAll(mirror+"/dists/"+suite, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		text := "Origin: Debian\nSuite: stable\nCodename: " + suite + "\nDate: Sat, 09 May 2026 09:12:20 UTC\nArchitectures: amd64 arm64\nComponents: main contrib\nSHA256:\n aa 1 main/x\n"
+		text := "Origin: Debian\nSuite: stable\nCodename: " + suite +
+			"\nDate: Sat, 09 May 2026 09:12:20 UTC\nArchitectures: amd64 arm64\nComponents: main contrib\nSHA256:\n aa 1 main/x\n"
 		if err := os.WriteFile(mirror+"/dists/"+suite+"/Release", []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -354,13 +356,16 @@ func cloneWith(m map[string]string, k, v string) map[string]string {
 
 func TestSourcesInImage(t *testing.T) {
 	b := debianImage{opts: Options{Distro: "debian", Suite: "trixie", Components: []string{"main"}},
-		archive: archive{sources: []packageSource{{"http://u:p@m/debian", "trixie"}, {"http://u:p@m/debian", "trixie-updates"}, {"http://s/sec", "trixie-security"}}}}
-	want := "Types: deb\nURIs: http://m/debian\nSuites: trixie trixie-updates\nComponents: main\nSigned-By: /k\n\nTypes: deb\nURIs: http://s/sec\nSuites: trixie-security\nComponents: main\nSigned-By: /k\n"
+		archive: archive{sources: []packageSource{{"http://u:p@m/debian", "trixie"},
+			{"http://u:p@m/debian", "trixie-updates"}, {"http://s/sec", "trixie-security"}}}}
+	want := "Types: deb\nURIs: http://m/debian\nSuites: trixie trixie-updates\nComponents: main\nSigned-By: /k\n\nTypes: " +
+		"deb\nURIs: http://s/sec\nSuites: trixie-security\nComponents: main\nSigned-By: /k\n"
 	if got := b.sourcesText("/k"); got != want {
 		t.Errorf("got\n%s", got)
 	}
 	b.opts.Distro, b.opts.Suite = "ubuntu", "jammy"
-	if got := b.sourcesText("/k"); b.sourcesFile() != "etc/apt/sources.list" || !strings.HasPrefix(got, "deb [signed-by=/k] http://m/debian trixie main\n") {
+	if got := b.sourcesText("/k"); b.sourcesFile() != "etc/apt/sources.list" ||
+		!strings.HasPrefix(got, "deb [signed-by=/k] http://m/debian trixie main\n") {
 		t.Errorf("%s:\n%s", b.sourcesFile(), got)
 	}
 }

@@ -176,7 +176,8 @@ func (b debianImage) sourcesText(signedBy string) string {
 		if i > 0 {
 			s.WriteByte('\n')
 		}
-		fmt.Fprintf(&s, "Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s\n", u, strings.Join(suites[u], " "), components, signedBy)
+		fmt.Fprintf(&s, "Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s\n", u,
+			strings.Join(suites[u], " "), components, signedBy)
 	}
 	return s.String()
 }

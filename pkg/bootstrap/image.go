@@ -20,7 +20,8 @@ import (
 // writeSingleLayer stores an image with one layer, whose tar write writes, and returns
 // its digest. It sets the root file system of the configuration, which is called after
 // write. If write fails, nothing is stored.
-func writeSingleLayer(ctx context.Context, st *store.Store, config func() ocispec.Image, write func(io.Writer) error) (digest.Digest, error) {
+func writeSingleLayer(ctx context.Context, st *store.Store, config func() ocispec.Image,
+	write func(io.Writer) error) (digest.Digest, error) {
 	pr, pw := io.Pipe()
 	diff := digest.Canonical.Digester()
 	done := make(chan error, 1)

@@ -28,7 +28,8 @@ import (
 )
 
 func reg(name, content string) *tar.Header {
-	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(content)), Mode: 0o644, ModTime: time.Unix(1700000000, 500), Uname: "joe"}
+	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(content)), Mode: 0o644,
+		ModTime: time.Unix(1700000000, 500), Uname: "joe"}
 }
 
 type item struct {
@@ -166,10 +167,12 @@ func TestImportHostile(t *testing.T) {
 			t.Errorf("%s: imported", what)
 		}
 	}
-	if _, err := Import(context.Background(), openStore(t), "/nonexistent.tar", ImportOptions{}); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if _, err := Import(context.Background(), openStore(t), "/nonexistent.tar", ImportOptions{}); err == nil ||
+		!strings.Contains(err.Error(), "no such file") {
 		t.Errorf("err = %v", err)
 	}
-	if _, err := Import(context.Background(), openStore(t), t.TempDir(), ImportOptions{}); err == nil || !strings.Contains(err.Error(), "not an OCI layout") {
+	if _, err := Import(context.Background(), openStore(t), t.TempDir(), ImportOptions{}); err == nil ||
+		!strings.Contains(err.Error(), "not an OCI layout") {
 		t.Errorf("err = %v", err)
 	}
 }
@@ -197,7 +200,8 @@ func TestImportLayout(t *testing.T) {
 		}
 	}
 	s := openStore(t)
-	for want, img := range map[string]v1.Image{"registry.example/os/debian:trixie": a, "debian:trixie": a, "trixie": a, "bookworm": b, "debian:bookworm": b} {
+	for want, img := range map[string]v1.Image{"registry.example/os/debian:trixie": a, "debian:trixie": a, "trixie": a,
+		"bookworm": b, "debian:bookworm": b} {
 		e, err := Import(ctx, s, dir, ImportOptions{Name: want})
 		h, _ := img.Digest()
 		if err != nil || e.Digest.String() != h.String() {
@@ -220,7 +224,8 @@ func TestImportLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	var be *store.BlobError
-	if _, err := Import(ctx, openStore(t), dir, ImportOptions{Name: "trixie"}); !errors.As(err, &be) || be.Digest.String() != m.Layers[0].Digest.String() {
+	if _, err := Import(ctx, openStore(t), dir, ImportOptions{Name: "trixie"}); !errors.As(err, &be) ||
+		be.Digest.String() != m.Layers[0].Digest.String() {
 		t.Errorf("flipped: %v", err)
 	}
 }
@@ -234,7 +239,8 @@ func TestImportPlatform(t *testing.T) {
 	ctx := context.Background()
 	var adds []mutate.IndexAddendum
 	for _, arch := range []string{"amd64", "arm64"} {
-		adds = append(adds, mutate.IndexAddendum{Add: anImage(t), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+		adds = append(adds, mutate.IndexAddendum{Add: anImage(t),
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 	}
 	idx := mutate.AppendManifests(mutateEmpty(), adds...)
 	dir := t.TempDir()
@@ -251,7 +257,8 @@ func TestImportPlatform(t *testing.T) {
 	if err != nil || e.Digest.String() != h.String() {
 		t.Errorf("arm64: %v, %v", e.Digest, err)
 	}
-	if _, err := Import(ctx, s, dir, ImportOptions{Platform: "linux/s390x"}); err == nil || !strings.Contains(usererr.Hint(err), "it has linux/amd64, linux/arm64") {
+	if _, err := Import(ctx, s, dir, ImportOptions{Platform: "linux/s390x"}); err == nil ||
+		!strings.Contains(usererr.Hint(err), "it has linux/amd64, linux/arm64") {
 		t.Errorf("s390x: %v", err)
 	}
 }

@@ -115,7 +115,8 @@ func TestImportDocuments(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := Import(t.Context(), openStore(t), dir, ImportOptions{}); err == nil || name != "not a manifest" && !strings.Contains(err.Error(), "more than") {
+		if _, err := Import(t.Context(), openStore(t), dir, ImportOptions{}); err == nil || name != "not a manifest" &&
+			!strings.Contains(err.Error(), "more than") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -143,7 +144,8 @@ func TestImportDocuments(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := Import(t.Context(), openStore(t), save(t, b.Bytes()), ImportOptions{})
-		if err == nil || !strings.Contains(err.Error(), "more than") && !strings.Contains(err.Error(), "larger than") && !strings.Contains(err.Error(), "regular file") {
+		if err == nil || !strings.Contains(err.Error(), "more than") && !strings.Contains(err.Error(), "larger than") &&
+			!strings.Contains(err.Error(), "regular file") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -159,7 +161,8 @@ func blobPath(content string) string {
 }
 
 func indexOf(content string) string {
-	return fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":%q,"size":%d}]}`, digest.FromString(content), len(content))
+	return fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":%q,"size":%d}]}`,
+		digest.FromString(content), len(content))
 }
 
 func manifestOf(config string) string {

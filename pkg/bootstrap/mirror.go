@@ -84,7 +84,8 @@ func findArchive(ctx context.Context, opts *Options) (archive, error) {
 		return a, err
 	}
 	if len(r.arches) > 0 && !slices.Contains(r.arches, opts.Arch) {
-		return a, usererr.Errorf("it has "+strings.Join(r.arches, ", "), "%s %s has no architecture %q", redact.URL(mirror), opts.Suite, opts.Arch)
+		return a, usererr.Errorf("it has "+strings.Join(r.arches, ", "), "%s %s has no architecture %q",
+			redact.URL(mirror), opts.Suite, opts.Arch)
 	}
 	for _, c := range opts.Components {
 		if len(r.components) > 0 && !slices.Contains(r.components, c) {

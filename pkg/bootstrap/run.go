@@ -144,17 +144,29 @@ var failures = []struct {
 	meaning string
 	hint    string
 }{
-	{regexp.MustCompile(`No space left on device`), "no space for the new root file system", "mmdebstrap works in $TMPDIR or /tmp and needs about 1 GB"},
-	{regexp.MustCompile(`EXPKEYSIG|KEYEXPIRED`), "the archive is signed with a key that has expired in the keyring", "update the package of the keyring, or use a newer file with --keyring FILE"},
-	{regexp.MustCompile(`NO_PUBKEY|couldn't be verified|is not signed`), "the archive is not signed with a key in the keyring", "set the right one with --keyring FILE"},
-	{regexp.MustCompile(`(?i)release file .* (is expired|expired)|is not valid yet`), "the release file of the archive is out of date, or the clock is wrong", `for a mirror that is no longer updated: apt option Acquire::Check-Valid-Until "false"`},
-	{regexp.MustCompile(`Unable to locate package (\S+)|Package '?(\S+)'? has no installation candidate`), "a package is not in the archive", "check the names and the components"},
-	{regexp.MustCompile(`Hash Sum mismatch|File has unexpected size`), "the mirror is being updated, or has wrong files", "try again in some minutes, or use another mirror with --mirror URL"},
-	{regexp.MustCompile(`Could not resolve|Could not connect|Connection refused|Connection timed out|Unable to connect`), "the mirror cannot be reached", "use another one with --mirror URL"},
-	{regexp.MustCompile(`newuidmap|newgidmap|/etc/subuid|unshare|user namespaces?|unable to pick chroot mode`), "mmdebstrap cannot work without root on this host", "run as root, or install uidmap and add ranges for the user to /etc/subuid and /etc/subgid"},
-	{regexp.MustCompile(`install arch-test`), "mmdebstrap cannot find out whether programs of that architecture run on this host", "apt-get install arch-test, and for foreign architectures qemu-user-static binfmt-support"},
-	{regexp.MustCompile(`Exec format error|qemu|binfmt`), "programs of that architecture do not run on this host", "apt-get install qemu-user-static binfmt-support"},
-	{regexp.MustCompile(`(?i)mount.*(permission|not permitted)|unable to mount`), "mmdebstrap may not mount on this host", "in a container it needs CAP_SYS_ADMIN; or bootstrap on another host and use the result with --base-image oci:DIR"},
+	{regexp.MustCompile(`No space left on device`), "no space for the new root file system",
+		"mmdebstrap works in $TMPDIR or /tmp and needs about 1 GB"},
+	{regexp.MustCompile(`EXPKEYSIG|KEYEXPIRED`), "the archive is signed with a key that has expired in the keyring",
+		"update the package of the keyring, or use a newer file with --keyring FILE"},
+	{regexp.MustCompile(`NO_PUBKEY|couldn't be verified|is not signed`),
+		"the archive is not signed with a key in the keyring", "set the right one with --keyring FILE"},
+	{regexp.MustCompile(`(?i)release file .* (is expired|expired)|is not valid yet`), "the release file of the archive is " +
+		"out of date, or the clock is wrong", `for a mirror that is no longer updated: apt option Acquire::Check-Valid-Until "false"`},
+	{regexp.MustCompile(`Unable to locate package (\S+)|Package '?(\S+)'? has no installation candidate`),
+		"a package is not in the archive", "check the names and the components"},
+	{regexp.MustCompile(`Hash Sum mismatch|File has unexpected size`), "the mirror is being updated, or has wrong files",
+		"try again in some minutes, or use another mirror with --mirror URL"},
+	{regexp.MustCompile(`Could not resolve|Could not connect|Connection refused|Connection timed out|Unable to connect`),
+		"the mirror cannot be reached", "use another one with --mirror URL"},
+	{regexp.MustCompile(`newuidmap|newgidmap|/etc/subuid|unshare|user namespaces?|unable to pick chroot mode`),
+		"mmdebstrap cannot work without root on this host",
+		"run as root, or install uidmap and add ranges for the user to /etc/subuid and /etc/subgid"},
+	{regexp.MustCompile(`install arch-test`), "mmdebstrap cannot find out whether programs of that architecture run on this host",
+		"apt-get install arch-test, and for foreign architectures qemu-user-static binfmt-support"},
+	{regexp.MustCompile(`Exec format error|qemu|binfmt`), "programs of that architecture do not run on this host",
+		"apt-get install qemu-user-static binfmt-support"},
+	{regexp.MustCompile(`(?i)mount.*(permission|not permitted)|unable to mount`), "mmdebstrap may not mount on this host",
+		"in a container it needs CAP_SYS_ADMIN; or bootstrap on another host and use the result with --base-image oci:DIR"},
 }
 
 // explain returns the error for a failed mmdebstrap, from its last lines.

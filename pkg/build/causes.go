@@ -78,7 +78,8 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 	return []causePattern{
 		// Resources.
 		{re: line(`.*[Nn]o space left on device.*`), rank: rankResource, hint: diskHint},
-		{re: line(`.*(Cannot allocate memory|[Oo]ut of memory|virtual memory exhausted).*|MemoryError(: .*)?`), rank: rankResource, hint: memoryHint},
+		{re: line(`.*(Cannot allocate memory|[Oo]ut of memory|virtual memory exhausted).*|MemoryError(: .*)?`),
+			rank: rankResource, hint: memoryHint},
 		{re: line(`.*(fatal error: Killed signal terminated program|\bKilled$).*`), rank: rankResource, hint: memoryHint},
 
 		// Commands that cannot be started.
@@ -115,7 +116,8 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 
 		// pip and Python.
 		{re: line(`ERROR: (?P<text>No matching distribution found for (?P<name>[A-Za-z0-9._-]+).*)`), rank: rankCause, family: pipFamily},
-		{re: line(`ERROR: (THESE PACKAGES DO NOT MATCH THE HASHES|Cannot install|Could not open requirements file|Invalid requirement).*`), rank: rankCause, family: pipFamily},
+		{re: line(`ERROR: (THESE PACKAGES DO NOT MATCH THE HASHES|Cannot install|Could not open requirements file|Invalid requirement).*`),
+			rank: rankCause, family: pipFamily},
 		{re: line(`ERROR: (?P<text>ResolutionImpossible.*)`), rank: rankSummary, family: pipFamily},
 		{re: line(`ModuleNotFoundError: No module named .*`), rank: rankCause},
 		{re: line(`([A-Za-z_][A-Za-z0-9_]*\.)*[A-Z][A-Za-z0-9]*(Error|Exception): .+`), rank: rankCause},

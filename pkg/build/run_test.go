@@ -228,7 +228,8 @@ func TestThreadsBoundAndLongestPathFirst(t *testing.T) {
 		}
 		s := newSite(w)
 		start := time.Now()
-		Run(t.Context(), items(t, "base", "a<base", "b<base", "c<base", "deep<base", "deeper<deep"), Options{Builder: s, Emit: s.emit, Threads: 2})
+		Run(t.Context(), items(t, "base", "a<base", "b<base", "c<base", "deep<base", "deeper<deep"),
+			Options{Builder: s, Emit: s.emit, Threads: 2})
 		if s.most != 2 {
 			t.Errorf("%d images built at once, want 2", s.most)
 		}
@@ -383,7 +384,8 @@ func TestFinish(t *testing.T) {
 		s := newSite(map[string]work{"base": {took: time.Minute}, "a": {took: time.Minute}, "b": {took: time.Minute}})
 		f := &finisher{took: 10 * time.Minute, errs: map[string]error{"a": errors.New("disk full")}, ended: map[string]time.Time{}}
 		start := time.Now()
-		rs := Run(t.Context(), items(t, "base", "a<base", "b<a"), Options{Builder: s, Finisher: f, Uploader: s, Emit: s.emit, Threads: 1, PushThreads: 1})
+		rs := Run(t.Context(), items(t, "base", "a<base", "b<a"),
+			Options{Builder: s, Finisher: f, Uploader: s, Emit: s.emit, Threads: 1, PushThreads: 1})
 		if got, want := statuses(rs), "base=built a=error b=built"; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
@@ -415,8 +417,10 @@ func TestFinish(t *testing.T) {
 func TestParentsAreUploadedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(nil)
-		f := &finisher{slow: map[string]time.Duration{"base": time.Hour, "x": time.Minute}, errs: map[string]error{"x": errors.New("disk full")}, ended: map[string]time.Time{}}
-		rs := Run(t.Context(), items(t, "base", "a<base", "b<a", "x<base", "y<x"), Options{Builder: s, Finisher: f, Uploader: s, Emit: s.emit, Threads: 5, PushThreads: 1})
+		f := &finisher{slow: map[string]time.Duration{"base": time.Hour, "x": time.Minute},
+			errs: map[string]error{"x": errors.New("disk full")}, ended: map[string]time.Time{}}
+		rs := Run(t.Context(), items(t, "base", "a<base", "b<a", "x<base", "y<x"),
+			Options{Builder: s, Finisher: f, Uploader: s, Emit: s.emit, Threads: 5, PushThreads: 1})
 		if got, want := statuses(rs), "base=built a=built b=built x=error y=built"; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}

@@ -153,7 +153,8 @@ func bounds(set []recorded, slots int) (simple, tight time.Duration) {
 func TestOrderIsNearTheBound(t *testing.T) {
 	set := readRecord(t)
 	var table strings.Builder
-	fmt.Fprintf(&table, "| slots | path or work/slots | and nothing parallel to the root | by earlier times | first run | first come, first served |\n|---|---|---|---|---|---|\n")
+	fmt.Fprintf(&table, "| slots | path or work/slots | and nothing parallel to the root | by earlier times | first run | "+
+		"first come, first served |\n|---|---|---|---|---|---|\n")
 	for _, slots := range []int{2, 4, 8, 16, 32, 64} {
 		simple, tight := bounds(set, slots)
 		timed, first, fifo := ours(t, set, slots, true), ours(t, set, slots, false), firstCome(t, set, slots)

@@ -79,7 +79,8 @@ func TestMemoryIsBounded(t *testing.T) {
 		return func(w *tar.Writer) {
 			doc := head + strings.Repeat(element, n) + tail
 			d := digest.FromString(doc)
-			writeFile(w, "index.json", fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":"%s","size":%d,"annotations":{"org.opencontainers.image.ref.name":"a:t"}}]}`, d, len(doc)))
+			writeFile(w, "index.json",
+				fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":"%s","size":%d,"annotations":{"org.opencontainers.image.ref.name":"a:t"}}]}`, d, len(doc)))
 			writeFile(w, blobName(d), doc)
 		}
 	}

@@ -115,7 +115,8 @@ func TestSaveAndLoad(t *testing.T) {
 				}
 			}
 			// From stdin, again, under other names: the store has every blob.
-			sum = must[Summary](t)(Load(ctx, "-", to, LoadOptions{Stdin: io.MultiReader(bytes.NewReader(a)), Relocate: imageref.Naming{Registry: "site:5000", Namespace: "os"}}))
+			sum = must[Summary](t)(Load(ctx, "-", to,
+				LoadOptions{Stdin: io.MultiReader(bytes.NewReader(a)), Relocate: imageref.Naming{Registry: "site:5000", Namespace: "os"}}))
 			if sum.Reused != 7 || sum.Images[0].Name != "site:5000/os/nova-api:2026.1" {
 				t.Errorf("second load: %+v", sum)
 			}
@@ -142,7 +143,8 @@ func TestSaveErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), expected) {
 			t.Errorf("%s: %v, want %q", what, err, expected)
 		}
-		if names, _ := os.ReadDir(dir); len(names) > 2 || names[len(names)-1].Name() != "set.tar" || len(names) == 2 && names[0].Name() != ".set.tar.partial" {
+		if names, _ := os.ReadDir(dir); len(names) > 2 || names[len(names)-1].Name() != "set.tar" || len(names) == 2 &&
+			names[0].Name() != ".set.tar.partial" {
 			t.Errorf("%s left %v", what, names)
 		}
 		if b, _ := os.ReadFile(out); string(b) != "old" {
@@ -205,7 +207,8 @@ func TestDamaged(t *testing.T) {
 	}
 	// Cut within the last blob: the error says so.
 	err := load(intact[:len(intact)-3000])
-	if err == nil || !strings.Contains(err.Error(), "layer ") || !strings.Contains(err.Error(), "nova-") || !strings.Contains(usererr.Hint(err), "copy it again") {
+	if err == nil || !strings.Contains(err.Error(), "layer ") || !strings.Contains(err.Error(), "nova-") ||
+		!strings.Contains(usererr.Hint(err), "copy it again") {
 		t.Errorf("cut within a layer: %v", err)
 	}
 	sum, err := Load(ctx, "-", to, LoadOptions{Stdin: bytes.NewReader(intact)})

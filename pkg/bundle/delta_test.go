@@ -39,7 +39,8 @@ func layerTar(seed uint64, files, version int) []byte {
 		if version > 0 && i%25 == 7 {
 			copy(content[500*version:], fmt.Sprintf("version %d", version))
 		}
-		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("usr/share/f%d", i), Size: int64(len(content)), Mode: 0o644, ModTime: time.Unix(1_700_000_000+int64(version), 0)})
+		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("usr/share/f%d", i),
+			Size: int64(len(content)), Mode: 0o644, ModTime: time.Unix(1_700_000_000+int64(version), 0)})
 		_, _ = w.Write(content)
 	}
 	_ = w.Close()
@@ -167,7 +168,8 @@ func TestDelta(t *testing.T) {
 			}
 			site := emptyStore(t)
 			var missing *MissingError
-			if _, err := Load(t.Context(), path, site, LoadOptions{}); !errors.As(err, &missing) || len(missing.Images) == 0 || usererr.Hint(err) == "" {
+			if _, err := Load(t.Context(), path, site, LoadOptions{}); !errors.As(err, &missing) ||
+				len(missing.Images) == 0 || usererr.Hint(err) == "" {
 				t.Fatalf("loaded into an empty store: %v, want a MissingError", err)
 			}
 			if leftover, _ := filepath.Glob(filepath.Join(site.Dir(), "blobs/sha256/*")); len(leftover) > 0 {
@@ -210,7 +212,8 @@ func TestDelta(t *testing.T) {
 // TestDeltaOfOneLeaf checks that a delta contains little more than its own blobs.
 func TestDeltaOfOneLeaf(t *testing.T) {
 	m := newMonths(t)
-	m.now = append([]store.Entry{putImage(t, m.st, "kolla/image0:t", layerTar(2, 20, 0), layerTar(1, 150, 0), layerTar(77, 40, 0))}, m.old[1:]...)
+	m.now = append([]store.Entry{putImage(t, m.st, "kolla/image0:t", layerTar(2, 20, 0), layerTar(1, 150, 0),
+		layerTar(77, 40, 0))}, m.old[1:]...)
 	path, sum := m.save(t, m.since(t), false)
 	st, err := os.Stat(path)
 	if err != nil {
@@ -354,7 +357,8 @@ func TestDeltaOfUnlistedBase(t *testing.T) {
 	if _, err := Load(t.Context(), m.first, site, LoadOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(t.Context(), path, site, LoadOptions{Replace: true}); err == nil || !strings.Contains(err.Error(), "is not in "+deltaIndex) {
+	if _, err := Load(t.Context(), path, site, LoadOptions{Replace: true}); err == nil ||
+		!strings.Contains(err.Error(), "is not in "+deltaIndex) {
 		t.Errorf("%v, want an error about %s", err, deltaIndex)
 	}
 }

@@ -58,8 +58,9 @@ func (e *FormatError) Hint() string { return e.Advice }
 func (e *FormatError) Unwrap() error { return e.Err }
 
 const (
-	adviceTruncated = "the file is truncated: copy it again; blobs that arrived complete are kept, so that loading it again continues from there"
-	adviceDamaged   = "the file is damaged: copy it again"
-	adviceForeign   = "save does not write this: do not trust the file"
-	adviceNoBundle  = "a bundle is written by kolla-build save"
+	adviceTruncated = "the file is truncated: copy it again; blobs that arrived complete are kept, so that loading it " +
+		"again continues from there"
+	adviceDamaged  = "the file is damaged: copy it again"
+	adviceForeign  = "save does not write this: do not trust the file"
+	adviceNoBundle = "a bundle is written by kolla-build save"
 )

@@ -49,7 +49,8 @@ func (p *packed) image(t testing.TB, name, content string, annotations map[strin
 	t.Helper()
 	config := p.addJSON(t, ocispec.MediaTypeImageConfig, map[string]string{"os": "linux", "architecture": "amd64"})
 	layer := p.add(ocispec.MediaTypeImageLayer, []byte(content))
-	d := p.addJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: []ocispec.Descriptor{layer}})
+	d := p.addJSON(t, ocispec.MediaTypeImageManifest,
+		ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: []ocispec.Descriptor{layer}})
 	d.Annotations = map[string]string{ocispec.AnnotationRefName: name}
 	for k, v := range annotations {
 		d.Annotations[k] = v
@@ -141,7 +142,8 @@ func TestNamesAreNotReplaced(t *testing.T) {
 }
 
 func TestHostileNames(t *testing.T) {
-	for _, name := range []string{"kolla/../../base:t", "../base:t", "ba\u202ese:t", "a\x1b[2J:t", "Upper/Case:t", "a b:t", "kolla/base@sha256:" + strings.Repeat("a", 64), "kolla//base:t", "localhost:99999/x:t", strings.Repeat("a/", 200) + "b"} {
+	for _, name := range []string{"kolla/../../base:t", "../base:t", "ba\u202ese:t", "a\x1b[2J:t", "Upper/Case:t", "a b:t",
+		"kolla/base@sha256:" + strings.Repeat("a", 64), "kolla//base:t", "localhost:99999/x:t", strings.Repeat("a/", 200) + "b"} {
 		var p packed
 		p.image(t, name, "x", nil)
 		s := openStore(t)
@@ -166,7 +168,8 @@ func TestManifestListedAsLayer(t *testing.T) {
 	layer := victim
 	layer.MediaType = ocispec.MediaTypeImageLayer
 	evil := p.addJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{Config: config, Layers: []ocispec.Descriptor{layer}})
-	index := p.addJSON(t, ocispec.MediaTypeImageIndex, ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{evil, victim}})
+	index := p.addJSON(t, ocispec.MediaTypeImageIndex,
+		ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{evil, victim}})
 	index.Annotations = map[string]string{ocispec.AnnotationRefName: "a:t"}
 	p.images = []ocispec.Descriptor{index}
 	s := openStore(t)
@@ -254,7 +257,8 @@ func TestTooManyLayers(t *testing.T) {
 	d := p.addJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{Config: config, Layers: layers})
 	d.Annotations = map[string]string{ocispec.AnnotationRefName: "a:t"}
 	p.images = append(p.images, d)
-	if _, err := loadBytes(t, openStore(t), p.bytes(t), LoadOptions{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("more than %d", ocijson.MaxLayers)) {
+	if _, err := loadBytes(t, openStore(t), p.bytes(t), LoadOptions{}); err == nil ||
+		!strings.Contains(err.Error(), fmt.Sprintf("more than %d", ocijson.MaxLayers)) {
 		t.Errorf("20,000 layers: %v", err)
 	}
 }
@@ -265,7 +269,8 @@ func TestNestedIndexes(t *testing.T) {
 		var p packed
 		d := p.image(t, "kolla/app:t", "content", nil)
 		for range nesting {
-			d = p.addJSON(t, ocispec.MediaTypeImageIndex, ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}}})
+			d = p.addJSON(t, ocispec.MediaTypeImageIndex, ocispec.Index{MediaType: ocispec.MediaTypeImageIndex,
+				Manifests: []ocispec.Descriptor{{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}}})
 		}
 		d.Annotations = map[string]string{ocispec.AnnotationRefName: "kolla/app:t"}
 		p.images = []ocispec.Descriptor{d}
@@ -282,7 +287,8 @@ func TestNestedIndexes(t *testing.T) {
 			}
 			continue
 		}
-		if report.OK || len(report.Problems) != 1 || !strings.Contains(report.Problems[0].Detail, "nested") || len(report.Problems[0].Images) != 1 {
+		if report.OK || len(report.Problems) != 1 || !strings.Contains(report.Problems[0].Detail, "nested") ||
+			len(report.Problems[0].Images) != 1 {
 			t.Errorf("%d indexes: verify finds %+v", nesting, report.Problems)
 		}
 		for name, err := range map[string]error{"list": listErr, "load": loadErr} {
@@ -300,7 +306,8 @@ func TestSharedIndexes(t *testing.T) {
 	const manifests, layers, images = 10, 10, 100
 	shared := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex}
 	for i := range manifests {
-		m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: p.addJSON(t, ocispec.MediaTypeImageConfig, map[string]int{"n": i})}
+		m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest,
+			Config: p.addJSON(t, ocispec.MediaTypeImageConfig, map[string]int{"n": i})}
 		for j := range layers {
 			m.Layers = append(m.Layers, p.add(ocispec.MediaTypeImageLayer, fmt.Appendf(nil, "layer %d of %d", j, i)))
 		}
@@ -308,7 +315,8 @@ func TestSharedIndexes(t *testing.T) {
 	}
 	index := p.addJSON(t, shared.MediaType, shared)
 	for i := range images {
-		top := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{index}, Annotations: map[string]string{"n": fmt.Sprint(i)}}
+		top := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{index},
+			Annotations: map[string]string{"n": fmt.Sprint(i)}}
 		d := p.addJSON(t, top.MediaType, top)
 		d.Annotations = map[string]string{ocispec.AnnotationRefName: fmt.Sprintf("localhost:4000/kolla/i%d:t", i)}
 		p.images = append(p.images, d)

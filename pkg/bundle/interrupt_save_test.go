@@ -101,7 +101,8 @@ func contents(t *testing.T, dir string) string {
 	t.Helper()
 	var lines strings.Builder
 	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
-		if err != nil || e.IsDir() || strings.HasSuffix(path, ".partial") || strings.HasSuffix(path, "filler") || strings.HasSuffix(path, "/image") {
+		if err != nil || e.IsDir() || strings.HasSuffix(path, ".partial") || strings.HasSuffix(path, "filler") ||
+			strings.HasSuffix(path, "/image") {
 			return err
 		}
 		b, err := os.ReadFile(path)

@@ -85,7 +85,8 @@ func TestMemoryOfLargeBundles(t *testing.T) {
 		}
 		elapsed := time.Since(started)
 		memory := testenv.PeakMemory(t, out.String())
-		t.Logf("%s of %d MB: %.1f s, processor %.1f s, memory %d MB", command, size>>20, elapsed.Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), memory>>20)
+		t.Logf("%s of %d MB: %.1f s, processor %.1f s, memory %d MB", command, size>>20, elapsed.Seconds(),
+			(cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), memory>>20)
 		if memory > mostMemory && !raceEnabled {
 			t.Errorf("%s of %d bytes took %d bytes of memory, more than %d", command, size, memory, mostMemory)
 		}
@@ -113,7 +114,8 @@ func TestMemoryOfDamagedParts(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		memory := testenv.PeakMemory(t, string(out))
-		t.Logf("verify of %d MB in %d parts, %d of them lost: memory %d MB", size>>20, len(files), len(files)-len(must[[]string](t)(filepath.Glob(dir+"/*"))), memory>>20)
+		t.Logf("verify of %d MB in %d parts, %d of them lost: memory %d MB", size>>20, len(files),
+			len(files)-len(must[[]string](t)(filepath.Glob(dir+"/*"))), memory>>20)
 		if memory > mostMemory && !raceEnabled {
 			t.Errorf("verify took %d bytes of memory, more than %d", memory, mostMemory)
 		}
@@ -148,9 +150,11 @@ func streamLarge(t *testing.T, w io.WriteCloser, size int64) {
 	for n := int64(0); n*most < size; n++ {
 		h := digest.Canonical.Digester()
 		length := must[int64](t)(io.Copy(h.Hash(), layer(n)))
-		manifest.Layers = append(manifest.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: h.Digest(), Size: length})
+		manifest.Layers = append(manifest.Layers,
+			ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: h.Digest(), Size: length})
 	}
-	configBlob, configBytes := blob(ocispec.MediaTypeImageConfig, ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}})
+	configBlob, configBytes := blob(ocispec.MediaTypeImageConfig,
+		ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}})
 	manifest.Config = configBlob
 	d, manifestBytes := blob(ocispec.MediaTypeImageManifest, manifest)
 	d.Annotations = map[string]string{ocispec.AnnotationRefName: "site.example/kolla/large:1"}

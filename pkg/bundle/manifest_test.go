@@ -63,12 +63,14 @@ func newKey(t testing.TB) (ed25519.PublicKey, ed25519.PrivateKey) {
 func TestManifestListsEverything(t *testing.T) {
 	s, entries := fill(t)
 	_, key := newKey(t)
-	b := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{Tool: "kolla-build 1", Configuration: map[string]string{"base": "debian"}, SignKey: key})))
+	b := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries,
+		SaveOptions{Tool: "kolla-build 1", Configuration: map[string]string{"base": "debian"}, SignKey: key})))
 	m := manifestOf(t, b)
 	if m.Tool != "kolla-build 1" || m.Configuration["base"] != "debian" || len(m.Images) != 2 {
 		t.Errorf("%+v", m)
 	}
-	if i := m.Images[0]; i.Name != refA || i.Digest != entries[0].Digest || i.Key != entries[0].Key || i.Size != entries[0].Size || len(i.Platforms) != 1 || i.Platforms[0] != "linux/amd64" {
+	if i := m.Images[0]; i.Name != refA || i.Digest != entries[0].Digest || i.Key != entries[0].Key ||
+		i.Size != entries[0].Size || len(i.Platforms) != 1 || i.Platforms[0] != "linux/amd64" {
 		t.Errorf("%+v", i)
 	}
 	listed := map[string]ManifestFile{}
@@ -226,7 +228,8 @@ func TestSignature(t *testing.T) {
 	}
 	late := append(append([]item(nil), items[:1]...), append(items[3:], items[1:3]...)...)
 	// The signed manifest with the rest of another bundle.
-	mixed := append(append([]item(nil), items[:3]...), unpack(t, must[[]byte](t)(os.ReadFile(saveTo(t, s, entries[:1], SaveOptions{}))))[2:]...)
+	mixed := append(append([]item(nil), items[:3]...),
+		unpack(t, must[[]byte](t)(os.ReadFile(saveTo(t, s, entries[:1], SaveOptions{}))))[2:]...)
 	for name, c := range map[string]struct {
 		b    []byte
 		key  ed25519.PublicKey

@@ -39,7 +39,8 @@ func multiPlatform(t *testing.T) (file string, platforms map[string]digest.Diges
 		config.OS, config.Architecture = "linux", arch
 		img = must[v1.Image](t)(mutate.ConfigFile(img, config))
 		platforms["linux/"+arch] = digest.Digest(must[v1.Hash](t)(img.Digest()).String())
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+		index = mutate.AppendManifests(index,
+			mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 	}
 	d := must[digest.Digest](t)(st.WriteIndex(t.Context(), index))
 	if err := st.Put(store.Entry{Name: multiName, Digest: d, Kind: store.KindBuilt}); err != nil {
@@ -55,7 +56,8 @@ func TestLoadExportOfOnePlatform(t *testing.T) {
 	d := testenv.Containerd(t)
 	ctr := tool(t, testenv.Program(t, "ctr", "containerd"), "CONTAINERD_ADDRESS="+strings.TrimPrefix(d.Addr, "unix://"))
 	ctr("images", "import", "--no-unpack", "--all-platforms", file)
-	for _, exported := range [][]string{{"linux/amd64"}, {"linux/arm64"}, {"linux/amd64", "linux/riscv64"}, {"linux/amd64", "linux/arm64", "linux/riscv64"}} {
+	for _, exported := range [][]string{{"linux/amd64"}, {"linux/arm64"}, {"linux/amd64", "linux/riscv64"},
+		{"linux/amd64", "linux/arm64", "linux/riscv64"}} {
 		out := filepath.Join(t.TempDir(), "out.tar")
 		args := []string{"images", "export"}
 		for _, p := range exported {
@@ -82,7 +84,8 @@ func TestLoadExportOfOnePlatform(t *testing.T) {
 			}
 			continue
 		}
-		if len(sum.Partial) != 1 || sum.Partial[0].Name != multiName || !slices.Equal(sum.Partial[0].Loaded, exported) || len(sum.Partial[0].Missing) != len(platforms)-len(exported) {
+		if len(sum.Partial) != 1 || sum.Partial[0].Name != multiName || !slices.Equal(sum.Partial[0].Loaded, exported) ||
+			len(sum.Partial[0].Missing) != len(platforms)-len(exported) {
 			t.Errorf("%v: %+v", exported, sum.Partial)
 		}
 		// Loading it again changes nothing.
@@ -133,7 +136,10 @@ func TestPartialExportIsNoExcuse(t *testing.T) {
 	} else {
 		noImages(t, to)
 	}
-	if _, sum, err := load(without(func(name string) bool { return name == arm || name == manifestFile })); err != nil || len(sum.Partial) != 1 {
+	if _, sum, err := load(without(func(name string) bool {
+		return name == arm ||
+			name == manifestFile
+	})); err != nil || len(sum.Partial) != 1 {
 		t.Errorf("as another tool writes it: %+v, %v", sum.Partial, err)
 	}
 	all := ""

@@ -112,7 +112,8 @@ func TestTwoSaves(t *testing.T) {
 // The pieces are what archive/tar writes, also for names that need more than one block.
 func TestPieces(t *testing.T) {
 	files := []file{contentFile("oci-layout", []byte(layoutFile)), contentFile("index.json", make([]byte, 512)),
-		contentFile("blobs/sha256/"+strings.Repeat("a", 64), []byte("x")), contentFile("blobs/sha512/"+strings.Repeat("b", 128), make([]byte, 1025))}
+		contentFile("blobs/sha256/"+strings.Repeat("a", 64), []byte("x")),
+		contentFile("blobs/sha512/"+strings.Repeat("b", 128), make([]byte, 1025))}
 	var got, want bytes.Buffer
 	if err := newTarWriter(files, SaveOptions{}).write(t.Context(), &got, 0); err != nil {
 		t.Fatal(err)

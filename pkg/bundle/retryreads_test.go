@@ -51,7 +51,8 @@ func TestDamagedReads(t *testing.T) {
 	t.Cleanup(func() { damagedReads = policy })
 	s, entries := fillSize(t, 40_000)
 	blobs := must[[]blob](t)(largeBlobs(t, s, entries))
-	for output, opts := range map[string]SaveOptions{"set.tar": {}, "set.tgz": {Compression: Gzip}, "parts.tar": {Split: 70_000, Parity: 20}, "set/": {}} {
+	for output, opts := range map[string]SaveOptions{"set.tar": {}, "set.tgz": {Compression: Gzip},
+		"parts.tar": {Split: 70_000, Parity: 20}, "set/": {}} {
 		want := contents(t, saved(t, s, entries, output, opts))
 		for _, b := range blobs {
 			dir := t.TempDir()

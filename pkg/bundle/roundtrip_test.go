@@ -166,7 +166,8 @@ func TestRoundTripEngines(t *testing.T) {
 	const name = "site.example/kolla/nova:1"
 	img := registrytest.Image(t, registrytest.Base(t, 3000), 2000, 2)
 	path := filepath.Join(t.TempDir(), "image.tar")
-	if err := os.WriteFile(path, archivetest.Archive(t, archivetest.Docker10, archivetest.Image{Image: img, Names: []string{name}}), 0o644); err != nil {
+	if err := os.WriteFile(path,
+		archivetest.Archive(t, archivetest.Docker10, archivetest.Image{Image: img, Names: []string{name}}), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	saved := saveOne(t, name, img)

@@ -34,7 +34,10 @@ func TestSaveZstdLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	layer := must[v1.Layer](t)(tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layerTar.Bytes())), nil },
+	layer := must[v1.Layer](t)(tarball.LayerFromOpener(func() (io.ReadCloser,
+		error) {
+		return io.NopCloser(bytes.NewReader(layerTar.Bytes())), nil
+	},
 		tarball.WithCompression(compression.ZStd), tarball.WithMediaType(types.OCILayerZStd)))
 	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	base = must[v1.Image](t)(mutate.ConfigFile(base, &v1.ConfigFile{OS: "linux", Architecture: "amd64", RootFS: v1.RootFS{Type: "layers"}}))
@@ -57,7 +60,8 @@ func TestSaveZstdLayers(t *testing.T) {
 		t.Error(err)
 	}
 	dir := filepath.Join(t.TempDir(), "copy")
-	registrytest.Run(t, testenv.Program(t, "skopeo", "skopeo"), "--insecure-policy", "copy", "--quiet", "oci-archive:"+path+":"+refA, "dir:"+dir)
+	registrytest.Run(t, testenv.Program(t, "skopeo", "skopeo"), "--insecure-policy", "copy", "--quiet",
+		"oci-archive:"+path+":"+refA, "dir:"+dir)
 	raw := registrytest.Run(t, testenv.Program(t, "skopeo", "skopeo"), "inspect", "--raw", "oci-archive:"+path+":"+refA)
 	if got := digest.FromBytes(raw); got != d {
 		t.Errorf("skopeo reads %s, want %s", got, d)

@@ -39,7 +39,8 @@ func TestVerifyParts(t *testing.T) {
 			t.Errorf("%s alone: %+v", f, r.Parts)
 		}
 	}
-	if r := must[*Report](t)(Verify(t.Context(), files[1], VerifyOptions{})); !r.OK || !r.Parts.Restored || len(r.Parts.Problems) != 1 || len(r.Problems) > 0 {
+	if r := must[*Report](t)(Verify(t.Context(), files[1], VerifyOptions{})); !r.OK || !r.Parts.Restored ||
+		len(r.Parts.Problems) != 1 || len(r.Problems) > 0 {
 		t.Errorf("one damaged: %+v, %+v", r, r.Parts)
 	}
 	if err := os.Remove(files[4]); err != nil {

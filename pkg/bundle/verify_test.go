@@ -53,7 +53,8 @@ func TestVerify(t *testing.T) {
 		out := saveTo(t, s, entries, SaveOptions{Compression: comp, SignKey: private})
 		var done, total int64
 		r := must[*Report](t)(Verify(t.Context(), out, VerifyOptions{VerifyKey: public, Progress: func(d, n int64) { done, total = d, n }}))
-		if !r.OK || !r.Manifest || r.Signed != "verified" || !slices.Equal(r.Images, []string{refA, refB}) || r.Blobs != 7 || len(r.Problems) > 0 {
+		if !r.OK || !r.Manifest || r.Signed != "verified" || !slices.Equal(r.Images, []string{refA, refB}) ||
+			r.Blobs != 7 || len(r.Problems) > 0 {
 			t.Errorf("compression %q: %+v", comp, r)
 		}
 		if done == 0 || done > total {
@@ -253,7 +254,8 @@ func TestList(t *testing.T) {
 	}
 	var sizes int64
 	for i, image := range c.Images {
-		if e := entries[i]; image.Name != e.Name || image.Digest != e.Digest || image.Size != e.Size || image.Key != e.Key || image.Own >= image.Size || image.Own == 0 {
+		if e := entries[i]; image.Name != e.Name || image.Digest != e.Digest || image.Size != e.Size || image.Key != e.Key ||
+			image.Own >= image.Size || image.Own == 0 {
 			t.Errorf("%+v, want %+v", image, e)
 		}
 		sizes += image.Size
@@ -303,8 +305,10 @@ func TestListOfLargeIndex(t *testing.T) {
 		blobs = append(blobs, item{tar.Header{Name: blobName(d.Digest)}, string(raw)})
 	}
 	raw := must[[]byte](t)(json.Marshal(index))
-	top := fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":%q,"digest":%q,"size":%d}]}`, index.MediaType, digest.FromBytes(raw), len(raw))
-	items := append([]item{{tar.Header{Name: "oci-layout"}, layoutFile}, {tar.Header{Name: "index.json"}, top}, {tar.Header{Name: blobName(digest.FromBytes(raw))}, string(raw)}}, blobs...)
+	top := fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":%q,"digest":%q,"size":%d}]}`, index.MediaType,
+		digest.FromBytes(raw), len(raw))
+	items := append([]item{{tar.Header{Name: "oci-layout"}, layoutFile}, {tar.Header{Name: "index.json"}, top},
+		{tar.Header{Name: blobName(digest.FromBytes(raw))}, string(raw)}}, blobs...)
 	src := must[*source](t)(openSource(t.Context(), "-", bytes.NewReader(makeTar(t, items...)), nil))
 	defer src.close()
 	l := newLister(src)
@@ -366,7 +370,8 @@ func TestVerifyRefusesWhatLoadReadsAsSomethingElse(t *testing.T) {
 	if r, err := verifyBytes(t, makeTar(t, docker...), nil); err == nil || !strings.Contains(err.Error(), "another tool") {
 		t.Errorf("a layer of docker save: %+v, %v", r, err)
 	}
-	if _, err := List(t.Context(), "-", nil, bytes.NewReader(makeTar(t, docker...))); err == nil || !strings.Contains(err.Error(), "another tool") {
+	if _, err := List(t.Context(), "-", nil, bytes.NewReader(makeTar(t, docker...))); err == nil ||
+		!strings.Contains(err.Error(), "another tool") {
 		t.Errorf("list: %v", err)
 	}
 	empty := []item{{tar.Header{Name: "oci-layout"}, layoutFile}, {tar.Header{Name: "index.json"}, `{"schemaVersion":2,"manifests":[]}`}}
@@ -408,8 +413,10 @@ func TestVerifyAndLoadAgree(t *testing.T) {
 			p.images = append(p.images, p.add(ocispec.MediaTypeImageManifest, []byte(`{"layers":[`+layers+`]}`)))
 		},
 		"large config": func(p *packed) {
-			config := p.add(ocispec.MediaTypeImageConfig, []byte(`{"rootfs":{"type":"layers","diff_ids":[]},"author":"`+strings.Repeat("x", maxManifest)+`"}`))
-			p.images = append(p.images, p.add(ocispec.MediaTypeImageManifest, []byte(fmt.Sprintf(`{"schemaVersion":2,"config":{"digest":%q,"size":%d},"layers":[]}`, config.Digest, config.Size))))
+			config := p.add(ocispec.MediaTypeImageConfig,
+				[]byte(`{"rootfs":{"type":"layers","diff_ids":[]},"author":"`+strings.Repeat("x", maxManifest)+`"}`))
+			p.images = append(p.images, p.add(ocispec.MediaTypeImageManifest,
+				[]byte(fmt.Sprintf(`{"schemaVersion":2,"config":{"digest":%q,"size":%d},"layers":[]}`, config.Digest, config.Size))))
 		},
 		"not readable": func(p *packed) { p.images = append(p.images, p.add(ocispec.MediaTypeImageManifest, []byte("x"))) },
 	} {

@@ -26,7 +26,8 @@ var completeCommands = []Command{
 
 func TestComplete(t *testing.T) {
 	candidates := func(cmd Command, before []string, kind config.Values) []Candidate {
-		words := map[config.Values][]string{config.ValuesImages: {"nova-api", "nova-base", "glance"}, config.ValuesProfiles: {"infra", "main"}, config.ValuesTags: {strings.Join(before, "+")}}[kind]
+		words := map[config.Values][]string{config.ValuesImages: {"nova-api", "nova-base", "glance"},
+			config.ValuesProfiles: {"infra", "main"}, config.ValuesTags: {strings.Join(before, "+")}}[kind]
 		var out []Candidate
 		for _, w := range words {
 			out = append(out, Candidate{Word: w})

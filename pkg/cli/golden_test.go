@@ -14,11 +14,13 @@ import (
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
 func TestHelpTexts(t *testing.T) {
-	build := Command{Args: "[REGEX…]", Summary: "Build images.", Examples: []Example{{Line: "kolla-build -b debian nova", Effect: "Build nova."}}}
-	load := Command{Name: "load", Args: "FILE", Summary: "Load images.", Options: []string{"registry", "namespace", "push", "threads", "data-dir"}, Flags: func(f *pflag.FlagSet) {
-		f.StringP("output", "o", "", "Write to this `FILE`.")
-		f.Bool("push", false, "Push what was loaded.")
-	}}
+	build := Command{Args: "[REGEX…]", Summary: "Build images.",
+		Examples: []Example{{Line: "kolla-build -b debian nova", Effect: "Build nova."}}}
+	load := Command{Name: "load", Args: "FILE", Summary: "Load images.",
+		Options: []string{"registry", "namespace", "push", "threads", "data-dir"}, Flags: func(f *pflag.FlagSet) {
+			f.StringP("output", "o", "", "Write to this `FILE`.")
+			f.Bool("push", false, "Push what was loaded.")
+		}}
 	texts := map[string]string{}
 	for name, c := range map[string]Command{"help.txt": build, "help-load.txt": load} {
 		var short, long bytes.Buffer

@@ -61,8 +61,9 @@ var foreignOptions = map[string]string{
 
 const (
 	loginHint     = "log in with docker login or podman login: their files are read; REGISTRY_AUTH_FILE and DOCKER_CONFIG name others"
-	authorityHint = "put the authority's certificate in /etc/docker/certs.d/HOST:PORT/ca.crt; SSL_CERT_FILE names a file for everything that is fetched"
-	namesHint     = "names are regular expressions without an option: kolla-build '^nova-' '^keystone$'"
+	authorityHint = "put the authority's certificate in /etc/docker/certs.d/HOST:PORT/ca.crt; SSL_CERT_FILE names a file " +
+		"for everything that is fetched"
+	namesHint = "names are regular expressions without an option: kolla-build '^nova-' '^keystone$'"
 )
 
 // foreignCommandOptions are such options of single commands.

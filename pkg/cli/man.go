@@ -26,7 +26,8 @@ func ManPage(commands []Command, version string, date time.Time) string {
 	m.section("DESCRIPTION")
 	m.text("kolla-build renders a tree of Jinja2 Dockerfile templates and builds a set of container images from it: " +
 		"parents before children, several at the same time, and only those whose content has changed. " +
-		"It accepts the command line, the kolla-build.conf, the template overrides and the template tree of OpenStack Kolla's program of the same name.")
+		"It accepts the command line, the kolla-build.conf, the template overrides and the template tree of OpenStack " +
+		"Kolla's program of the same name.")
 	m.paragraph("Regular expressions select the images whose names they match anywhere, and the parents of these. " +
 		"Without any, the profiles select images; without profiles, all images are built.")
 	m.section("COMMANDS")

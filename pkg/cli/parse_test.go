@@ -103,7 +103,8 @@ func TestSubcommandFlags(t *testing.T) {
 		f.IntP("days", "D", 1, "")          // and that letter
 	}
 	run := func(words ...string) (*config.Config, error) {
-		return Load(Input{Command: Command{Name: "registry serve", Flags: extra, Options: []string{"namespace", "push", "docker-dir"}}, Args: words, Dir: t.TempDir(), SystemFile: "none", Env: []string{"HOME=/h"}})
+		return Load(Input{Command: Command{Name: "registry serve", Flags: extra, Options: []string{"namespace", "push", "docker-dir"}},
+			Args: words, Dir: t.TempDir(), SystemFile: "none", Env: []string{"HOME=/h"}})
 	}
 	c, err := run("file.tar", "-addr", "x:1", "--push", "-n", "ns")
 	if err != nil {
@@ -112,7 +113,8 @@ func TestSubcommandFlags(t *testing.T) {
 	if addr != "x:1" || !push || c.Push || c.Namespace != "ns" || !slices.Equal(c.Args, []string{"file.tar"}) {
 		t.Errorf("%q %v %v %q %q", addr, push, c.Push, c.Namespace, c.Args)
 	}
-	for words, want := range map[string]string{"-D x": "-D x: ", "--days=x": "--days=x: ", "--addr": "--addr needs a value", "--adr x": `did you mean --addr?`} {
+	for words, want := range map[string]string{"-D x": "-D x: ", "--days=x": "--days=x: ", "--addr": "--addr needs a value",
+		"--adr x": `did you mean --addr?`} {
 		if _, err := run(strings.Fields(words)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", words, err)
 		}

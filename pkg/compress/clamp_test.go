@@ -91,11 +91,14 @@ func TestClampTimes(t *testing.T) {
 		headers, times, content := entries(t, bytes.NewReader(tarball))
 		for name, want := range wantHeaders {
 			got := headers[name]
-			if wantTime := wantTimes[name]; wantTime.After(limit) != times[name].Equal(limit) || !wantTime.After(limit) && !times[name].Equal(wantTime) {
+			if wantTime := wantTimes[name]; wantTime.After(limit) != times[name].Equal(limit) || !wantTime.After(limit) &&
+				!times[name].Equal(wantTime) {
 				t.Errorf("%s: %s has time %s, was %s", settings, name, times[name], wantTime)
 			}
-			if got.Mode != want.Mode || got.Uid != want.Uid || got.Gid != want.Gid || got.Linkname != want.Linkname || got.Typeflag != want.Typeflag ||
-				got.PAXRecords["SCHILY.xattr.security.capability"] != want.PAXRecords["SCHILY.xattr.security.capability"] || content[name] != wantContent[name] {
+			if got.Mode != want.Mode || got.Uid != want.Uid || got.Gid != want.Gid || got.Linkname != want.Linkname ||
+				got.Typeflag != want.Typeflag ||
+				got.PAXRecords["SCHILY.xattr.security.capability"] != want.PAXRecords["SCHILY.xattr.security.capability"] ||
+				content[name] != wantContent[name] {
 				t.Errorf("%s: %s became %+v, was %+v", settings, name, got, want)
 			}
 		}

@@ -139,7 +139,8 @@ func (b *blobs) image(t *testing.T, layers ...[]byte) digest.Digest {
 		diffIDs = append(diffIDs, d)
 		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: d, Size: int64(len(l))})
 	}
-	config := map[string]any{"architecture": "amd64", "os": "linux", "x-unknown": "stays", "rootfs": map[string]any{"type": "layers", "diff_ids": diffIDs}}
+	config := map[string]any{"architecture": "amd64", "os": "linux", "x-unknown": "stays",
+		"rootfs": map[string]any{"type": "layers", "diff_ids": diffIDs}}
 	m.Config.MediaType = ocispec.MediaTypeImageConfig
 	m.Config.Digest, m.Config.Size = b.putJSON(t, config)
 	d, _ := b.putJSON(t, m)
@@ -219,7 +220,8 @@ func TestImage(t *testing.T) {
 
 			// A second conversion of the source gives the same bytes.
 			again := newBlobs()
-			other, err := compress.New(compress.Options{Settings: settings(t, name), Source: source, Store: again, TempDir: t.TempDir()}).Image(t.Context(), in)
+			other, err := compress.New(compress.Options{Settings: settings(t, name), Source: source, Store: again,
+				TempDir: t.TempDir()}).Image(t.Context(), in)
 			if err != nil || other.Digest != desc.Digest {
 				t.Errorf("another compressor: %s, %v, want %s", other.Digest, err, desc.Digest)
 			}
@@ -293,7 +295,8 @@ func TestErrors(t *testing.T) {
 	noLayer.Layers = []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString("none"), Size: 4}}
 	// A frame that demands a window of 512 MiB.
 	bomb := m
-	bomb.Layers = []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayerZstd, Digest: source.put([]byte("\x28\xb5\x2f\xfd\x00\x98\x01\x00\x00")), Size: 9}}
+	bomb.Layers = []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayerZstd,
+		Digest: source.put([]byte("\x28\xb5\x2f\xfd\x00\x98\x01\x00\x00")), Size: 9}}
 	demanding, _ := source.putJSON(t, bomb)
 	tooMany := m
 	tooMany.Layers = append(append([]ocispec.Descriptor{}, m.Layers...), m.Layers...)
@@ -314,7 +317,8 @@ func TestErrors(t *testing.T) {
 	}
 	full := newBlobs()
 	full.fail = errors.New("no space left")
-	if _, err := compress.New(compress.Options{Settings: compress.Default, Source: source, Store: full}).Image(t.Context(), good); !errors.Is(err, full.fail) {
+	if _, err := compress.New(compress.Options{Settings: compress.Default, Source: source, Store: full}).Image(t.Context(),
+		good); !errors.Is(err, full.fail) {
 		t.Errorf("a full store: %v", err)
 	}
 }

@@ -283,7 +283,8 @@ func (c *Compressor) compressed(ctx context.Context, l ocispec.Descriptor, diffI
 
 // compress makes the compressed form of a layer. copyTar copies its tar and may
 // change it.
-func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest, copyTar func(io.Writer, io.Reader) error) (Layer, error) {
+func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest,
+	copyTar func(io.Writer, io.Reader) error) (Layer, error) {
 	blob, err := c.source.OpenBlob(l.Digest)
 	if err != nil {
 		return Layer{}, err

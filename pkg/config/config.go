@@ -276,7 +276,8 @@ func (c *Config) UsageIfTyped(option string, err error) error {
 // UsageIfUnreadable is UsageIfTyped for errors of opening the file or directory that an option
 // names; other errors are returned as they are.
 func (c *Config) UsageIfUnreadable(option string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENOTDIR) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR) ||
+		errors.Is(err, syscall.ENOTDIR) {
 		return c.UsageIfTyped(option, err)
 	}
 	return err

@@ -37,8 +37,10 @@ func mustLoad(t *testing.T, text string, env []string, words ...string) *config.
 }
 
 func TestTableAndConfigAgree(t *testing.T) {
-	types := map[config.Kind]reflect.Type{config.String: reflect.TypeFor[string](), config.Bool: reflect.TypeFor[bool](), config.Int: reflect.TypeFor[int](),
-		config.List: reflect.TypeFor[[]string](), config.Dict: reflect.TypeFor[map[string]string](), config.Multi: reflect.TypeFor[[]string](), config.Size: reflect.TypeFor[int64]()}
+	types := map[config.Kind]reflect.Type{config.String: reflect.TypeFor[string](), config.Bool: reflect.TypeFor[bool](),
+		config.Int:  reflect.TypeFor[int](),
+		config.List: reflect.TypeFor[[]string](), config.Dict: reflect.TypeFor[map[string]string](),
+		config.Multi: reflect.TypeFor[[]string](), config.Size: reflect.TypeFor[int64]()}
 	names, shorts := map[string]bool{}, map[string]bool{}
 	fields := reflect.TypeFor[config.Config]()
 	for _, o := range config.Options() {
@@ -233,8 +235,11 @@ func TestReleaseSources(t *testing.T) {
 }
 
 func TestUsersAndSources(t *testing.T) {
-	c := mustLoad(t, "[nova-user]\nuid = 1\n[mine-user]\nuid = 7\n[keystone-base]\ntype = git\nlocation = https://x/${reference}-$debian_arch\nreference = $openstack_branch_slashed\n[mien]\ntype = local\nlocation = /x\n", nil, "--openstack-release", "2026.1")
-	for name, want := range map[string]config.User{"nova": {UID: 1, GID: 42436, Group: "nova"}, "mine": {UID: 7, GID: 7, Group: "mine"}, "hacluster": {UID: 42486, GID: 42486, Group: "haclient"}, "zun": {UID: 42463, GID: 42463, Group: "zun"}} {
+	c := mustLoad(t, "[nova-user]\nuid = 1\n[mine-user]\nuid = 7\n[keystone-base]\ntype = git\nlocation = "+
+		"https://x/${reference}-$debian_arch\nreference = $openstack_branch_slashed\n[mien]\ntype = "+
+		"local\nlocation = /x\n", nil, "--openstack-release", "2026.1")
+	for name, want := range map[string]config.User{"nova": {UID: 1, GID: 42436, Group: "nova"}, "mine": {UID: 7, GID: 7, Group: "mine"},
+		"hacluster": {UID: 42486, GID: 42486, Group: "haclient"}, "zun": {UID: 42463, GID: 42463, Group: "zun"}} {
 		got := c.Users[name]
 		got.Origin = config.Origin{}
 		if got != want {
@@ -251,7 +256,8 @@ func TestUsersAndSources(t *testing.T) {
 			t.Errorf("%s: %q (%v), want %q", name, s.Location, err, want)
 		}
 	}
-	if s, err := c.ExpandSource("prometheus-server", map[string]string{"debian_arch": "arm64"}); err != nil || !strings.HasSuffix(s.Location, "linux-arm64.tar.gz") || len(s.SHA256["arm64"]) != 64 {
+	if s, err := c.ExpandSource("prometheus-server", map[string]string{"debian_arch": "arm64"}); err != nil ||
+		!strings.HasSuffix(s.Location, "linux-arm64.tar.gz") || len(s.SHA256["arm64"]) != 64 {
 		t.Errorf("for arm64: %+v, %v", s, err)
 	}
 	if c.Sources["horizon-plugin-zun-ui"].Enabled || !c.Sources["zun-base"].Enabled {
@@ -300,7 +306,8 @@ func TestProfilesFromProfiles(t *testing.T) {
 func TestErrorsHaveTheirPlace(t *testing.T) {
 	_, err := load(t, "[DEFAULT]\nbase =   ubunto\n", nil)
 	var e *config.Error
-	if !errors.As(err, &e) || e.File != "kolla-build.conf" || e.Line != 2 || e.Column != 10 || e.SourceLine != "base =   ubunto" || e.Option != "base" || e.Hint != `did you mean "ubuntu"?` {
+	if !errors.As(err, &e) || e.File != "kolla-build.conf" || e.Line != 2 || e.Column != 10 ||
+		e.SourceLine != "base =   ubunto" || e.Option != "base" || e.Hint != `did you mean "ubuntu"?` {
 		t.Errorf("%#v", e)
 	}
 	// Several mistakes are reported together.
@@ -313,7 +320,8 @@ func TestErrorsHaveTheirPlace(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
-	for text, want := range map[string]int64{"0": 0, "512M": 512e6, "20G": 20e9, "20 GB": 20e9, "1.5GiB": 3 << 29, "7k": 7000, "1Ki": 1024, "12345": 12345, "2t": 2e12} {
+	for text, want := range map[string]int64{"0": 0, "512M": 512e6, "20G": 20e9, "20 GB": 20e9, "1.5GiB": 3 << 29,
+		"7k": 7000, "1Ki": 1024, "12345": 12345, "2t": 2e12} {
 		if got, err := config.ParseSize(text); err != nil || got != want {
 			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
 		}

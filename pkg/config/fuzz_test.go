@@ -8,7 +8,8 @@ import (
 // FuzzExpand checks that expansion ends, that text without a dollar sign stays, and
 // that doubling every dollar sign undoes it.
 func FuzzExpand(f *testing.F) {
-	for _, s := range []string{"", "a", "$base", "${base}x", "$$base", `\$base`, "$", "a$-b", "${base", "${base-tag}", "$base.x", "${}", "$é"} {
+	for _, s := range []string{"", "a", "$base", "${base}x", "$$base", `\$base`, "$", "a$-b", "${base", "${base-tag}",
+		"$base.x", "${}", "$é"} {
 		f.Add(s)
 	}
 	lookup := func(name string) (string, error) {

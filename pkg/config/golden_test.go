@@ -45,21 +45,27 @@ func mistakes(t *testing.T) string {
 		args("--bsae", "debian"), args("--base_tga", "x"), args("--nocahce"), args("-x"), args("-ubuntu"), args("--regex", "nova"),
 		args("--base", "ubunto"), args("-b", "fedora"), args("--base"), args("-b", "--push"), args("--registry", "--push"),
 		args("--threads", "0"), args("-T", "many"), args("--timeout", "-5"), args("--retries", "99999999999999999999"), args("--cache=maybe"),
-		args("--build-args", "http_proxy"), args("--build-args", "http_proxy=http://p:3128"), args("--build-args", "a:1", "--build-args", "b:2"), args("--list"),
-		args("-p", "infar"), args("-p", "infra,main"), args("-profil", "infra"), args("-profile", "infra", "-push", "-registry", "localhost:4000"), args("-threds=3"), args("-registy", "x"),
-		args("-p", "infra", "nova"), args("--config-file", "kolla-biuld.conf"), args("--config-dir", "nowhere"), args("--config-dir", "kolla-build.conf"), args("--config-file", "."),
+		args("--build-args", "http_proxy"), args("--build-args", "http_proxy=http://p:3128"),
+		args("--build-args", "a:1", "--build-args", "b:2"), args("--list"),
+		args("-p", "infar"), args("-p", "infra,main"), args("-profil", "infra"),
+		args("-profile", "infra", "-push", "-registry", "localhost:4000"), args("-threds=3"), args("-registy", "x"),
+		args("-p", "infra", "nova"), args("--config-file", "kolla-biuld.conf"), args("--config-dir", "nowhere"),
+		args("--config-dir", "kolla-build.conf"), args("--config-file", "."),
 		args("--tag", "$bsae"), args("--tag", "$base.1"), args("--tag", "$namespace", "--namespace", "$tag"),
-		args("--squash-tmp-dir", "/x", "--nobuildkit", "--keep", "--infra-rename"), args("--buildkit-builder", "b", "--buildkit-addr", "tcp://x:1"), args("--progress", "dots"), args("--type", "rpm"),
+		args("--squash-tmp-dir", "/x", "--nobuildkit", "--keep", "--infra-rename"),
+		args("--buildkit-builder", "b", "--buildkit-addr", "tcp://x:1"), args("--progress", "dots"), args("--type", "rpm"),
 		// Files.
 		conf("[DEFAULT]\nbase ubuntu\n"), conf("[DEFAULT]\n--push\n"), conf("base = ubuntu\n"), conf("[DEFAULT\n"), conf("[DEFAULT] # mine\n"), conf("[]\n"), conf("[DEFAULT]\n= x\n"), conf("[DEFAULT]\n# a comment\n  base = debian\n"),
 		conf("[DEFAULT]\nbase = ubuntu # the best\n"), conf("[DEFAULT]\nbase = Ubuntu\n"), conf("[DEFAULT]\nbsae = ubuntu\n"), conf("[DEFAULT]\nbsae = ubuntu\n", "--strict"), conf("[DEFAULT]\nBase = ubuntu\n"), conf("[DEFAULT]\ntype = binary\n"),
 		conf("[DEFAULT]\nthreads = eight\n"), conf("[DEFAULT]\n\tthreads = 8\n"), conf("[DEFAULT]\nthreads = 4\n\n  more\n"), conf("[DEFAULT]\npush = maybe\n"), conf("[DEFAULT]\ntag = ${base-tag}\n"), conf("[DEFAULT]\ntag = ${opnstack_release}\n"),
 		conf("[DEFAULT]\nconfig_file = x\n"), conf("[DEFAULT]\ninfra = nova\nlocation = x\nuid = 3\n"), conf("[DEFAULT]\nprofile = containers\n[profile]\ncontainers = zun\n"), conf("[default]\nbase = debian\n"), conf("[kolla-build]\nbase = debian\n"),
-		conf("[profiles]\nbase = debian\n"), conf("[profiles]\nmine =\n", "-p", "mine"), conf("[keystone-base]\nlocaton = x\nbase = debian\n"), conf("[keystone-base]\ntype = gti\n"), conf("[keystone-base]\nlocation = $tarball_base/x\n"), conf("[keystone-base]\nlocation = $version\nversion = $location\n"),
+		conf("[profiles]\nbase = debian\n"), conf("[profiles]\nmine =\n", "-p",
+			"mine"), conf("[keystone-base]\nlocaton = x\nbase = debian\n"), conf("[keystone-base]\ntype = gti\n"), conf("[keystone-base]\nlocation = $tarball_base/x\n"), conf("[keystone-base]\nlocation = $version\nversion = $location\n"),
 		conf("[etcd]\nsha256 = amd46:12\n"), conf("[etcd]\nsha256 = 12\n"), conf("[etcd]\nenabled = si\n"), conf("[nova-user]\nuid = nova\ngdi = 3\n"), conf("[mine-user]\ngid = 3\n"), conf("[nova-user]\nuid = -1\n"), conf("[DEFAULT]\ntag = \xff\n"),
 		conf("[DEFAULT]\nsquash_tmp_dir = /x\n"),
 		// The environment.
-		env("KOLLA_BUILD_BSAE", "debian"), env("KOLLA_BUILD_BASE", "debain"), env("OS_DEFAULT__THREADS", "no"), env("KOLLA_BUILD_CONFIG_FILE", "x"), env("OS_NOVA-USER__UID", "x"),
+		env("KOLLA_BUILD_BSAE", "debian"), env("KOLLA_BUILD_BASE", "debain"), env("OS_DEFAULT__THREADS", "no"),
+		env("KOLLA_BUILD_CONFIG_FILE", "x"), env("OS_NOVA-USER__UID", "x"),
 	}
 	var b strings.Builder
 	for _, c := range cases {
@@ -72,7 +78,8 @@ func mistakes(t *testing.T) string {
 				t.Fatal(err)
 			}
 		}
-		in := cli.Input{Args: c.Args, Dir: c.Dir, SystemFile: "no-system.conf", HostArch: "x86_64", Profiles: someProfiles, Env: []string{"HOME=/home/someone"}}
+		in := cli.Input{Args: c.Args, Dir: c.Dir, SystemFile: "no-system.conf", HostArch: "x86_64", Profiles: someProfiles,
+			Env: []string{"HOME=/home/someone"}}
 		for _, name := range slices.Sorted(maps.Keys(c.Env)) {
 			in.Env = append(in.Env, name+"="+c.Env[name])
 			fmt.Fprintf(&b, "%s=%s ", name, c.Env[name])

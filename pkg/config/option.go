@@ -154,7 +154,8 @@ func (o *Option) EnvNames() []string {
 }
 
 // initialisms are the words that are written in capitals in the fields of Config.
-var initialisms = map[string]string{"url": "URL", "json": "JSON", "yaml": "YAML", "rpm": "RPM", "html": "HTML", "junit": "JUnit", "ssh": "SSH"}
+var initialisms = map[string]string{"url": "URL", "json": "JSON", "yaml": "YAML", "rpm": "RPM", "html": "HTML",
+	"junit": "JUnit", "ssh": "SSH"}
 
 // Field returns the name of the option's field in Config, "" for help and version.
 func (o *Option) Field() string {

@@ -86,13 +86,18 @@ var osloCases = []osloCase{
 	args("--registry", "localhost:4000", "--namespace", "n", "--image-name-prefix", "p-"),
 	args("--registry"), args("--registry", "--push"), args("-n"), args("--threads", "0"), args("--threads", "x"), args("--threads=-1"),
 	args("--retries", "-1"), args("--timeout", " 7 "), args("--timeout", "+7"), args("--timeout", "1_000"), args("--timeout", "1__0"),
-	args("--push-threads", "3"), args("--push-threads", "3.5"), args("--base", "gentoo"), args("--base-arch", "sparc"), args("--engine", "podman"), args("--engine", "lxc"),
+	args("--push-threads", "3"), args("--push-threads", "3.5"), args("--base", "gentoo"), args("--base-arch", "sparc"),
+	args("--engine", "podman"), args("--engine", "lxc"),
 	args("--format", "none"), args("-f", "json"), args("-f", "xml"),
 	args("--network_mode", "none"), args("--podman_base_url", "unix:///x"), args("--nosuch"), args("-Z"), args("--nosuch=1"),
-	args("--templ"), args("--template-on"), args("--skip-p", "--summary-j", "f"), args("--list-"), args("--nodebug", "--pu"), args("--namesp", "x"), args("--noc"), args("--save", "x.dot"),
-	args("--tag", "$base-$openstack_release"), args("--tag", "${base}x${base_tag}"), args("--tag", "$$base"), args("--tag", `\$base`), args("--tag", "$"), args("--tag", "a$-b"), args("--tag", "${base"), args("--tag", "${base-tag}"),
-	args("--tag", "$nosuch"), args("--tag", "${no.such}"), args("--tag", "$base.x"), args("--tag", "${etcd.version}"), args("--tag", "$registry."), args("--tag", "$threads$push$cache"),
-	args("--tag", "$tag"), args("--tag", "$namespace", "--namespace", "$registry", "--registry", "$tag"), args("--tag", "$namespace", "-n", "$registry", "--registry", "r"),
+	args("--templ"), args("--template-on"), args("--skip-p", "--summary-j", "f"), args("--list-"), args("--nodebug", "--pu"),
+	args("--namesp", "x"), args("--noc"), args("--save", "x.dot"),
+	args("--tag", "$base-$openstack_release"), args("--tag", "${base}x${base_tag}"), args("--tag", "$$base"),
+	args("--tag", `\$base`), args("--tag", "$"), args("--tag", "a$-b"), args("--tag", "${base"), args("--tag", "${base-tag}"),
+	args("--tag", "$nosuch"), args("--tag", "${no.such}"), args("--tag", "$base.x"), args("--tag", "${etcd.version}"),
+	args("--tag", "$registry."), args("--tag", "$threads$push$cache"),
+	args("--tag", "$tag"), args("--tag", "$namespace", "--namespace", "$registry", "--registry", "$tag"),
+	args("--tag", "$namespace", "-n", "$registry", "--registry", "r"),
 	args("--tag", "x=y"), args("--tag=x=y"), args("-n", "a b"),
 	args("--logs-dir", "l", "--work-dir", "w", "--patches-path", "p", "--locals-base", "/l", "--tarballs-base", "https://m"),
 	args("--repos-yaml", "r.yaml", "--platform", "linux/arm64", "--squash", "--keep", "--skip-existing", "--enable-unbuildable"),
@@ -105,21 +110,31 @@ var osloCases = []osloCase{
 	defaults("tag = `x`\n"), defaults("tag = \"\"\"x\"\"\"\n"), defaults("tag = x\\\nbase = debian\n"), defaults("\"tag\" = x\n"), defaults("- = x\n"), defaults("`tag` = x\n"),
 	defaults("tag =\n  one\n  two\n"), defaults("tag = one\n\ttwo\n   three  \nbase = debian\n"), defaults("tag = one\n\n two\n"), defaults("allowed_to_fail = a,\n  b,\n  c\n"),
 	defaults("allowed_to_fail = a,b, c ,\n"), defaults("allowed_to_fail =\n"), defaults("allowed_to_fail = ,,\n"), defaults("rpm_setup_config = a.rpm,b.repo\nrpm_setup_config = c.rpm\n"),
-	defaults("profile = infra\nprofile = main\n"), defaults("profile = infra\n", "-p", "main"), defaults("regex = a\nregex = b\n"), defaults("regex = a\n", "b"), defaults("docker_dir = a\n", "-D", "b"),
-	defaults("push = yes\ncache = off\npull = 0\nkeep = On\nsummary = FALSE\n"), defaults("push = maybe\n"), defaults("push =\n"), defaults("push = true\n", "--nopush"),
+	defaults("profile = infra\nprofile = main\n"), defaults("profile = infra\n", "-p",
+		"main"), defaults("regex = a\nregex = b\n"), defaults("regex = a\n", "b"), defaults("docker_dir = a\n", "-D", "b"),
+	defaults("push = yes\ncache = off\npull = 0\nkeep = " +
+		"On\nsummary = FALSE\n"), defaults("push = maybe\n"), defaults("push =\n"), defaults("push = true\n", "--nopush"),
 	defaults("threads = 3\nretries = 2\n"), defaults("threads = three\n"), defaults("threads = 0\n"), defaults("timeout =  9\n"),
-	defaults("build_args = a:1, b : 2\n"), defaults("build_args = a\n"), defaults("build_args = http_proxy:http://x:1\n", "--build-args", "z:1"),
+	defaults("build_args = a:1, b : 2\n"), defaults("build_args = a\n"), defaults("build_args = http_proxy:http://x:1\n",
+		"--build-args", "z:1"),
 	defaults("base_tag = bookworm\nbase = debian\n"), defaults("base_image = x\n"), defaults("base_image =\n"), defaults("base_arch = aarch64\n"),
 	defaults("distro_package_manager = yum\nbase_package_type = rpm\n"), defaults("base_package_type =\n"), defaults("maintainer = Me <me@example.org>\n"),
 	defaults("apt_sources_list = s\napt_preferences = p\nsquash_cleanup = no\nsquash_tmp_dir = /t\nclean_package_cache = no\n"),
-	defaults("network_mode = bridge\npodman_base_url = u\nregistry = r:1\n"), defaults("tag = ${openstack_release}-x\nopenstack_release = 2026.1\n"), defaults("tag = $nosuch\n"),
+	defaults("network_mode = bridge\npodman_base_url = " +
+		"u\nregistry = r:1\n"), defaults("tag = ${openstack_release}-x\nopenstack_release = 2026.1\n"), defaults("tag = $nosuch\n"),
 	defaults("tag = \u00e9\u4e2d\n"), defaults("tag = \ta\t\n"), defaults("tag = a\u00a0\n"), defaults("tag\u00a0= a\n"),
 	file("[default]\nbase = debian\n"), file("[Default]\nbase = debian\n[DEFAULT]\nbase = ubuntu\n"), file("base = debian\n"), file("[DEFAULT\nbase = x\n"), file("[DEFAULT] # c\nbase = debian\n"), file("[]\n"), file("[DEFAULT]\nnothing\n"), file("[DEFAULT]\n= x\n"), file("[DEFAULT]\n x\n"), file("[DEFAULT]\r\nbase = debian\r\ntag = x\r\n"), file("[DEFAULT]\rbase = debian\r"), file(""), file("\n\n"), file("# only\n"),
-	file("[profiles]\ncontainers = zun,magnum,heat\n", "-p", "containers"), file("[profiles]\ninfra = a\nmain =\n", "-p", "infra"), file("[profiles]\nmain =\n", "-p", "main"), file("[Profiles]\nmine = a , b\n", "--profile", "mine"),
-	file("[nova-user]\nuid = 1\n"), file("[nova-user]\nuid = 1\ngid = 2\ngroup = g\n[mine-user]\nuid = 5\ngid = 6\n"), file("[nova-user]\nuid = x\n"), file("[hacluster-user]\ngid = 7\n"),
-	file("[keystone-base]\ntype = git\nlocation = https://example.org/keystone\nreference = stable/2026.1\n"), file("[keystone-base]\ntype = local\nlocation = /src/$base\n"), file("[keystone-base]\ntype = svn\n"),
-	file("[KEYSTONE-BASE]\nreference = x\n"), file("[horizon-plugin-mine]\ntype = url\nlocation = ${tarballs_base}/x-${version}.tar.gz\nversion = 1.2\nenabled = no\n"), file("[etcd]\nversion = 3.6.6\nsha256 = amd64:" + strings.Repeat("a", 64) + "\n"),
-	file("[mine]\nlocation = http://x/$reference-$type\nreference = r\ntype = git\n"), file("[mine]\nlocation = $nosuch\ntype = url\n"), file("[DEFAULT]\ntarballs_base = http://m\nopenstack_release = 2025.2\n"),
+	file("[profiles]\ncontainers = zun,magnum,heat\n", "-p", "containers"), file("[profiles]\ninfra = a\nmain =\n", "-p",
+		"infra"), file("[profiles]\nmain =\n", "-p", "main"), file("[Profiles]\nmine = a , b\n", "--profile", "mine"),
+	file("[nova-user]\nuid = 1\n"), file("[nova-user]\nuid = 1\ngid = 2\ngroup = g\n[mine-user]\nuid = " +
+		"5\ngid = 6\n"), file("[nova-user]\nuid = x\n"), file("[hacluster-user]\ngid = 7\n"),
+	file("[keystone-base]\ntype = git\nlocation = https://example.org/keystone\nreference = " +
+		"stable/2026.1\n"), file("[keystone-base]\ntype = local\nlocation = /src/$base\n"), file("[keystone-base]\ntype = svn\n"),
+	file("[KEYSTONE-BASE]\nreference = x\n"), file("[horizon-plugin-mine]\ntype = url\nlocation = " +
+		"${tarballs_base}/x-${version}.tar.gz\nversion = 1.2\nenabled = no\n"), file("[etcd]\nversion = 3.6.6\nsha256 = amd64:" +
+		strings.Repeat("a", 64) + "\n"),
+	file("[mine]\nlocation = http://x/$reference-$type\nreference = " +
+		"r\ntype = git\n"), file("[mine]\nlocation = $nosuch\ntype = url\n"), file("[DEFAULT]\ntarballs_base = http://m\nopenstack_release = 2025.2\n"),
 	file("[nova-base-additions-x]\ntype = local\nlocation = x\n"), file("[nova-base]\nlocation = $$x\n"), file("[nova-base]\nenabled = perhaps\n"),
 	{Args: []string{}, Env: map[string]string{"OS_DEFAULT__BASE": "debian", "OS_DEFAULT__PUSH": "yes", "OS_DEFAULT__BASE_TAG": "bookworm"}},
 	{Args: []string{"-b", "ubuntu"}, Env: map[string]string{"OS_DEFAULT__BASE": "debian", "OS_DEFAULT__THREADS": "2", "OS_DEFAULT__BUILD_ARGS": "a:b"}},
@@ -136,10 +151,12 @@ var osloCases = []osloCase{
 // randomCases mixes pieces of command lines and lines of files, always in the same
 // way.
 func randomCases(n int) []osloCase {
-	pieces := [][]string{{"-b", "debian"}, {"-bubuntu"}, {"--base=rocky"}, {"nova"}, {"^glance-"}, {"-p", "infra"}, {"-pmain"}, {"--push"}, {"--nopush"}, {"-T", "2"}, {"-r5"},
+	pieces := [][]string{{"-b", "debian"}, {"-bubuntu"}, {"--base=rocky"}, {"nova"}, {"^glance-"}, {"-p", "infra"},
+		{"-pmain"}, {"--push"}, {"--nopush"}, {"-T", "2"}, {"-r5"},
 		{"--registry", "r:4000"}, {"--tag", "$base-${base_tag}"}, {"--tag=x"}, {"-n", "$registry"}, {"-dl"}, {"-q"}, {"--nocache"}, {"--cache"}, {"--build-args", "a:$tag"},
 		{"-D", "a"}, {"-D$base"}, {"--base-tag", "b"}, {"--base-arch=aarch64"}, {"--openstack-release", "2026.1"}, {"--template-o"}, {"--threads", "0"}, {"--debian-arch", "arm64"}, {"--", "-b"}}
-	lines := []string{"base = ubuntu", "base=centos", "tag: $base", "tag = a", "  more", "", "# c", "threads = 4", "push = on", "push = off", "profile = aux", "docker_dir = d", "docker_dir = e",
+	lines := []string{"base = ubuntu", "base=centos", "tag: $base", "tag = a", "  more", "", "# c", "threads = 4",
+		"push = on", "push = off", "profile = aux", "docker_dir = d", "docker_dir = e",
 		"build_args = x:y,z:${base}", "allowed_to_fail = a, b,", "[DEFAULT]", "[nova-base]", "location = $tarballs_base/$base", "type = url", "[profiles]", "infra = $$x", "[nova-user]", "uid = 7", "retries = 0", "namespace = 'q'", "work_dir = \"w\"", "base_tag = $openstack_release", "openstack_release = 2025.1"}
 	r := rand.New(rand.NewSource(1))
 	var cases []osloCase

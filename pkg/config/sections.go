@@ -83,8 +83,9 @@ func (l *loader) mergeDefaults() {
 	release, known := facts.LookupRelease(name)
 	if !known && name != "" {
 		l.warnings = append(l.warnings, Warning{Option: "openstack-release",
-			Message: fmt.Sprintf("openstack-release %s is not known: base tags and sources are those of master, sources from the branch %s", name, release.Branch),
-			Hint:    releaseHint(name)})
+			Message: fmt.Sprintf("openstack-release %s is not known: base tags and sources are those of master, sources "+
+				"from the branch %s", name, release.Branch),
+			Hint: releaseHint(name)})
 	}
 	for _, e := range slices.Concat(release.Users(), release.Sources()) {
 		s := l.section(e.Section, Origin{Kind: OriginDefault})

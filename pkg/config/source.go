@@ -18,8 +18,9 @@ func (l *loader) fillSources() {
 			continue
 		}
 		raw := func(key string) string { return l.lastGiven(name, key).text }
-		source := Source{Name: s.name, Mirrors: parseList(raw("mirrors")), Type: raw("type"), Location: raw("location"), Reference: raw("reference"),
-			Version: raw("version"), Enabled: true, Origin: s.first}
+		source := Source{Name: s.name, Mirrors: parseList(raw("mirrors")), Type: raw("type"), Location: raw("location"),
+			Reference: raw("reference"),
+			Version:   raw("version"), Enabled: true, Origin: s.first}
 		if text := l.sectionValue(name, "enabled"); text != "" {
 			enabled, err := parseBool(text)
 			if err != nil {

@@ -9,9 +9,11 @@ import "github.com/kolla-build/kolla-build/pkg/facts"
 
 var selectOptions = []*Option{
 	{Name: "regex", Kind: Multi, Positional: true, Arg: "REGEX", Group: GroupSelect, From: Upstream,
-		Help: "Build the images whose names match, and their parents. Several expressions can be given, and each matches anywhere in a name. Without any, and without a profile, all images are built."},
+		Help: "Build the images whose names match, and their parents. Several expressions can be given, and each matches " +
+			"anywhere in a name. Without any, and without a profile, all images are built."},
 	{Name: "profile", Short: "p", Kind: Multi, Arg: "NAME", Values: ValuesProfiles, Group: GroupSelect, From: Upstream, Common: true,
-		Help: "Build a named set of images. The sets are infra, main, aux, default, and those of the [profiles] section. Repeatable. Ignored if regular expressions are given."},
+		Help: "Build a named set of images. The sets are infra, main, aux, default, and those of the [profiles] section. " +
+			"Repeatable. Ignored if regular expressions are given."},
 	{Name: "skip-parents", Kind: Bool, Default: "false", Group: GroupSelect, From: Upstream,
 		Help: "Do not build images that have children. They are used as they were built before."},
 	{Name: "skip-existing", Kind: Bool, Default: "false", Group: GroupSelect, From: Upstream,
@@ -25,7 +27,8 @@ var selectOptions = []*Option{
 	{Name: "list-dependencies", Short: "l", Kind: Bool, Default: "false", Group: GroupSelect, From: Upstream,
 		Help: "Print the selected images as a JSON tree of parents and children and exit. Needs no builder."},
 	{Name: "save-dependency", Kind: String, Arg: "FILE", Group: GroupSelect, From: Upstream, NonEmpty: true,
-		Help: "Write the graph of images to a file and exit. A name that ends in .svg gives a picture, .mmd Mermaid, any other Graphviz, as images.dot. Needs no builder."},
+		Help: "Write the graph of images to a file and exit. A name that ends in .svg gives a picture, .mmd Mermaid, any " +
+			"other Graphviz, as images.dot. Needs no builder."},
 	{Name: "dry-run", Kind: Bool, Default: "false", Group: GroupSelect, From: Ours,
 		Help: "Show what would be built, and why, and exit. Add --format json for JSON. Needs no builder. The command plan does the same."},
 	{Name: "template-only", Kind: Bool, Default: "false", Group: GroupSelect, From: Upstream,
@@ -33,18 +36,22 @@ var selectOptions = []*Option{
 }
 
 var baseOptions = []*Option{
-	{Name: "base", Short: "b", Kind: String, Default: "rocky", Choices: facts.DistroNames(), Arg: "DISTRO", Group: GroupBase, From: Upstream, Common: true,
+	{Name: "base", Short: "b", Kind: String, Default: "rocky", Choices: facts.DistroNames(), Arg: "DISTRO", Group: GroupBase,
+		From: Upstream, Common: true,
 		Help: "Distribution of the images."},
-	{Name: "base-tag", Kind: String, Default: "latest", DefaultText: "latest, which means the default of the distribution and the OpenStack release", Arg: "TAG", Values: ValuesTags, Group: GroupBase, From: Upstream,
+	{Name: "base-tag", Kind: String, Default: "latest", DefaultText: "latest, which means the default of the distribution " +
+		"and the OpenStack release", Arg: "TAG", Values: ValuesTags, Group: GroupBase, From: Upstream,
 		derive: deriveBaseTag,
 		Help:   "Tag of the base image. TAG@sha256:DIGEST pins it."},
 	{Name: "base-image", Kind: String, DefaultText: "the distribution's own image", Arg: "NAME", Group: GroupBase, From: Upstream,
 		derive: deriveBaseImage,
 		Help:   "Base image without its tag. It is a repository in a registry, or the path of an OCI layout or a tarball."},
-	{Name: "base-arch", Kind: String, DefaultText: "the host's architecture", Choices: []string{"x86_64", "aarch64"}, Arg: "ARCH", Group: GroupBase, From: Upstream,
+	{Name: "base-arch", Kind: String, DefaultText: "the host's architecture", Choices: []string{"x86_64", "aarch64"},
+		Arg: "ARCH", Group: GroupBase, From: Upstream,
 		derive: func(r *resolver) (string, error) { return r.hostArch, nil },
 		Help:   "Architecture of the images."},
-	{Name: "debian-arch", Kind: String, DefaultText: "follows from base-arch", Choices: []string{"amd64", "arm64"}, Arg: "ARCH", Group: GroupBase, From: Upstream,
+	{Name: "debian-arch", Kind: String, DefaultText: "follows from base-arch", Choices: []string{"amd64", "arm64"},
+		Arg: "ARCH", Group: GroupBase, From: Upstream,
 		derive: deriveDebianArch,
 		Help:   "Debian's name of the architecture. It is used in addresses of downloads."},
 	{Name: "platform", Kind: String, Arg: "OS/ARCH", Suggestions: []string{"linux/amd64", "linux/arm64"}, Group: GroupBase, From: Upstream,
@@ -53,7 +60,8 @@ var baseOptions = []*Option{
 		DefaultText: "the mirror in the host's package configuration",
 		Help:        "Package mirror to bootstrap a base image from."},
 	{Name: "bootstrap", Kind: String, Default: "auto", Choices: []string{"auto", "never"}, Arg: "WHEN", Group: GroupBase, From: Ours,
-		Help: "Whether to bootstrap a base image whose registry is unreachable. With auto, a Debian or Ubuntu image is made from a package mirror."},
+		Help: "Whether to bootstrap a base image whose registry is unreachable. With auto, a Debian or Ubuntu image is " +
+			"made from a package mirror."},
 	{Name: "base_package_type", Kind: String, DefaultText: "follows from base", Arg: "TYPE", Group: GroupBase, From: UpstreamFile,
 		derive: deriveDistro(func(d facts.Distro) string { return d.PackageType }),
 		Help:   "Package format of the distribution: deb or rpm."},
@@ -77,18 +85,22 @@ var baseOptions = []*Option{
 }
 
 var releaseOptions = []*Option{
-	{Name: "openstack-release", Kind: String, Default: facts.Master, Arg: "NAME", Suggestions: suggestedReleases(), Group: GroupRelease, From: Upstream, Common: true,
+	{Name: "openstack-release", Kind: String, Default: facts.Master, Arg: "NAME", Suggestions: suggestedReleases(),
+		Group: GroupRelease, From: Upstream, Common: true,
 		Help: "Build this OpenStack release, such as 2025.1. The default base tag, the sources and other facts follow from it."},
-	{Name: "openstack-release-codename", Kind: String, DefaultText: "follows from openstack-release", Arg: "NAME", Group: GroupRelease, From: Upstream,
+	{Name: "openstack-release-codename", Kind: String, DefaultText: "follows from openstack-release", Arg: "NAME",
+		Group: GroupRelease, From: Upstream,
 		derive: deriveCodename,
 		Help:   "Name of the release in Debian's and Ubuntu's OpenStack archives."},
 	{Name: "openstack-branch", Kind: String, DefaultText: "follows from openstack-release", Arg: "BRANCH", Group: GroupRelease, From: Upstream,
 		derive: deriveBranch("-"),
 		Help:   "Branch in the names of source archives, such as stable-2026.1. Setting openstack-release is usually better."},
-	{Name: "openstack-branch-slashed", Kind: String, DefaultText: "follows from openstack-release", Arg: "BRANCH", Group: GroupRelease, From: Upstream,
+	{Name: "openstack-branch-slashed", Kind: String, DefaultText: "follows from openstack-release", Arg: "BRANCH",
+		Group: GroupRelease, From: Upstream,
 		derive: deriveBranch("/"),
 		Help:   "Branch as git names it, such as stable/2026.1. Setting openstack-release is usually better."},
-	{Name: "install-type", Short: "t", Aliases: []string{"type"}, Kind: String, Default: "source", Choices: []string{"source", "binary"}, Arg: "TYPE", Group: GroupRelease, From: UpstreamOlder, Common: true,
+	{Name: "install-type", Short: "t", Aliases: []string{"type"}, Kind: String, Default: "source",
+		Choices: []string{"source", "binary"}, Arg: "TYPE", Group: GroupRelease, From: UpstreamOlder, Common: true,
 		Help: "Install from source, or from packages (binary)."},
 	{Name: "tarballs-base", Kind: String, Default: "https://tarballs.opendev.org", Arg: "URL", Group: GroupRelease, From: Upstream,
 		Help: "Server of OpenStack's source archives."},
@@ -114,6 +126,7 @@ var treeOptions = []*Option{
 		Help: "Write the rendered Dockerfiles here and keep them."},
 	{Name: "build-args", Kind: Dict, Arg: "K:V,…", Group: GroupTree, From: Upstream,
 		Help: "Build arguments for every Dockerfile, such as http_proxy."},
-	{Name: "maintainer", Kind: String, Default: "Kolla Project (https://launchpad.net/kolla)", Arg: "TEXT", Group: GroupTree, From: UpstreamFile,
+	{Name: "maintainer", Kind: String, Default: "Kolla Project (https://launchpad.net/kolla)", Arg: "TEXT",
+		Group: GroupTree, From: UpstreamFile,
 		Help: "Content of the maintainer label."},
 }

@@ -82,7 +82,8 @@ func (im *Image) compilers() []string {
 
 func (im *Image) headers() []string {
 	return im.matching(func(p string) bool {
-		return (strings.HasPrefix(p, "usr/include/") || strings.HasPrefix(p, "usr/local/include/")) && (strings.HasSuffix(p, ".h") || strings.HasSuffix(p, ".hpp"))
+		return (strings.HasPrefix(p, "usr/include/") || strings.HasPrefix(p, "usr/local/include/")) &&
+			(strings.HasSuffix(p, ".h") || strings.HasSuffix(p, ".hpp"))
 	})
 }
 

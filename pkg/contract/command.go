@@ -74,7 +74,8 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 		return err
 	}
 	if len(references) == 0 {
-		return usererr.Errorf("kolla-build contract IMAGE… names images; kolla-build images lists what is stored", "contract: no built images in %s", s.Dir())
+		return usererr.Errorf("kolla-build contract IMAGE… names images; kolla-build images lists what is stored",
+			"contract: no built images in %s", s.Dir())
 	}
 	reader := NewReader(table)
 	reports := []Report{}
@@ -124,7 +125,8 @@ func (o Options) read(ctx context.Context) (*Table, []Exception, error) {
 	}
 	if o.Exceptions != "" {
 		var siteExceptions []Exception
-		err := readFile(ctx, "exceptions", o.Exceptions, func(f io.Reader) (err error) { siteExceptions, err = ReadExceptions(f, o.Exceptions); return })
+		err := readFile(ctx, "exceptions", o.Exceptions,
+			func(f io.Reader) (err error) { siteExceptions, err = ReadExceptions(f, o.Exceptions); return })
 		if err != nil {
 			return nil, nil, err
 		}
@@ -155,7 +157,8 @@ func readFile(ctx context.Context, option, name string, read func(io.Reader) err
 
 // allOutsideStore reports whether no argument names an image of the store.
 func allOutsideStore(args []string) bool {
-	return len(args) > 0 && !slices.ContainsFunc(args, func(a string) bool { return !strings.HasPrefix(a, "oci:") && !strings.Contains(a, "/") })
+	return len(args) > 0 && !slices.ContainsFunc(args,
+		func(a string) bool { return !strings.HasPrefix(a, "oci:") && !strings.Contains(a, "/") })
 }
 
 // selectImages returns the images that the arguments name. An argument can be a regular

@@ -112,14 +112,16 @@ func TestRows(t *testing.T) {
 			file{name: "usr/bin/old", mode: 0o755, text: "static"},
 			file{name: "usr/local/bin/kolla_start", mode: 0o755, text: "if kolla_is_set KOLLA_BOOTSTRAP; then\n"},
 			file{name: "usr/lib/python3/dist-packages/nova/__init__.py", mode: 0o644},
-			file{name: "usr/lib/python3/dist-packages/nova/wsgi/api.py", mode: 0o644, text: "import sys\nimport binascii\nimport zlib\nfrom nova import x\napplication = x.make()\n"},
+			file{name: "usr/lib/python3/dist-packages/nova/wsgi/api.py", mode: 0o644,
+				text: "import sys\nimport binascii\nimport zlib\nfrom nova import x\napplication = x.make()\n"},
 			file{name: "usr/lib/python3/dist-packages/nova/wsgi/bad.py", mode: 0o644, text: "import missing.part\ndef application(): pass\n"},
 			file{name: "etc/nova/nova.conf", mode: 0o640, uid: 42436},
 			file{name: "etc/loop", link: "loop"},
 			file{name: "bin", link: "usr/bin"},
 			file{name: "etc/out", link: "../../../../usr/bin/tool"},
 		)...),
-		layer(t, file{name: "usr/bin/.wh.old"}, file{name: "usr/bin/hard", mode: 0o755, text: "#!/bin/sh\n"}, file{name: "usr/bin/harder", mode: 0o755, hard: "usr/bin/hard"}))
+		layer(t, file{name: "usr/bin/.wh.old"}, file{name: "usr/bin/hard", mode: 0o755, text: "#!/bin/sh\n"},
+			file{name: "usr/bin/harder", mode: 0o755, hard: "usr/bin/hard"}))
 	for row, want := range map[string]string{
 		"command\ttool --option":        "",
 		"command\t/bin/tool":            "",
@@ -246,13 +248,15 @@ func TestHostileImages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			img := image(t, v1.Config{User: "nova", Entrypoint: []string{"tool"}, Env: []string{"PATH=/usr/bin:relative::/", "X"}}, l)
-			for _, row := range []string{"command\ttool", "file\t/usr/bin/*", "module\twsgi:nova.wsgi:application", "user\tnova:1:1", "volume\t/a:/usr/bin/tool/x"} {
+			for _, row := range []string{"command\ttool", "file\t/usr/bin/*", "module\twsgi:nova.wsgi:application",
+				"user\tnova:1:1", "volume\t/a:/usr/bin/tool/x"} {
 				check(t, img, row)
 			}
 		})
 	}
 	t.Run("not a tar", func(t *testing.T) {
-		if _, err := NewReader(&Table{}).Open(context.Background(), "x", image(t, v1.Config{}, asLayer(t, bytes.Repeat([]byte("no tar"), 1000)))); err == nil {
+		if _, err := NewReader(&Table{}).Open(context.Background(), "x",
+			image(t, v1.Config{}, asLayer(t, bytes.Repeat([]byte("no tar"), 1000)))); err == nil {
 			t.Error("no error")
 		}
 	})
@@ -421,7 +425,8 @@ func TestCleanImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := file{name: "etc/ssh/ssh_host_rsa_key", mode: 0o600, text: "key"}
-	im, err := NewReader(table).Open(context.Background(), "x", image(t, v1.Config{}, layer(t, passwd, key), layer(t, file{name: "etc/ssh/.wh.ssh_host_rsa_key"})))
+	im, err := NewReader(table).Open(context.Background(), "x",
+		image(t, v1.Config{}, layer(t, passwd, key), layer(t, file{name: "etc/ssh/.wh.ssh_host_rsa_key"})))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,7 +102,8 @@ func (im *Image) isPackage(name string) bool {
 // function, a class, an import or a global statement.
 func defines(text, name string) bool {
 	n := regexp.QuoteMeta(name)
-	return regexp.MustCompile(`(?m)^\s*(?:(?:async )?def|class) ` + n + `\b|^\s*` + n + `\s*(?::[^=\n]+)?=[^=]|^\s*global [^#\n]*\b` + n + `\b|\bimport [^#]*\b` + n + `\b|\bas ` + n + `\b`).
+	return regexp.MustCompile(`(?m)^\s*(?:(?:async )?def|class) ` + n + `\b|^\s*` + n +
+		`\s*(?::[^=\n]+)?=[^=]|^\s*global [^#\n]*\b` + n + `\b|\bimport [^#]*\b` + n + `\b|\bas ` + n + `\b`).
 		MatchString(text)
 }
 
@@ -119,7 +120,8 @@ func (im *Image) hasAnsibleModule(name string) error {
 		}
 		patterns = append(patterns, dir+"/ansible_collections/"+collection+"/plugins/modules/"+base+".py")
 		if len(parts) == 1 || strings.HasPrefix(name, "ansible.builtin.") {
-			patterns = append(patterns, dir+"/ansible/modules/"+base+".py", dir+"/ansible/plugins/action/"+base+".py", dir+"/plugins/modules/"+base+".py")
+			patterns = append(patterns, dir+"/ansible/modules/"+base+".py", dir+"/ansible/plugins/action/"+base+".py",
+				dir+"/plugins/modules/"+base+".py")
 		}
 	}
 	for _, dir := range strings.Split(im.env["ANSIBLE_LIBRARY"]+":/usr/share/ansible", ":") {

@@ -14,7 +14,8 @@ type program struct {
 }
 
 var (
-	shellWords = []string{"if", "then", "else", "elif", "fi", "for", "in", "case", "esac", "while", "until", "do", "done", "echo", "cd", "exit", "set", "export",
+	shellWords = []string{"if", "then", "else", "elif", "fi", "for", "in", "case", "esac", "while", "until", "do", "done",
+		"echo", "cd", "exit", "set", "export",
 		"source", ".", "eval", "exec", "read", "printf", "local", "return", "break", "continue", "wait", "trap", "shift", "{", "}", "!"}
 	assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 )

@@ -93,7 +93,8 @@ func ReadTable(r io.Reader, name string) (*Table, error) {
 			}
 			for _, want := range []string{"image", "kind", "value"} {
 				if _, ok := column[want]; !ok {
-					return nil, usererr.Errorf("the first line names the columns, separated by tabs: image, kind, value", "%s:%d: no column %q", name, n, want)
+					return nil, usererr.Errorf("the first line names the columns, separated by tabs: image, kind, value",
+						"%s:%d: no column %q", name, n, want)
 				}
 			}
 			continue

@@ -124,7 +124,8 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 		return stored, err
 	}
 	if ok && stored.Kind == store.KindLoaded {
-		b.Console.Notice("%s in the store is from a bundle that is not trusted, and is not used: load the bundle with --trust to build on it", ref)
+		b.Console.Notice("%s in the store is from a bundle that is not trusted, and is not used: load the bundle with "+
+			"--trust to build on it", ref)
 		ok = false
 	}
 	if b.Offline {
@@ -212,10 +213,12 @@ func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error)
 	if ctx.Err() != nil || !ok || b.cfg.Bootstrap == "never" || !errors.As(pullErr, &unreachable) {
 		hint := "name another with --base-image and --base-tag, or an OCI layout with --base-image oci:DIR"
 		if ref != render.BaseReference(b.cfg) {
-			return store.Entry{}, usererr.Errorf("the template names it: make its registry reachable, or name another image there", "base image %s: %w", ref, pullErr)
+			return store.Entry{}, usererr.Errorf("the template names it: make its registry reachable, or name another image there",
+				"base image %s: %w", ref, pullErr)
 		}
 		if !b.cfg.IsSet("base") {
-			hint = fmt.Sprintf("without --base, images are built on %s, as with Kolla's tool; -b debian or -b ubuntu chooses another distribution", b.cfg.Base)
+			hint = fmt.Sprintf("without --base, images are built on %s, as with Kolla's tool; -b debian or -b ubuntu "+
+				"chooses another distribution", b.cfg.Base)
 		}
 		if ok {
 			hint = fmt.Sprintf("kolla-build bootstrap %s:%s --mirror URL makes one from a package mirror; or --base-image oci:DIR", distro, suite)

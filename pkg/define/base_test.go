@@ -188,7 +188,8 @@ func TestBaseImageOfUnreachableRegistry(t *testing.T) {
 	if _, err := s.define(nil, "--base-tag", "other"); err == nil || !strings.Contains(err.Error(), s.host+"/base:other") {
 		t.Errorf("a base image that is nowhere: %v", err)
 	}
-	if _, err := s.define(func(o *Options) { o.Offline = true }, "--base-tag", "other"); err == nil || !strings.Contains(err.Error(), "not in the store") {
+	if _, err := s.define(func(o *Options) { o.Offline = true }, "--base-tag", "other"); err == nil ||
+		!strings.Contains(err.Error(), "not in the store") {
 		t.Errorf("offline: %v", err)
 	}
 }
@@ -240,7 +241,8 @@ func TestBeforeBootstrap(t *testing.T) {
 	refused := errors.New("starting a builder needs root")
 	b := &bases{cfg: cfg, Options: Options{Console: &console.Console{Stdout: io.Discard, Stderr: &s.stderr}, Store: s.store,
 		BeforeBootstrap: func() error { return refused }}}
-	_, err = b.bootstrapInstead(t.Context(), render.BaseReference(cfg), &registry.UnreachableError{Host: "docker.io", Err: errors.New("no route")})
+	_, err = b.bootstrapInstead(t.Context(), render.BaseReference(cfg),
+		&registry.UnreachableError{Host: "docker.io", Err: errors.New("no route")})
 	if !errors.Is(err, refused) || strings.Contains(s.stderr.String(), "bootstrapping") {
 		t.Errorf("the error is %v, after:\n%s", err, s.stderr.String())
 	}

@@ -95,7 +95,8 @@ func findingOf(err error, f *render.Dockerfile) render.Finding {
 	case errors.As(err, &in):
 		x.File, x.Line, x.Message, x.Source = in.Path, in.Line, in.Message(), in.Source
 	case errors.As(err, &missing):
-		x.File, x.Line, x.Message = missing.Place.File, missing.Place.Line, fmt.Sprintf("parent image %s not found in the tree", missing.Reference)
+		x.File, x.Line, x.Message = missing.Place.File, missing.Place.Line, fmt.Sprintf("parent image %s not found in the tree",
+			missing.Reference)
 		if missing.Near != "" {
 			x.Hint = "did you mean " + missing.Near + "?"
 		}

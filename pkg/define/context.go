@@ -139,7 +139,8 @@ type contextFiles struct {
 
 // add reads a small file, and writes a large one to the store. A file with a known
 // digest is not read if the store has it.
-func (c *contextFiles) add(ctx context.Context, path string, mode os.FileMode, size int64, knownDigest digest.Digest, open func() (io.ReadCloser, error)) error {
+func (c *contextFiles) add(ctx context.Context, path string, mode os.FileMode, size int64, knownDigest digest.Digest,
+	open func() (io.ReadCloser, error)) error {
 	cf := buildkit.ContextFile{Path: path, Mode: mode}
 	if mode.IsDir() {
 		c.files = append(c.files, cf)

@@ -248,8 +248,9 @@ func (d *definer) external(ctx context.Context, ref string) (buildkit.External, 
 			continue
 		}
 		if d.set.Selection.Status(f.Name) == graph.Matched {
-			return buildkit.External{}, usererr.Errorf("name it in the Dockerfile too, such as FROM "+ref+" AS "+f.Name+", so that it is built first",
-				"only an ONBUILD instruction of a base image refers to %s", ref)
+			return buildkit.External{},
+				usererr.Errorf("name it in the Dockerfile too, such as FROM "+ref+" AS "+f.Name+", so that it is built first",
+					"only an ONBUILD instruction of a base image refers to %s", ref)
 		}
 		_, ok, err := d.opts.Store.Lookup(ref)
 		if err != nil {

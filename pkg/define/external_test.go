@@ -30,7 +30,8 @@ func TestExternalImageIsLookedUpOnce(t *testing.T) {
 	}
 	d := s.mustDefine(nil)
 	for _, name := range []string{"u1", "u2", "u3", "u4"} {
-		if im := d.Image(image.ID{Name: name}); im.Err == nil || im.Key != "" || !strings.Contains(im.Err.Error(), name+"/Dockerfile.j2:1: base image "+proxy.Host+"/tools:1: ") {
+		if im := d.Image(image.ID{Name: name}); im.Err == nil || im.Key != "" ||
+			!strings.Contains(im.Err.Error(), name+"/Dockerfile.j2:1: base image "+proxy.Host+"/tools:1: ") {
 			t.Errorf("%s: key %q, error %v", name, im.Key, im.Err)
 		}
 	}

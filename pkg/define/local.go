@@ -47,7 +47,8 @@ func (b *bases) importFile(ctx context.Context) error {
 		}
 		return err
 	}
-	return b.Store.Put(store.Entry{Name: nameFor(b.Store, render.BaseReference(b.cfg), b.platform), Digest: e.Digest, Kind: store.KindBase, Origin: path})
+	return b.Store.Put(store.Entry{Name: nameFor(b.Store, render.BaseReference(b.cfg), b.platform), Digest: e.Digest,
+		Kind: store.KindBase, Origin: path})
 }
 
 // localBase splits a --base-image that is a path: oci:DIR[:NAME] or an archive.

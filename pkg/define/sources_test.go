@@ -29,12 +29,14 @@ func TestArchivesOfImage(t *testing.T) {
 		tw.Close()
 	}))
 	defer srv.Close()
-	conf := "[nova-base-plugin-blazar]\ntype = url\nlocation = http://127.0.0.1:1/gone.tar\nmirrors = http://127.0.0.1:1/no.tar, " + srv.URL + "/${openstack_branch}/blazar.tar\n" +
+	conf := "[nova-base-plugin-blazar]\ntype = url\nlocation = http://127.0.0.1:1/gone.tar\nmirrors = http://127.0.0.1:1/no.tar, " +
+		srv.URL + "/${openstack_branch}/blazar.tar\n" +
 		"[nova-base-plugin-aa]\ntype = url\nlocation = http://127.0.0.1:1/off.tar\nenabled = no\n"
 	dir := t.TempDir()
-	cfg, err := cli.Load(cli.Input{Dir: dir, SystemFile: filepath.Join(dir, "none"), Args: []string{"-b", "debian", "--openstack-release", "2026.1",
-		"--data-dir", dir, "--retries", "0", "--tarballs-base", "http://127.0.0.1:1", "--tarballs-mirrors", "http://127.0.0.1:1/x," + srv.URL + "/tarballs/",
-		"--config-file", put(t, dir, conf)}})
+	cfg, err := cli.Load(cli.Input{Dir: dir, SystemFile: filepath.Join(dir, "none"),
+		Args: []string{"-b", "debian", "--openstack-release", "2026.1",
+			"--data-dir", dir, "--retries", "0", "--tarballs-base", "http://127.0.0.1:1", "--tarballs-mirrors", "http://127.0.0.1:1/x," + srv.URL + "/tarballs/",
+			"--config-file", put(t, dir, conf)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,7 +132,8 @@ func encodeTo(ctx context.Context, w io.Writer, h Header, old *os.File, target B
 		return &readError{err}
 	}
 	defer tar.Close()
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20), zstd.WithLowerEncoderMem(true))
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(8<<20), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return err
 	}
@@ -209,7 +210,8 @@ type CompressorError struct {
 
 // Error implements error.
 func (e *CompressorError) Error() string {
-	return fmt.Sprintf("layer %s: compressing its tar gives %s: the delta was made with %q, this program has %q", e.Target, e.Digest, e.Wrote, e.Writes)
+	return fmt.Sprintf("layer %s: compressing its tar gives %s: the delta was made with %q, this program has %q", e.Target,
+		e.Digest, e.Wrote, e.Writes)
 }
 
 // Hint returns a hint for the user.
@@ -244,7 +246,8 @@ func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open
 		return err
 	}
 	if h.Target.Digest != target.Digest || h.Target.Size != target.Size {
-		return &FormatError{Detail: fmt.Sprintf("it makes %s of %d bytes, not %s of %d bytes", h.Target.Digest, h.Target.Size, target.Digest, target.Size)}
+		return &FormatError{Detail: fmt.Sprintf("it makes %s of %d bytes, not %s of %d bytes", h.Target.Digest,
+			h.Target.Size, target.Digest, target.Size)}
 	}
 	if _, free := disk.Space(tempDir); free > 0 && h.Base.TarSize > free {
 		return fmt.Errorf("its base needs %d bytes of temporary space in %s, which has %d", h.Base.TarSize, tempDir, free)
@@ -284,7 +287,8 @@ func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open
 	case err != nil && h.Version == versionOf(h.Compressor):
 		return &FormatError{Detail: fmt.Sprintf("it expands to more than the %d bytes of the layer", h.Target.Size)}
 	case err != nil || sum.Digest() != target.Digest:
-		return &CompressorError{Target: target.Digest, Digest: sum.Digest(), Wrote: h.Compressor + " " + h.Version, Writes: versionOf(h.Compressor)}
+		return &CompressorError{Target: target.Digest, Digest: sum.Digest(), Wrote: h.Compressor + " " + h.Version,
+			Writes: versionOf(h.Compressor)}
 	}
 	return nil
 }

@@ -53,7 +53,8 @@ func tarOf(t testing.TB, files []file) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, f := range files {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Size: int64(len(f.content)), Mode: 0o644, ModTime: time.Unix(f.mtime, 0)}); err != nil {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Size: int64(len(f.content)), Mode: 0o644,
+			ModTime: time.Unix(f.mtime, 0)}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := w.Write(f.content); err != nil {
@@ -84,7 +85,8 @@ func blobOf(t testing.TB, content []byte, compressor string) (Blob, []byte) {
 }
 
 func memory(b []byte) Blob {
-	return Blob{Digest: digest.FromBytes(b), Size: int64(len(b)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}
+	return Blob{Digest: digest.FromBytes(b), Size: int64(len(b)),
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}
 }
 
 func opener(blobs ...Blob) OpenBase {
@@ -179,7 +181,8 @@ func TestShapes(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got bytes.Buffer
-			if err := decode(&got, bufio.NewReader(bytes.NewReader(b.Bytes())), bytes.NewReader(pair[0]), int64(len(pair[0])), int64(len(tar))); err != nil {
+			if err := decode(&got, bufio.NewReader(bytes.NewReader(b.Bytes())), bytes.NewReader(pair[0]),
+				int64(len(pair[0])), int64(len(tar))); err != nil {
 				t.Fatalf("shape %d, %d bytes cut: %v", i, cut, err)
 			}
 			if !bytes.Equal(got.Bytes(), tar) {
@@ -455,7 +458,8 @@ func FuzzApply(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	base := bytes.Repeat([]byte("0123456789abcdef"), 100)
 	var b bytes.Buffer
-	if err := encode(bufio.NewWriter(&b), bytes.NewReader(base), int64(len(base)), bytes.NewReader(append([]byte("new"), base[100:]...))); err != nil {
+	if err := encode(bufio.NewWriter(&b), bytes.NewReader(base), int64(len(base)),
+		bytes.NewReader(append([]byte("new"), base[100:]...))); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes(), int64(len(base)-97))

@@ -54,7 +54,8 @@ func Parse(path string, content []byte) (*Dockerfile, error) {
 		return nil, Locate(path, content, err)
 	}
 	if n := len(res.AST.Children); n > maxInstructions {
-		return nil, errorAt(path, content, res.AST.Children[maxInstructions].StartLine, fmt.Errorf("%d instructions, more than %d", n, maxInstructions))
+		return nil, errorAt(path, content, res.AST.Children[maxInstructions].StartLine,
+			fmt.Errorf("%d instructions, more than %d", n, maxInstructions))
 	}
 	d := &Dockerfile{path: path, content: content, escape: res.EscapeToken}
 	if d.Stages, d.args, err = instructions.Parse(res.AST, nil); err != nil {

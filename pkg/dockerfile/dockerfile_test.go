@@ -118,7 +118,8 @@ func TestRuns(t *testing.T) {
 // FuzzParse checks that no Dockerfile makes a reader panic, and that errors
 // name a line of the file.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"FROM a:1\nRUN --mount=from=b,target=/x y", "ARG X=1\nFROM a:$X", "FROM a\nCOPY <<E /\nE\n", "FROM a\nONBUILD COPY x /", "FROM a\nADD https://h/x.git#main /"} {
+	for _, s := range []string{"FROM a:1\nRUN --mount=from=b,target=/x y", "ARG X=1\nFROM a:$X", "FROM a\nCOPY <<E /\nE\n",
+		"FROM a\nONBUILD COPY x /", "FROM a\nADD https://h/x.git#main /"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -108,7 +108,9 @@ func TestTriggeredReferences(t *testing.T) {
 // FuzzReferences checks that lines are within the file, that a FROM on the first
 // line is always found, and that the short cut for one reference changes nothing.
 func FuzzReferences(f *testing.F) {
-	for _, s := range []string{"FROM a:1", "\n\nFROM a:1\nCOPY --From=b x /", "FROM a\n\u00a0FROM b", "FROM a\nRUN x \\\n  FROM b", "RUN <<EOF\nx\nEOF\nFROM b", "FROM a AS s\nONBUILD COPY --from=s x /\nFROM s", "# escape=`\nFROM `\na", "FROM \\", "<<A", "RUN <<\"", "COPY --from= x"} {
+	for _, s := range []string{"FROM a:1", "\n\nFROM a:1\nCOPY --From=b x /", "FROM a\n\u00a0FROM b",
+		"FROM a\nRUN x \\\n  FROM b", "RUN <<EOF\nx\nEOF\nFROM b", "FROM a AS s\nONBUILD COPY --from=s x /\nFROM s",
+		"# escape=`\nFROM `\na", "FROM \\", "<<A", "RUN <<\"", "COPY --from= x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -245,7 +245,8 @@ func (c *containerd) save(ctx context.Context, ref string) (io.ReadCloser, error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.CloseWithError(imagetar.Export(ctx, cl.ContentStore(), w, imagetar.WithImage(cl.ImageService(), ref), imagetar.WithPlatform(platforms.Default())))
+		w.CloseWithError(imagetar.Export(ctx, cl.ContentStore(), w, imagetar.WithImage(cl.ImageService(), ref),
+			imagetar.WithPlatform(platforms.Default())))
 	}()
 	return &savedImage{r, cancel, done}, nil
 }

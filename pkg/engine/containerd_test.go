@@ -21,7 +21,8 @@ const snapshotter = "native"
 
 func openContainerd(t *testing.T, d *testenv.Daemon, namespace string) *Engine {
 	t.Helper()
-	env := map[string]string{"CONTAINERD_ADDRESS": strings.TrimPrefix(d.Addr, "unix://"), "CONTAINERD_NAMESPACE": namespace, "CONTAINERD_SNAPSHOTTER": snapshotter}
+	env := map[string]string{"CONTAINERD_ADDRESS": strings.TrimPrefix(d.Addr, "unix://"), "CONTAINERD_NAMESPACE": namespace,
+		"CONTAINERD_SNAPSHOTTER": snapshotter}
 	e, err := Open(t.Context(), Options{Kind: Containerd, Getenv: func(name string) string { return env[name] }})
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +39,8 @@ func TestContainerd(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, bin, append([]string{"--address", strings.TrimPrefix(d.Addr, "unix://"), "--namespace", namespace}, args...)...)
+		cmd := exec.CommandContext(ctx, bin,
+			append([]string{"--address", strings.TrimPrefix(d.Addr, "unix://"), "--namespace", namespace}, args...)...)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Errorf("ctr %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -105,7 +107,8 @@ func TestContainerd(t *testing.T) {
 			t.Errorf("%+v", loaded)
 		}
 		// The child replaces it, so the first layer exists.
-		if loaded, err = e.Load(t.Context(), Request{Ref: "base:t", Image: mustAppend(t, base)}); err != nil || loaded.Reused != 1 || loaded.Layers != 1 {
+		if loaded, err = e.Load(t.Context(), Request{Ref: "base:t", Image: mustAppend(t, base)}); err != nil ||
+			loaded.Reused != 1 || loaded.Layers != 1 {
 			t.Errorf("a child: %+v, %v", loaded, err)
 		}
 	})

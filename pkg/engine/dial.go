@@ -47,7 +47,8 @@ func dial(opts Options) (backend, error) {
 	if opts.Kind == Docker && opts.Addr == "" {
 		var err error
 		if ep, err = dockerEndpoint(opts.Getenv); err != nil {
-			return nil, &UnavailableError{Kind: Docker, Addr: ep.addr, Err: err, hint: "docker context ls lists the contexts; DOCKER_HOST sets an address"}
+			return nil, &UnavailableError{Kind: Docker, Addr: ep.addr, Err: err,
+				hint: "docker context ls lists the contexts; DOCKER_HOST sets an address"}
 		}
 	}
 	if opts.Kind == Podman && opts.Addr == "" {

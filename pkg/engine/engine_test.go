@@ -179,7 +179,8 @@ func testLoad(t *testing.T, open func() *Engine, cli func(...string) string) {
 			t.Errorf("images lists no %q:\n%s", want, list)
 		}
 	}
-	if out := cli("run", "--rm", "--network", "none", "kolla/nova-api:t", "ls", "/"); !strings.Contains(out, "datab") || !strings.Contains(out, "datac") {
+	if out := cli("run", "--rm", "--network", "none", "kolla/nova-api:t", "ls", "/"); !strings.Contains(out, "datab") ||
+		!strings.Contains(out, "datac") {
 		t.Errorf("a container sees\n%s", out)
 	}
 	second := open()
@@ -342,10 +343,12 @@ func TestUnavailable(t *testing.T) {
 	if !errors.As(err, &u) || !strings.Contains(u.Hint(), "--podman_base_url") {
 		t.Errorf("no service: %v", err)
 	}
-	if err := unavailable(Docker, "x", fs.ErrPermission); !errors.As(err, &u) || !u.Denied || !strings.Contains(u.Hint(), "usermod -aG docker") {
+	if err := unavailable(Docker, "x", fs.ErrPermission); !errors.As(err, &u) || !u.Denied ||
+		!strings.Contains(u.Hint(), "usermod -aG docker") {
 		t.Errorf("no permission: %v", err)
 	}
-	if _, err := Open(t.Context(), Options{Kind: Docker, Addr: "docker.sock"}); err == nil || !strings.Contains(err.Error(), "not an address") {
+	if _, err := Open(t.Context(), Options{Kind: Docker, Addr: "docker.sock"}); err == nil ||
+		!strings.Contains(err.Error(), "not an address") {
 		t.Errorf("no scheme: %v", err)
 	}
 }
@@ -379,11 +382,13 @@ func TestEndpoints(t *testing.T) {
 	}
 	// The docker command writes the context.
 	docker := testenv.Program(t, "docker", "docker.io")
-	if out, err := exec.Command(docker, "context", "create", "rootless", "--docker", "host=unix:///run/user/1/docker.sock").CombinedOutput(); err != nil {
+	if out, err := exec.Command(docker, "context", "create", "rootless", "--docker",
+		"host=unix:///run/user/1/docker.sock").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	check(endpoint{addr: "unix:///run/user/1/docker.sock", verify: true})
-	if out, err := exec.Command(docker, "context", "create", "tls", "--docker", "host=tcp://h:2376,skip-tls-verify=true,ca="+filepath.Join(certs, "ca.pem")).CombinedOutput(); err != nil {
+	if out, err := exec.Command(docker, "context", "create", "tls", "--docker",
+		"host=tcp://h:2376,skip-tls-verify=true,ca="+filepath.Join(certs, "ca.pem")).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	env["DOCKER_CONTEXT"] = "tls"
@@ -420,7 +425,8 @@ func TestSlowPodman(t *testing.T) {
 	}
 	opts.answerTimeout = 50 * time.Millisecond
 	var u *UnavailableError
-	if _, err := Open(t.Context(), opts); !errors.As(err, &u) || !strings.Contains(err.Error(), "no answer within") || !strings.Contains(u.Hint(), "run again") {
+	if _, err := Open(t.Context(), opts); !errors.As(err, &u) || !strings.Contains(err.Error(), "no answer within") ||
+		!strings.Contains(u.Hint(), "run again") {
 		t.Errorf("a podman that does not answer: %v", err)
 	}
 }

@@ -95,7 +95,8 @@ func (e *Error) Hint() string {
 	}
 	switch {
 	case e.Full && strings.HasPrefix(e.Engine, Containerd.title()):
-		return "the disk of containerd is full: ctr images ls shows its images, ctr images prune frees space; then run again: loaded images are not sent again"
+		return "the disk of containerd is full: ctr images ls shows its images, ctr images prune frees space; then run " +
+			"again: loaded images are not sent again"
 	case e.Full:
 		return fmt.Sprintf("the disk of the engine is full: %[1]s system df shows its use, %[1]s image prune frees space; "+
 			"then run again: loaded images are not sent again", program)

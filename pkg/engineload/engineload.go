@@ -265,7 +265,8 @@ func (t *totals) summary(e *engine.Engine) string {
 	}
 	text := fmt.Sprintf("%s has %s: %d loaded", e, units.Count(len(t.references), "image"), t.sent)
 	if t.sent > 0 {
-		text += fmt.Sprintf(" (%s, %s; %s already present)", units.Count(t.layersSent, "layer"), units.Bytes(t.bytes), units.Count(t.layersPresent, "layer"))
+		text += fmt.Sprintf(" (%s, %s; %s already present)", units.Count(t.layersSent, "layer"), units.Bytes(t.bytes),
+			units.Count(t.layersPresent, "layer"))
 	}
 	if t.tagged > 0 {
 		text += fmt.Sprintf(", %d tagged", t.tagged)

@@ -151,7 +151,8 @@ func TestDocker(t *testing.T) {
 
 	t.Run("a parent that failed", func(t *testing.T) {
 		e := open()
-		l := NewLoader(Options{Engine: e, Store: s, Plan: p, Ancestors: func(*plan.Item) []digest.Digest { return nil }, Emit: func(build.Event) {}})
+		l := NewLoader(Options{Engine: e, Store: s, Plan: p, Ancestors: func(*plan.Item) []digest.Digest { return nil },
+			Emit: func(build.Event) {}})
 		parent, child := p.Items[1], p.Items[2]
 		l.Handle(build.Event{Kind: build.EventImageEnd, Image: parent.Image})
 		l.Handle(build.Event{Kind: build.EventImageEnd, Image: parent.Image})
@@ -206,7 +207,8 @@ func TestDocker(t *testing.T) {
 		if err := other.Verify(t.Context(), entry.Digest); err != nil {
 			t.Error(err)
 		}
-		if err := Copy(t.Context(), e, other, "registry.example/no/such:t", store.KindBase); err == nil || !strings.Contains(err.Error(), "registry.example/no/such:t") {
+		if err := Copy(t.Context(), e, other, "registry.example/no/such:t", store.KindBase); err == nil ||
+			!strings.Contains(err.Error(), "registry.example/no/such:t") {
 			t.Errorf("an image that the engine does not have: %v", err)
 		}
 	})

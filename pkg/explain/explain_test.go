@@ -25,7 +25,8 @@ func rendered(t *testing.T, conf string, args ...string) *imageset.Set {
 	if err := os.WriteFile(path, []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	args = append([]string{"-b", "debian", "--images-dir", filepath.Join(testenv.RepoRoot(t), "testdata", "tree"), "--config-file", path}, args...)
+	args = append([]string{"-b", "debian", "--images-dir", filepath.Join(testenv.RepoRoot(t), "testdata", "tree"),
+		"--config-file", path}, args...)
 	cfg, err := cli.Load(cli.Input{Args: args, Env: []string{"HOME=" + t.TempDir()}})
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +80,8 @@ reference = master
 }
 
 func TestImage(t *testing.T) {
-	set := rendered(t, "[DEFAULT]\nnamespace = ns\ntag = t1\n[svc-a]\ntype = git\nlocation = https://example.org/${base}.git\nreference = master\n[svc-a-plugin-x]\ntype = local\nlocation = /x\n[svc-b]\ntype = local\nlocation = /y\n")
+	set := rendered(t, "[DEFAULT]\nnamespace = ns\ntag = t1\n[svc-a]\ntype = git\nlocation = https://example.org/${base}.git\nreference "+
+		"= master\n[svc-a-plugin-x]\ntype = local\nlocation = /x\n[svc-b]\ntype = local\nlocation = /y\n")
 	x := explained(t, Input{Set: set, NoPlan: errors.New("nothing was built\nhere")}, "svc-a")
 	if x.Reference != "ns/svc-a:t1" || x.Status != "matched" || x.Key.Unknown != "nothing was built" {
 		t.Errorf("explained %+v", x)
@@ -107,7 +109,8 @@ func TestImage(t *testing.T) {
 	if _, ok := settings["push"]; ok {
 		t.Error("an option that does not affect the image is shown")
 	}
-	if x := explained(t, Input{Set: set, All: true, NoPlan: errors.New("x")}, "base"); len(x.Children) == 0 || len(x.Settings) <= len(settings) {
+	if x := explained(t, Input{Set: set, All: true, NoPlan: errors.New("x")}, "base"); len(x.Children) == 0 ||
+		len(x.Settings) <= len(settings) {
 		t.Errorf("all: %d children, %d settings", len(x.Children), len(x.Settings))
 	}
 }
@@ -116,7 +119,8 @@ func TestKey(t *testing.T) {
 	set := rendered(t, "")
 	id := set.ID("svc-base")
 	p := &plan.Plan{Items: []*plan.Item{{Image: id, Key: "sha256:k", Action: plan.Build, Reason: "context changed",
-		Parts: map[string]string{"Dockerfile": "sha256:1", "context": "sha256:2", "network_mode": "sha256:3"}}, {Image: set.ID("svc-a")}, {Image: set.ID("svc-b")}}}
+		Parts: map[string]string{"Dockerfile": "sha256:1", "context": "sha256:2", "network_mode": "sha256:3"}},
+		{Image: set.ID("svc-a")}, {Image: set.ID("svc-b")}}}
 	in := Input{Set: set, Plan: p, Parts: func(got image.ID) (map[string]string, bool) {
 		return map[string]string{"Dockerfile": "sha256:1", "context": "sha256:0", "old": "sha256:9"}, got == id
 	}, Failed: func(got image.ID) error {

@@ -26,7 +26,8 @@ func TestDataFiles(t *testing.T) {
 				t.Errorf("%s:%d: [%s] is there twice", name, h.Line, h.Name)
 			}
 			seen[h.Name] = true
-			if user := strings.HasSuffix(h.Name, userSuffix); user != strings.HasSuffix(name, "/users.conf") && !strings.Contains(name, "/releases/") && !strings.HasSuffix(name, "/users-extra.conf") {
+			if user := strings.HasSuffix(h.Name, userSuffix); user != strings.HasSuffix(name, "/users.conf") &&
+				!strings.Contains(name, "/releases/") && !strings.HasSuffix(name, "/users-extra.conf") {
 				t.Errorf("%s:%d: [%s] does not belong there", name, h.Line, h.Name)
 			}
 		}
@@ -192,7 +193,8 @@ func TestUnbuildableMarks(t *testing.T) {
 	marked := map[string]bool{}
 	var images []string
 	for _, e := range f.Entries {
-		if condition := strings.Split(e.Key, "+"); !slices.Contains(kolla, e.Section) && !slices.Contains(condition, "binary") && !slices.Contains(condition, "builtin") {
+		if condition := strings.Split(e.Key, "+"); !slices.Contains(kolla, e.Section) &&
+			!slices.Contains(condition, "binary") && !slices.Contains(condition, "builtin") {
 			t.Errorf("unbuildable.conf:%d: Kolla builds %s: add builtin+ to the condition", e.Line, e.Section)
 		}
 		check("unbuildable.conf", e)

@@ -91,7 +91,8 @@ func TestReleasesAsUpstream(t *testing.T) {
 						sum[arch] = digest
 					}
 				}
-				if g["type"] != w.Type || g["location"] != w.Location || g["reference"] != w.Reference || g["version"] != w.Version || g["enabled"] == "false" ||
+				if g["type"] != w.Type || g["location"] != w.Location || g["reference"] != w.Reference ||
+					g["version"] != w.Version || g["enabled"] == "false" ||
 					!maps.Equal(sum, w.SHA256) && len(sum)+len(w.SHA256) > 0 {
 					t.Errorf("[%s] is %v, upstream has %+v", name, g, w)
 				}

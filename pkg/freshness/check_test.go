@@ -97,7 +97,8 @@ func installed(list ...string) string {
 	var b strings.Builder
 	for _, p := range list {
 		name, version, _ := strings.Cut(p, " ")
-		fmt.Fprintf(&b, "Package: %s\nStatus: install ok installed\nArchitecture: amd64\nVersion: %s\nMaintainer: nobody\nDescription: x\n\n", name, version)
+		fmt.Fprintf(&b, "Package: %s\nStatus: install ok installed\nArchitecture: amd64\nVersion: %s\nMaintainer: "+
+			"nobody\nDescription: x\n\n", name, version)
 	}
 	return b.String()
 }
@@ -194,8 +195,10 @@ func TestNewerPackage(t *testing.T) {
 	if changed.Key(baseID) != first.Key(baseID) || changed.Key(appID) == first.Key(appID) || changed.Key(leafID) == first.Key(leafID) {
 		t.Errorf("keys %s, %s, %s: those of app and leaf must change", changed.Key(baseID), changed.Key(appID), changed.Key(leafID))
 	}
-	if !changed.Rebuild(appID) || changed.Rebuild(baseID) || changed.CacheNamespace(appID) == "" || changed.CacheNamespace(leafID) != changed.CacheNamespace(appID) || changed.CacheNamespace(baseID) != "" {
-		t.Errorf("rebuild %v, namespaces %q, %q, %q", changed.Rebuild(appID), changed.CacheNamespace(baseID), changed.CacheNamespace(appID), changed.CacheNamespace(leafID))
+	if !changed.Rebuild(appID) || changed.Rebuild(baseID) || changed.CacheNamespace(appID) == "" ||
+		changed.CacheNamespace(leafID) != changed.CacheNamespace(appID) || changed.CacheNamespace(baseID) != "" {
+		t.Errorf("rebuild %v, namespaces %q, %q, %q", changed.Rebuild(appID), changed.CacheNamespace(baseID),
+			changed.CacheNamespace(appID), changed.CacheNamespace(leafID))
 	}
 
 	// A run that is killed before the image is stored leaves the old key.

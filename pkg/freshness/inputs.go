@@ -51,7 +51,8 @@ type Inputs struct {
 // Check determines the effective keys of a run's images. With Options.Refresh it
 // finds out which inputs changed since the images were built.
 func Check(ctx context.Context, defined *define.Defined, opts Options) (*Inputs, error) {
-	in := &Inputs{opts: opts, repositories: newClient(opts), content: map[image.ID]digest.Digest{}, next: map[image.ID]state{}, rebuild: map[image.ID]bool{},
+	in := &Inputs{opts: opts, repositories: newClient(opts), content: map[image.ID]digest.Digest{},
+		next: map[image.ID]state{}, rebuild: map[image.ID]bool{},
 		changes: map[image.ID][]plan.Change{}, notes: map[image.ID]string{}, namespaces: map[image.ID]string{}}
 	var err error
 	if in.states, err = openStates(opts.DataDir); err != nil {

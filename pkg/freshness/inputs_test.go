@@ -93,14 +93,16 @@ func TestSaltDependsOnHistoryAndChange(t *testing.T) {
 
 // Effective keys of 756dd7a must stay: stores have images under them.
 func TestEffectiveKeyIsStable(t *testing.T) {
-	images := []define.Image{{ID: image.ID{Name: "a", Platform: "linux/arm64"}, Key: "ka"}, {ID: image.ID{Name: "a-b", Platform: "linux/arm64"}, Key: "kb"},
+	images := []define.Image{{ID: image.ID{Name: "a", Platform: "linux/arm64"}, Key: "ka"},
+		{ID: image.ID{Name: "a-b", Platform: "linux/arm64"}, Key: "kb"},
 		{ID: image.ID{Name: "c", Platform: "linux/arm64"}, Key: "kc", Needs: []image.ID{{Name: "a", Platform: "linux/arm64"}, {Name: "a-b", Platform: "linux/arm64"}}}}
 	in := inputsOf(t, t.TempDir(), images)
 	in.next[images[0].ID] = state{Salt: "s"}
 	keys := in.effectiveKeys(images)
 	first := digest.FromString("kolla-build effective key 1\nka\ns\n")
 	// "a-b@arm64" sorts before "a@arm64".
-	if want := digest.FromString("kolla-build effective key 1\nkc\n\nkb\n" + first.String() + "\n"); keys[images[0].ID] != first || keys[images[2].ID] != want {
+	if want := digest.FromString("kolla-build effective key 1\nkc\n\nkb\n" + first.String() + "\n"); keys[images[0].ID] != first ||
+		keys[images[2].ID] != want {
 		t.Errorf("keys %v, want %s and %s", keys, first, want)
 	}
 }

@@ -195,7 +195,8 @@ func (r *refresher) sourcesChanged(ctx context.Context, states []sourceState) (b
 
 // policy reads the repositories of an image that its own packages need. Disabled
 // repositories are read if a package can only have come from one.
-func (r *refresher) policy(ctx context.Context, contents *packages.Contents, added []packages.Package, arch string) ([]packages.Source, *packages.Policy, error) {
+func (r *refresher) policy(ctx context.Context, contents *packages.Contents, added []packages.Package,
+	arch string) ([]packages.Source, *packages.Policy, error) {
 	wants := map[string]bool{}
 	for _, p := range added {
 		wants[p.Type] = true

@@ -191,7 +191,8 @@ func TestSelect(t *testing.T) {
 		})
 	}
 	s := g.Select(SelectOptions{Match: match("nova-api")})
-	if s.Status("cron") != Unmatched || s.Status("nope") != "" || s.Reason("base") != "needed by openstack-base" || s.Reason("nova-api") != "its name matches" {
+	if s.Status("cron") != Unmatched || s.Status("nope") != "" || s.Reason("base") != "needed by openstack-base" ||
+		s.Reason("nova-api") != "its name matches" {
 		t.Errorf("status or reason: %q %q %q", s.Status("cron"), s.Status("nope"), s.Reason("base"))
 	}
 	if got := names(s.Order()); got != "base openstack-base nova-base nova-api" {

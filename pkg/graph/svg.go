@@ -97,7 +97,8 @@ func (l *svgLayout) draw() []byte {
 		x, w, y := columnX[l.depth[n.index]], l.width[l.depth[n.index]], middle(n)
 		for _, c := range l.children(n) {
 			to, half := columnX[l.depth[c.index]], svgGap/2
-			fmt.Fprintf(&b, "<path d=\"M%d %g C%d %g %d %g %d %g\" fill=\"none\" stroke=\"#999\"/>\n", x+w, y, x+w+half, y, to-half, middle(c), to, middle(c))
+			fmt.Fprintf(&b, "<path d=\"M%d %g C%d %g %d %g %d %g\" fill=\"none\" stroke=\"#999\"/>\n", x+w, y, x+w+half, y,
+				to-half, middle(c), to, middle(c))
 		}
 		fmt.Fprintf(&b, `<rect x="%d" y="%g" width="%d" height="%d" rx="3" fill="#f4f4f4" stroke="#999"/><text x="%d" y="%g">`,
 			x, y-svgBox/2, w, svgBox, x+svgMargin, y+4)

@@ -109,7 +109,8 @@ func TestStoreLayer(t *testing.T) {
 	if err != nil || plain.DiffID != kept.DiffID {
 		t.Errorf("plain: %+v, %v", plain, err)
 	}
-	if second, ok, err := StoredLayer(t.Context(), st, plain.DiffID); err != nil || !ok || second.Descriptor.Digest != plain.Descriptor.Digest {
+	if second, ok, err := StoredLayer(t.Context(), st, plain.DiffID); err != nil || !ok ||
+		second.Descriptor.Digest != plain.Descriptor.Digest {
 		t.Errorf("recorded: %+v, %v", second, err)
 	}
 	for name, b := range map[string][]byte{"text": []byte("text"), "cut": packed.Bytes()[:packed.Len()-3], "empty": nil} {

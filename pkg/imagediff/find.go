@@ -191,7 +191,8 @@ func splitLayout(ref string) (dir, name string) {
 func inLayout(dir, name string) (Image, error) {
 	index, err := layout.ImageIndexFromPath(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Image{}, usererr.Usage(usererr.Errorf("a layout is a directory with the file index.json, such as that of kolla-build save --output DIR/",
+		return Image{}, usererr.Usage(usererr.Errorf("a layout is a directory with the file index.json, such as that of "+
+			"kolla-build save --output DIR/",
 			"no OCI layout %s", dir))
 	}
 	if err != nil {
@@ -211,7 +212,8 @@ func inLayout(dir, name string) (Image, error) {
 		}
 	}
 	if len(found) == 0 || name == "" && len(found) > 1 {
-		return Image{}, usererr.Usage(usererr.Errorf("it has "+strings.Join(names[:min(len(names), maxNames)], ", "), "no image %q in the OCI layout %s", name, dir))
+		return Image{}, usererr.Usage(usererr.Errorf("it has "+strings.Join(names[:min(len(names), maxNames)], ", "),
+			"no image %q in the OCI layout %s", name, dir))
 	}
 	d := found[len(found)-1].Digest // the last one with a name is the current one
 	img, err := index.Image(d)

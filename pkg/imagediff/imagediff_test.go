@@ -64,7 +64,8 @@ func build(t *testing.T, env string, steps ...step) v1.Image {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil }, tarball.WithMediaType(types.OCILayer))
+		layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil },
+			tarball.WithMediaType(types.OCILayer))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +144,8 @@ func (f *fixture) diff(a, b string) (Difference, error) {
 func (f *fixture) text(a, b string) string {
 	f.t.Helper()
 	f.stdout.Reset()
-	if err := Run(f.t.Context(), f.config(), &console.Console{Stdout: &f.stdout, Stderr: &f.stderr}, a, b, false); err != nil && !errors.Is(err, usererr.ErrReported) {
+	if err := Run(f.t.Context(), f.config(), &console.Console{Stdout: &f.stdout, Stderr: &f.stderr}, a, b, false); err != nil &&
+		!errors.Is(err, usererr.ErrReported) {
 		f.t.Fatal(err)
 	}
 	return f.stdout.String()
@@ -192,7 +194,8 @@ func TestDifferences(t *testing.T) {
 	}
 
 	d, err = f.diff("app:one", "app:short")
-	if !errors.Is(err, usererr.ErrReported) || len(d.Layers) != 1 || !d.Layers[0].Rest || d.Layers[0].Layer != 2 || d.Layers[0].B != "" || len(d.Layers[0].Files) != 2 {
+	if !errors.Is(err, usererr.ErrReported) || len(d.Layers) != 1 || !d.Layers[0].Rest || d.Layers[0].Layer != 2 ||
+		d.Layers[0].B != "" || len(d.Layers[0].Files) != 2 {
 		t.Errorf("another number of layers: %+v, %v", d.Layers, err)
 	}
 	for _, c := range d.Layers[0].Files {
@@ -204,13 +207,15 @@ func TestDifferences(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	first, second := build(t, "A=1", base), build(t, "A=2", base)
-	f := newFixture(t, map[string]v1.Image{"registry.invalid/kolla/app:one": first, "registry.invalid/kolla/app:two": second, "registry.invalid/kolla/app-base:one": second})
+	f := newFixture(t, map[string]v1.Image{"registry.invalid/kolla/app:one": first, "registry.invalid/kolla/app:two": second,
+		"registry.invalid/kolla/app-base:one": second})
 	for name, ref := range map[string]string{
 		"full name":  "registry.invalid/kolla/app:one",
 		"short name": "app:one",
 		"digest":     digestOf(t, first).String(),
 	} {
-		if d, err := f.diff(ref, ref); err != nil || d.A.Digest != digestOf(t, first) || d.A.Name != "registry.invalid/kolla/app:one" && name != "digest" {
+		if d, err := f.diff(ref, ref); err != nil || d.A.Digest != digestOf(t, first) ||
+			d.A.Name != "registry.invalid/kolla/app:one" && name != "digest" {
 			t.Errorf("%s %q found %+v, %v", name, ref, d.A, err)
 		}
 	}
@@ -341,7 +346,8 @@ func TestDamagedLayer(t *testing.T) {
 
 // A path cannot look like a line of the list, or like another path.
 func TestPathsOfOthersInText(t *testing.T) {
-	for path, want := range map[string]string{"/etc/x y": "/etc/x y", "/é": "/é", "/a\n  + /etc/shadow": `"/a\n  + /etc/shadow"`, "/\u202ehcet": `"/\u202ehcet"`} {
+	for path, want := range map[string]string{"/etc/x y": "/etc/x y", "/é": "/é",
+		"/a\n  + /etc/shadow": `"/a\n  + /etc/shadow"`, "/\u202ehcet": `"/\u202ehcet"`} {
 		if got := quotePath(path); got != want {
 			t.Errorf("%q is shown as %s", path, got)
 		}

@@ -91,7 +91,8 @@ func TestRefParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Registry() != "localhost:4000" || r.Path() != "kolla/base" || r.Repository() != "localhost:4000/kolla/base" || r.Tag() != "t" || r.Digest() != "" {
+	if r.Registry() != "localhost:4000" || r.Path() != "kolla/base" || r.Repository() != "localhost:4000/kolla/base" ||
+		r.Tag() != "t" || r.Digest() != "" {
 		t.Errorf("%+v", r)
 	}
 	if got := r.WithTag("u").String(); got != "localhost:4000/kolla/base:u" {
@@ -164,7 +165,8 @@ func TestNamingAcceptsWhatUsersType(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("%q: %+v, %v", in, got, err)
 		}
-		if (strings.Contains(in.Registry, "://") || strings.Trim(in.Namespace, "/") != in.Namespace && want.Namespace != "team") && len(notes) == 0 {
+		if (strings.Contains(in.Registry, "://") || strings.Trim(in.Namespace, "/") != in.Namespace &&
+			want.Namespace != "team") && len(notes) == 0 {
 			t.Errorf("%q: changed without a note", in)
 		}
 	}

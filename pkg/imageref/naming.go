@@ -55,7 +55,8 @@ func (n Naming) Normalize() (clean Naming, notes []string, err error) {
 		}
 	}
 	if clean.Prefix != "" && !prefixPattern.MatchString(clean.Prefix) {
-		e := &Error{Part: "image-name-prefix", Value: n.Prefix, Problem: "expected lower-case letters and digits, separated by single '.', '_' or '-'"}
+		e := &Error{Part: "image-name-prefix", Value: n.Prefix,
+			Problem: "expected lower-case letters and digits, separated by single '.', '_' or '-'"}
 		if low := strings.ToLower(n.Prefix); prefixPattern.MatchString(low) {
 			e.Suggestion = low
 		}

@@ -60,7 +60,8 @@ func NormalizeRegistry(s string) (registry string, notes []string, err error) {
 	}
 	// "registry/x/y" would be read as a namespace on Docker Hub.
 	if !isHost(host) {
-		return "", nil, &Error{Part: "registry", Value: s, Problem: "a host without a dot or port is read as a namespace on Docker Hub", Suggestion: host + ":4000"}
+		return "", nil, &Error{Part: "registry", Value: s,
+			Problem: "a host without a dot or port is read as a namespace on Docker Hub", Suggestion: host + ":4000"}
 	}
 	return clean, notes, nil
 }

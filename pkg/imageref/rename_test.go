@@ -61,7 +61,8 @@ func TestRename(t *testing.T) {
 			t.Errorf("%s gives %s", text, got)
 		}
 	}
-	for _, text := range []string{"", "s", "s/", "s/a/", "s/a/b", "y/a/b/", "s/(/x/", "s/a/\\1/", "s/a/b/x", "s/a/b/0", "s//b/", "s/a/b/c/", "s\\a\\b\\", "s/a/b\\"} {
+	for _, text := range []string{"", "s", "s/", "s/a/", "s/a/b", "y/a/b/", "s/(/x/", "s/a/\\1/", "s/a/b/x", "s/a/b/0",
+		"s//b/", "s/a/b/c/", "s\\a\\b\\", "s/a/b\\"} {
 		if _, err := ParseRename(text); err == nil {
 			t.Errorf("%q was accepted", text)
 		}

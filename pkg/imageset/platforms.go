@@ -29,13 +29,15 @@ func Platforms(cfg *config.Config) ([]ocispecs.Platform, error) {
 		case p.OS != "linux":
 			return nil, cfg.Mistake("platform", "write linux/"+p.Architecture, "OpenStack's images are Linux images")
 		}
-		if p = platforms.Normalize(p); !slices.ContainsFunc(out, func(o ocispecs.Platform) bool { return platforms.Format(o) == platforms.Format(p) }) {
+		if p = platforms.Normalize(p); !slices.ContainsFunc(out,
+			func(o ocispecs.Platform) bool { return platforms.Format(o) == platforms.Format(p) }) {
 			out = append(out, p)
 		}
 	}
 	for _, name := range []string{"base-arch", "debian-arch"} {
 		if len(out) > 1 && cfg.IsSet(name) {
-			return nil, cfg.Mistake("platform", "omit --"+name+", which follows from the platform", fmt.Sprintf("--%s cannot be right for all of them", name))
+			return nil, cfg.Mistake("platform", "omit --"+name+", which follows from the platform",
+				fmt.Sprintf("--%s cannot be right for all of them", name))
 		}
 	}
 	return out, nil

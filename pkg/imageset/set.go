@@ -140,7 +140,8 @@ func (r *Rendered) LeftOut() []LeftOut {
 			if st == graph.Unbuildable {
 				id = s.ID(im.Name)
 			}
-			out = append(out, LeftOut{Image: id, Reference: im.Reference, Status: st, Reason: s.Selection.Reason(im.Name), Requested: s.Requested(im.Name)})
+			out = append(out, LeftOut{Image: id, Reference: im.Reference, Status: st, Reason: s.Selection.Reason(im.Name),
+				Requested: s.Requested(im.Name)})
 		}
 	}
 	return out
@@ -254,7 +255,8 @@ func (s *Set) checkMistakes(warn func(string, ...any)) error {
 // fails reports whether the templates of an image, or of one that it depends on, have a
 // mistake.
 func (s *Set) fails(name string) bool {
-	return s.byName[name].Err != nil || slices.ContainsFunc(s.Graph.Ancestors(name), func(im *graph.Image) bool { return s.byName[im.Name].Err != nil })
+	return s.byName[name].Err != nil ||
+		slices.ContainsFunc(s.Graph.Ancestors(name), func(im *graph.Image) bool { return s.byName[im.Name].Err != nil })
 }
 
 // Mistakes returns the errors of the selected images that cannot be built because of
@@ -401,5 +403,6 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 	if cfg.InstallType == "binary" {
 		hint = "--type source may work; --enable-unbuildable tries anyway"
 	}
-	return usererr.Errorf(hint, "no selected image can be built for %s, %s, %s:\n  %s", cfg.Base, cfg.BaseArch, cfg.InstallType, strings.Join(reasons, "\n  "))
+	return usererr.Errorf(hint, "no selected image can be built for %s, %s, %s:\n  %s", cfg.Base, cfg.BaseArch,
+		cfg.InstallType, strings.Join(reasons, "\n  "))
 }

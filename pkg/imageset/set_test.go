@@ -19,11 +19,13 @@ import (
 func rendered(t *testing.T, args ...string) (*Rendered, string, error) {
 	t.Helper()
 	dir := t.TempDir()
-	for name, from := range map[string]string{"base": "scratch", "parent": "{{ namespace }}/base:{{ tag }}", "child": "{{ namespace }}/parent:{{ tag }}"} {
+	for name, from := range map[string]string{"base": "scratch", "parent": "{{ namespace }}/base:{{ tag }}",
+		"child": "{{ namespace }}/parent:{{ tag }}"} {
 		if err := os.MkdirAll(filepath.Join(dir, "tree", name), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "tree", name, "Dockerfile.j2"), []byte("FROM "+from+"\nENV ARCH={{ base_arch }}\n"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "tree", name, "Dockerfile.j2"),
+			[]byte("FROM "+from+"\nENV ARCH={{ base_arch }}\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,7 +86,8 @@ func TestLeftOut(t *testing.T) {
 }
 
 func TestPlatformOption(t *testing.T) {
-	for text, ok := range map[string]bool{"linux/amd64": true, "linux/arm64, linux/amd64": true, "arm64": false, "windows/amd64": false, "linux/pdp11": false} {
+	for text, ok := range map[string]bool{"linux/amd64": true, "linux/arm64, linux/amd64": true, "arm64": false,
+		"windows/amd64": false, "linux/pdp11": false} {
 		if _, _, err := rendered(t, "--platform", text); (err == nil) != ok {
 			t.Errorf("--platform %q: %v", text, err)
 		}

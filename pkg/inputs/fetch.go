@@ -91,7 +91,8 @@ type fetcher struct {
 }
 
 func (f *fetcher) result() Result {
-	return Result{Files: len(f.items), Present: int(f.present.Load()), Copied: int(f.copied.Load()), Downloaded: int(f.downloaded.Load()), Bytes: f.bytes.Load()}
+	return Result{Files: len(f.items), Present: int(f.present.Load()), Copied: int(f.copied.Load()),
+		Downloaded: int(f.downloaded.Load()), Bytes: f.bytes.Load()}
 }
 
 func (f *fetcher) run(ctx context.Context) error {
@@ -179,7 +180,8 @@ func (e *FetchError) Error() string {
 	if len(files) > shown {
 		files, suffix = files[:shown], fmt.Sprintf("\n  and %d more", len(files)-shown)
 	}
-	return fmt.Sprintf("%d of %s could not be fetched:\n  %s%s", len(e.Failed), units.Count(e.Of, "input"), strings.Join(files, "\n  "), suffix)
+	return fmt.Sprintf("%d of %s could not be fetched:\n  %s%s", len(e.Failed), units.Count(e.Of, "input"),
+		strings.Join(files, "\n  "), suffix)
 }
 
 // Hint returns a hint for the user.

@@ -62,13 +62,15 @@ func newWorld(t *testing.T) *world {
 	for path, text := range w.files {
 		d, size := digest.FromString(text), int64(len(text))
 		if strings.HasPrefix(path, "/tarballs/") {
-			w.lock.Sources = append(w.lock.Sources, lock.Source{Section: "keystone-base", Type: "url", Location: w.server.URL + path, Digest: d, Size: size})
+			w.lock.Sources = append(w.lock.Sources,
+				lock.Source{Section: "keystone-base", Type: "url", Location: w.server.URL + path, Digest: d, Size: size})
 			continue
 		}
 		w.lock.Files = append(w.lock.Files, lock.File{URL: w.server.URL + path, Digest: d, Size: size, Images: []string{"base"}})
 	}
 	git := "from git"
-	w.lock.Sources = append(w.lock.Sources, lock.Source{Section: "keystone-base-plugin-x", Type: "git", Location: "https://host/x", Reference: "main", Commit: "c", Digest: digest.FromString(git), Size: int64(len(git))})
+	w.lock.Sources = append(w.lock.Sources, lock.Source{Section: "keystone-base-plugin-x", Type: "git",
+		Location: "https://host/x", Reference: "main", Commit: "c", Digest: digest.FromString(git), Size: int64(len(git))})
 	write(t, filepath.Join(w.cache, digest.FromString(git).Encoded()), git)
 	var err error
 	if w.image, err = random.Image(100, 2); err != nil {
@@ -281,7 +283,8 @@ func TestHostileDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	if err := d.ImportBases(context.Background(), st, func(lock.Base) error { return nil }); err == nil || !strings.Contains(err.Error(), "escapes") {
+	if err := d.ImportBases(context.Background(), st, func(lock.Base) error { return nil }); err == nil ||
+		!strings.Contains(err.Error(), "escapes") {
 		t.Errorf("a blob that is a link out of it: %v", err)
 	}
 }
@@ -356,7 +359,8 @@ func TestPathsOfURLs(t *testing.T) {
 	file := func(url, text string) lock.File { return lock.File{URL: url, Digest: digest.FromString(text)} }
 	seen := map[string]digest.Digest{}
 	for _, it := range itemsOf(&lock.Lock{Files: []lock.File{
-		file("http://h/a", "1"), file("http://h/a/b", "2"), file("https://h/a/b", "3"), file("https://h/a//c", "4"), file("http://h/x", "5"), file("https://h/x", "5"),
+		file("http://h/a", "1"), file("http://h/a/b", "2"), file("https://h/a/b", "3"), file("https://h/a//c", "4"),
+		file("http://h/x", "5"), file("https://h/x", "5"),
 	}}) {
 		if have, ok := seen[it.path]; ok && have != it.digest || !filepath.IsLocal(it.path) {
 			t.Errorf("%s has %s", it.url, it.path)

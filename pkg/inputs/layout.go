@@ -42,7 +42,8 @@ type item struct {
 func itemsOf(l *lock.Lock) []item {
 	var items []item
 	for _, f := range l.Files {
-		items = append(items, item{path: urlPath(f.URL), digest: f.Digest, size: f.Size, modified: f.Modified, url: f.URL, description: f.URL, images: f.Images})
+		items = append(items, item{path: urlPath(f.URL), digest: f.Digest, size: f.Size, modified: f.Modified, url: f.URL,
+			description: f.URL, images: f.Images})
 	}
 	for _, s := range l.Sources {
 		it := item{digest: s.Digest, size: s.Size, modified: s.Modified, description: "the source of [" + s.Section + "]"}

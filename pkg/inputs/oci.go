@@ -119,7 +119,8 @@ func (d *Dir) ImportBases(ctx context.Context, st *store.Store, named func(lock.
 			if err := d.checkBase(b); err != nil {
 				return fmt.Errorf("base image %s: %w", b.Name, err)
 			}
-			e, err := bootstrap.Import(ctx, st, filepath.Join(d.path, "oci"), bootstrap.ImportOptions{Name: layoutName(d.lock.Bases, b), Platform: b.Platform})
+			e, err := bootstrap.Import(ctx, st, filepath.Join(d.path, "oci"),
+				bootstrap.ImportOptions{Name: layoutName(d.lock.Bases, b), Platform: b.Platform})
 			if err != nil {
 				return err
 			}

@@ -66,7 +66,8 @@ func (d *Dir) read() error {
 	}
 	d.items = itemsOf(d.lock)
 	for i, f := range d.lock.Files { // items begin with them
-		d.records[f.URL] = stepproxy.Record{URL: f.URL, Status: 200, Type: f.Type, Encoding: f.Encoding, Modified: f.Modified, Digest: f.Digest, Size: f.Size}
+		d.records[f.URL] = stepproxy.Record{URL: f.URL, Status: 200, Type: f.Type, Encoding: f.Encoding,
+			Modified: f.Modified, Digest: f.Digest, Size: f.Size}
 		d.paths[f.URL] = d.items[i].path
 	}
 	for _, r := range d.lock.Redirect {

@@ -79,7 +79,8 @@ func compare(a, b map[string]Found) []FileChange {
 			if old.Type == removedType {
 				kind = "added"
 			}
-			out = append(out, FileChange{Path: name, Kind: kind, From: facts(old.Entry), To: facts(current.Entry), FromLayer: old.Layer, ToLayer: current.Layer})
+			out = append(out, FileChange{Path: name, Kind: kind, From: facts(old.Entry), To: facts(current.Entry),
+				FromLayer: old.Layer, ToLayer: current.Layer})
 		} else if !ok && old.Type == removedType {
 			out = append(out, FileChange{Path: name, Kind: "added", From: facts(old.Entry), FromLayer: old.Layer, ToLayer: -1})
 		} else if !ok {

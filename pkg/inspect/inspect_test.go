@@ -224,7 +224,8 @@ func TestCompareLayers(t *testing.T) {
 	for _, c := range CompareLayers(a, b) {
 		got = append(got, strings.TrimSpace(c.Kind+" "+c.Path+" "+strings.Join(c.What, ",")))
 	}
-	want := "added back/x; removed below; removed gone; changed kind type; changed link link; added new; changed size content; changed text content; removed was"
+	want := "added back/x; removed below; removed gone; changed kind type; changed link link; added new; changed size " +
+		"content; changed text content; removed was"
 	if s := strings.Join(got, "; "); s != want {
 		t.Errorf("got  %s\nwant %s", s, want)
 	}
@@ -240,7 +241,8 @@ func TestCompareConfigs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []FieldChange{{"config.Cmd", "[a b]", "[a c]"}, {"config.Env.A", "1", ""}, {"config.Env.B", "", "1"}, {"config.Labels.x", "1", "2"}, {"history[1].created_by", "", "RUN b"}}
+	want := []FieldChange{{"config.Cmd", "[a b]", "[a c]"}, {"config.Env.A", "1", ""}, {"config.Env.B", "", "1"},
+		{"config.Labels.x", "1", "2"}, {"history[1].created_by", "", "RUN b"}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}

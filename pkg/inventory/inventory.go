@@ -79,7 +79,8 @@ func (inv *Inventory) Add(name string, root digest.Digest, read func(digest.Dige
 	return nil
 }
 
-func (inv *Inventory) walk(image *Image, d digest.Digest, read func(digest.Digest) ([]byte, error), seen map[digest.Digest]bool, depth int) error {
+func (inv *Inventory) walk(image *Image, d digest.Digest, read func(digest.Digest) ([]byte, error),
+	seen map[digest.Digest]bool, depth int) error {
 	switch {
 	case seen[d]:
 		return nil

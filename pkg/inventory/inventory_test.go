@@ -13,7 +13,8 @@ import (
 func sample(t testing.TB) *Inventory {
 	t.Helper()
 	layer, config := digest.FromString("layer"), digest.FromString("config")
-	manifest := []byte(`{"schemaVersion":2,"config":{"digest":"` + config.String() + `","size":6},"layers":[{"digest":"` + layer.String() + `","size":5}]}`)
+	manifest := []byte(`{"schemaVersion":2,"config":{"digest":"` + config.String() + `","size":6},"layers":[{"digest":"` +
+		layer.String() + `","size":5}]}`)
 	inv := New("localhost:4000/kolla", time.Unix(1_700_000_000, 0))
 	read := func(digest.Digest) ([]byte, error) { return manifest, nil }
 	if err := inv.Add("localhost:4000/kolla/base:t1", digest.FromBytes(manifest), read); err != nil {
@@ -47,16 +48,19 @@ func TestReadRefuses(t *testing.T) {
 		"[1]":           "cannot unmarshal",
 		"{\n\"a\":\n!}": "line 3",
 		`{"version":2}`: "version is 2",
-		`{"version":1,"blobs":[{"digest":"sha256:../x","size":1}]}`:                                                          "blob 1",
-		`{"version":1,"blobs":[{"digest":"` + digest.FromString("").String() + `","size":-1}]}`:                              "size is -1",
-		`{"version":1,"blobs":[` + strings.Repeat("{},", 1_000_000) + "{}]}":                                                 "blob 1: digest",
-		`{"version":1,"images":[{"layers":[` + strings.Repeat(`"",`, 1_000_000) + `""]}]}`:                                   "image 1: layer 1",
-		`{"version":1,"images":[` + strings.Repeat("{},", maxImages) + "{}]}":                                                "more than 100000 images",
-		`{"version":1,"images":[{"layers":[` + strings.Repeat(`"`+digest.FromString("").String()+`",`, maxLayers) + `""]}]}`: "more than 100000 layers",
-		strings.Repeat(" ", maxBytes) + `{}`:                                                                                 "more than 67108864 bytes",
-		`{"version":1,"images":{}}`:                                                                                          "images: not a list",
-		`{"version":1} x`:                                                                                                    "",
-		`{"version":1,"images":[{"name":"a","digest":"` + digest.FromString("").String() + `","layers":[]}]}`:                "image 1",
+		`{"version":1,"blobs":[{"digest":"sha256:../x","size":1}]}`:                             "blob 1",
+		`{"version":1,"blobs":[{"digest":"` + digest.FromString("").String() + `","size":-1}]}`: "size is -1",
+		`{"version":1,"blobs":[` + strings.Repeat("{},", 1_000_000) + "{}]}":                    "blob 1: digest",
+		`{"version":1,"images":[{"layers":[` + strings.Repeat(`"",`, 1_000_000) + `""]}]}`:      "image 1: layer 1",
+		`{"version":1,"images":[` + strings.Repeat("{},", maxImages) +
+			"{}]}": "more than 100000 images",
+		`{"version":1,"images":[{"layers":[` + strings.Repeat(`"`+digest.FromString("").String()+`",`, maxLayers) +
+			`""]}]}`: "more than 100000 layers",
+		strings.Repeat(" ", maxBytes) +
+			`{}`: "more than 67108864 bytes",
+		`{"version":1,"images":{}}`: "images: not a list",
+		`{"version":1} x`:           "",
+		`{"version":1,"images":[{"name":"a","digest":"` + digest.FromString("").String() + `","layers":[]}]}`: "image 1",
 	} {
 		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) && want != "EOF" {
 			t.Errorf("%.100q: %v, want an error with %q", text, err, want)
@@ -66,7 +70,8 @@ func TestReadRefuses(t *testing.T) {
 
 // TestAddLimits checks that an inventory is not written that Read refuses.
 func TestAddLimits(t *testing.T) {
-	manifest := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"digest":"` + digest.FromString("").String() + `","size":0},"layers":[]}`)
+	manifest := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"digest":"` +
+		digest.FromString("").String() + `","size":0},"layers":[]}`)
 	add := func(inv *Inventory) error {
 		return inv.Add("site.example/a:t", digest.FromBytes(manifest), func(digest.Digest) ([]byte, error) { return manifest, nil })
 	}

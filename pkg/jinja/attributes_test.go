@@ -28,7 +28,8 @@ func TestAttributes(t *testing.T) {
 	testenv.Slow(t)
 	o := startOracle(t)
 	dirs := o.ask(t, map[string]any{"dirs": true}).Dirs
-	args := []string{"", "1", "0", "2", "30", "-1", "'a'", "'a', 'b'", "'a'.encode()", "'a'.encode(), 'x'.encode()", "5, '-'", "5, '-'.encode()", "none", "none, 1",
+	args := []string{"", "1", "0", "2", "30", "-1", "'a'", "'a', 'b'", "'a'.encode()", "'a'.encode(), 'x'.encode()",
+		"5, '-'", "5, '-'.encode()", "none", "none, 1",
 		"[1, 'a']", "['a', 'b']", "[66, 67]", "['a'.encode(), 'b'.encode()]", "('a', 'b')", "('a'.encode(), 'b'.encode())", "{'a': 5}", "{'a': 5}, 'b'", "'0x1.8p3'", "'41 42'",
 		"4, 'big'", "4, 'little'", "1, 'big'", "3, 'middle'", "'ab'.encode(), 'little'", "8, byteorder='big', signed=true", "' '", "none, 2", "'b', 1, 3",
 		"true", "x=1", "key=none", "'utf-8', 'ignore'", "'ascii', 'replace'", "'latin-1'", "'-', 2", "'-', -3", "1.5", "dict(a=1), 2", "'a', 'b', 1", "{97: 'X', 98: none}"}

@@ -69,7 +69,8 @@ type compiler struct {
 
 func compileTemplate(env *Environment, name, source string) *Template {
 	if limit := env.cfg.Limits.Source; len(source) > limit {
-		raise.Reraise(&Error{Kind: KindLimit, Class: "LimitError", Template: name, Message: "the template is longer than " + value.ByteSize(limit)})
+		raise.Reraise(&Error{Kind: KindLimit, Class: "LimitError", Template: name,
+			Message: "the template is longer than " + value.ByteSize(limit)})
 	}
 	tree, err := syntax.Parse(name, source, &env.syntax)
 	if err != nil {

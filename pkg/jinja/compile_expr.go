@@ -229,7 +229,8 @@ func (c *compiler) condExpr(n *syntax.Conditional, sc *scope) expr {
 		}
 	}
 	line := c.tmpl.lineOf(n.Pos())
-	hint := "the inline if-expression on line " + strconv.Itoa(line) + " in " + value.Repr(c.tmpl.name) + " evaluated to false and no else section was defined."
+	hint := "the inline if-expression on line " + strconv.Itoa(line) + " in " + value.Repr(c.tmpl.name) +
+		" evaluated to false and no else section was defined."
 	return func(fr *frame) any {
 		if value.Truth(test(fr)) {
 			return then(fr)

@@ -274,8 +274,9 @@ func (c *compiler) fromImport(n *syntax.FromImport, sc *scope) stmt {
 			v, ok := m.attrs[name.Name]
 			if !ok {
 				line := fr.fn.tmpl.lineOf(at)
-				v = value.NewUndefined(fr.UndefinedMode(), "the template "+value.Repr(m.name)+" (imported on line "+strconv.Itoa(line)+" in "+value.Repr(fr.fn.tmpl.name)+
-					") does not export the requested name "+value.Repr(name.Name))
+				v = value.NewUndefined(fr.UndefinedMode(),
+					"the template "+value.Repr(m.name)+" (imported on line "+strconv.Itoa(line)+" in "+value.Repr(fr.fn.tmpl.name)+
+						") does not export the requested name "+value.Repr(name.Name))
 			}
 			fr.slots[slots[i]] = v
 		}

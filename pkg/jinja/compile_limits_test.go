@@ -97,7 +97,8 @@ func TestLargeSources(t *testing.T) {
 				}
 				outcome = string(e.Kind) + ": " + e.Message
 			}
-			t.Logf("%-16s %7d bytes, %6v parsed, %6v all: %.70s", name, len(src), parsed.Round(time.Millisecond), time.Since(start).Round(time.Millisecond), outcome)
+			t.Logf("%-16s %7d bytes, %6v parsed, %6v all: %.70s", name, len(src), parsed.Round(time.Millisecond),
+				time.Since(start).Round(time.Millisecond), outcome)
 			if d := time.Since(start); all && d > 20*time.Second {
 				t.Errorf("%s took %v", name, d)
 			}

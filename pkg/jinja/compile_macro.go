@@ -274,7 +274,8 @@ func (m *macro) rejectKeywords(kw []value.Keyword, used func(int) bool) {
 			first = i
 		}
 	}
-	r := &raise.Exception{Class: "TypeError", Kind: KindRuntime, Message: "macro " + m.reprName() + " takes no keyword argument " + value.Repr(kw[first].Name)}
+	r := &raise.Exception{Class: "TypeError", Kind: KindRuntime,
+		Message: "macro " + m.reprName() + " takes no keyword argument " + value.Repr(kw[first].Name)}
 	r.Hint = raise.Suggest(kw[first].Name, m.args)
 	panic(r)
 }

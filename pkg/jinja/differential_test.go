@@ -59,8 +59,10 @@ func TestDifferential(t *testing.T) {
 	}
 	wg.Wait()
 	done := int(tried.Load())
-	t.Logf("%d of %d templates from seed %d in %v, %d differences, %d undetermined; %.1f %% render text, %d bytes of it; kinds of error of the others: %v",
-		done, n, seed, time.Since(start).Round(time.Second), failed.Load(), undetermined.Load(), 100*float64(outcomes[""])/float64(max(done, 1)), size.Load(), errorKinds(outcomes))
+	t.Logf("%d of %d templates from seed %d in %v, %d differences, %d undetermined; %.1f %% render text, %d bytes of it; "+
+		"kinds of error of the others: %v",
+		done, n, seed, time.Since(start).Round(time.Second), failed.Load(), undetermined.Load(),
+		100*float64(outcomes[""])/float64(max(done, 1)), size.Load(), errorKinds(outcomes))
 	if done < n && failed.Load() == 0 {
 		t.Errorf("stopped by -timeout: %d templates were not tried", n-done)
 	}
@@ -338,7 +340,8 @@ func (g *generator) damage(s string) string {
 			k := g.intn(len(r))
 			r = append(r[:i:i], append(append([]rune{}, r[min(k, j):max(k, j)]...), r[i:]...)...)
 		default:
-			extra := []rune(g.pick("{{", "}}", "{%", "%}", "{#", "#}", "-", "+", "|", "(", ")", "[", "]", "{", "}", "'", `"`, "\\", ".", ",", ":", "=", "~",
+			extra := []rune(g.pick("{{", "}}", "{%", "%}", "{#", "#}", "-", "+", "|", "(", ")", "[", "]", "{", "}", "'", `"`,
+				"\\", ".", ",", ":", "=", "~",
 				"!", "$", "endfor", " if ", " in ", " is ", "\n", "*", "**", "0x", "1_0", "1e3", ".5", "{% raw %}", "{%- endraw +%}", "é", "not "))
 			r = append(r[:i:i], append(extra, r[i:]...)...)
 		}

@@ -59,7 +59,8 @@ func (g *generator) atom() string {
 }
 
 func (g *generator) literalStr() string {
-	return g.pick("''", "'a'", `"x"`, "'abc'", "'a b'", `'it\'s'`, `"\n"`, `"tab\t"`, "'<b>'", "'%s'", "'{}'", "'é'", `"\u00e9"`, `"\x41"`, "'a' 'b'", `'\d'`, "'A1'", "'name'", `"\é"`)
+	return g.pick("''", "'a'", `"x"`, "'abc'", "'a b'", `'it\'s'`, `"\n"`, `"tab\t"`, "'<b>'", "'%s'", "'{}'", "'é'",
+		`"\u00e9"`, `"\x41"`, "'a' 'b'", `'\d'`, "'A1'", "'name'", `"\é"`)
 }
 
 func (g *generator) integer(depth int) string {
@@ -84,15 +85,18 @@ func (g *generator) integer(depth int) string {
 	case 6:
 		return g.str(depth-1) + "|" + g.pick("int", "length", "wordcount", "float", "int(5)", "int(0, 16)", "int(base=2)", "float(1.5)")
 	case 7:
-		return "(" + a + ")|" + g.pick("abs", "int", "float", "round", "round(1)", "round(-1)", "round(2, 'floor')", "round(1, 'ceil')", "filesizeformat", "filesizeformat(true)", "string", "round(method='floor')")
+		return "(" + a + ")|" + g.pick("abs", "int", "float", "round", "round(1)", "round(-1)", "round(2, 'floor')",
+			"round(1, 'ceil')", "filesizeformat", "filesizeformat(true)", "string", "round(method='floor')")
 	case 8:
 		return "(" + g.list(depth-1) + ")[" + g.integer(depth-1) + "]"
 	case 9:
-		return "(" + g.str(depth-1) + ")." + g.pick("find('a')", "count('a')", "rfind('b', 1)", "index('a')", "find('', 2)", "count('')", "count('a', 1, -1)")
+		return "(" + g.str(depth-1) + ")." +
+			g.pick("find('a')", "count('a')", "rfind('b', 1)", "index('a')", "find('', 2)", "count('')", "count('a', 1, -1)")
 	case 10:
 		return "+" + a
 	case 11:
-		return "(" + a + ")." + g.pick("real", "bit_length()", "imag", "numerator", "is_integer()", "conjugate()", "denominator", "as_integer_ratio()", "nope", "__class__", "hex()", "_x")
+		return "(" + a + ")." + g.pick("real", "bit_length()", "imag", "numerator", "is_integer()", "conjugate()",
+			"denominator", "as_integer_ratio()", "nope", "__class__", "hex()", "_x")
 	case 12:
 		return "not " + a
 	}
@@ -127,7 +131,8 @@ func (g *generator) str(depth int) string {
 	case 12:
 		return "(" + a + " * " + g.pick("0", "2", "3", "-1", "j") + ")"
 	case 13:
-		return "(" + g.expr(depth-1) + ")|" + g.pick("string", "tojson", "pprint", "tojson(2)", "e", "urlencode", "forceescape", "safe", "tojson(indent=1)", "xmlattr")
+		return "(" + g.expr(depth-1) + ")|" +
+			g.pick("string", "tojson", "pprint", "tojson(2)", "e", "urlencode", "forceescape", "safe", "tojson(indent=1)", "xmlattr")
 	case 14:
 		return g.macroCall()
 	}
@@ -135,14 +140,16 @@ func (g *generator) str(depth int) string {
 }
 
 func (g *generator) textFilter(depth int) string {
-	return g.pick("upper", "lower", "title", "capitalize", "trim", "trim('a')", "replace('a', 'x')", "replace('a', s, 1)", "replace('', '-')", "center(10)", "indent",
+	return g.pick("upper", "lower", "title", "capitalize", "trim", "trim('a')", "replace('a', 'x')", "replace('a', s, 1)",
+		"replace('', '-')", "center(10)", "indent",
 		"indent(2, true)", "indent('> ', blank=true)", "indent(width=1, first=true)", "truncate(5)", "truncate(5, true)", "truncate(4, true, '…', 0)", "truncate(7, false, '..', 0)", "wordwrap(5)", "wordwrap(4, false)", "wordwrap(6, true, '|')",
 		"wordwrap(7, break_on_hyphens=false)", "striptags", "urlencode", "urlize", "urlize(5, true)", "urlize(target='_blank', rel='x')", "reverse", "list", "first", "last", "escape", "e|e", "safe", "default('d')", "d('x', true)", "format(1, 2)", "format(s)",
 		"format(a=1)", "wordcount", "string", "length", "upper|lower", "safe|upper", "safe|replace('a', '<')", "sort", "unique|list", "batch(2)|list", "count", "attr('upper') is callable", "attr('nope')", "map('upper')|join", "select|list", "slice(2)|list", "xmlattr", "dictsort", "center(width=7)", "trim(chars='a ')", "tojson", "items|list", "int", "max", "min", "nosuch", "urlize(extra_schemes=['x:'])", "filesizeformat")
 }
 
 func (g *generator) strMethod(depth int) string {
-	return g.pick("upper()", "lower()", "title()", "capitalize()", "swapcase()", "strip()", "lstrip()", "rstrip('b')", "strip('ab')", "replace('a', 'b')", "replace('a', 'b', 1)",
+	return g.pick("upper()", "lower()", "title()", "capitalize()", "swapcase()", "strip()", "lstrip()", "rstrip('b')",
+		"strip('ab')", "replace('a', 'b')", "replace('a', 'b', 1)",
 		"split()", "split(',')", "split('a', 1)", "rsplit(' ', 1)", "rsplit()", "splitlines()", "splitlines(true)", "join(ls)", "join(l)", "join('xyz')", "startswith('a')", "endswith(('b', 'c'))", "startswith('b', 1)",
 		"zfill(6)", "center(8)", "center(8, '*')", "ljust(5)", "rjust(5, '.')", "expandtabs(4)", "partition('b')", "rpartition(' ')", "isdigit()", "isalpha()", "isalnum()", "isspace()", "islower()", "isupper()",
 		"istitle()", "isnumeric()", "isdecimal()", "isidentifier()", "isprintable()", "isascii()", "casefold()", "encode().decode()", "encode('ascii', 'replace').hex()", "removeprefix('a')", "removesuffix('c')", "format(1, a=2)", "format(*l)", "format(**d)", "format_map(d)",
@@ -150,17 +157,23 @@ func (g *generator) strMethod(depth int) string {
 }
 
 func (g *generator) percent(depth int) string {
-	return "'" + g.pick("%s", "%d", "%5s|", "%-5s|", "%05d", "%.2f", "%x", "%r", "%s-%s", "%(a)s", "%%", "%+d", "%e", "%g", "%c", "%5.1f", "%#x", "%o", "%i", "%*d", "%.3s", "%a", "%(a)s %(b)r", "% d", "%G", "%X", "%z", "%", "%(a", "%.0f", "%08.3f", "%s%%") + "'" +
+	return "'" + g.pick("%s", "%d", "%5s|", "%-5s|", "%05d", "%.2f", "%x", "%r", "%s-%s", "%(a)s", "%%", "%+d", "%e", "%g", "%c", "%5.1f",
+		"%#x", "%o", "%i", "%*d", "%.3s", "%a", "%(a)s %(b)r", "% d", "%G", "%X", "%z", "%", "%(a", "%.0f", "%08.3f", "%s%%") + "'" +
 		" % " + g.pick("i", "s", "(i, s)", "d", "(s,)", "f", "l", "x", "(1, 2, 3)", "{'a': i, 'b': s}", "none", "u", "(5, i)", "nope", "h")
 }
 
 func (g *generator) strFormat(depth int) string {
-	return "'" + g.pick("{}", "{0}", "{a}", "{:>5}", "{:05d}", "{:.2f}", "{:x}", "{0[0]}", "{0.name}", "{!r}", "{:,}", "{:_}", "{{}}", "{} {}", "{1} {0}", "{:^7}", "{:*<6}", "{:+}", "{:e}", "{:g}", "{:%}", "{:#x}", "{:b}", "{:s}", "{:c}", "{0}{}", "{", "}", "{:{}}", "{0:{1}}", "{!s:>4}", "{:.3}", "{a[b]}", "{x.y}", "{:010,}", "{0.__class__}", "{:=+7}", "{:<3}", "{: }", "{:d}", "{:,.2f}", "{:>08}", "{:n}", "{:o}") + "'.format(" +
-		g.pick("i", "s", "f", "i, s", "l", "d", "a=i", "s, i", "x", "a=d", "1234567", "-5", "**d", "*l", "f, 3", "3.14159, 8", "none", "b", "u") + ")"
+	return "'" + g.pick("{}", "{0}", "{a}", "{:>5}", "{:05d}", "{:.2f}", "{:x}", "{0[0]}", "{0.name}", "{!r}", "{:,}",
+		"{:_}", "{{}}", "{} {}", "{1} {0}", "{:^7}", "{:*<6}", "{:+}", "{:e}", "{:g}", "{:%}", "{:#x}", "{:b}", "{:s}",
+		"{:c}", "{0}{}", "{", "}", "{:{}}", "{0:{1}}", "{!s:>4}", "{:.3}", "{a[b]}", "{x.y}", "{:010,}", "{0.__class__}",
+		"{:=+7}", "{:<3}", "{: }", "{:d}", "{:,.2f}", "{:>08}", "{:n}", "{:o}") + "'.format(" +
+		g.pick("i", "s", "f", "i, s", "l", "d", "a=i", "s, i", "x", "a=d", "1234567", "-5", "**d", "*l", "f, 3",
+			"3.14159, 8", "none", "b", "u") + ")"
 }
 
 func (g *generator) slice() string {
-	return g.pick("1:", ":2", "::2", "::-1", "-2:", "1:3", "i:", ":j", ":", "0", "-1", "3:1", "1:5:2", "-1:0:-1", "i", "'a'", "1:2:0", "none:", "s:")
+	return g.pick("1:", ":2", "::2", "::-1", "-2:", "1:3", "i:", ":j", ":", "0", "-1", "3:1", "1:5:2", "-1:0:-1", "i",
+		"'a'", "1:2:0", "none:", "s:")
 }
 
 func (g *generator) list(depth int) string {
@@ -187,9 +200,11 @@ func (g *generator) list(depth int) string {
 	case 7:
 		return "range(" + g.pick("3", "1, 4", "0, 10, 3", "5, 0, -2", "j", "j, 5", "0", "1, 2, 0", "'a'", "200000") + ")"
 	case 8:
-		return g.dict(depth-1) + "|" + g.pick("list", "dictsort", "items|list", "dictsort(true)", "dictsort(by='value')", "dictsort(reverse=true)", "length", "sort", "first", "join(',')", "dictsort(false, 'value')")
+		return g.dict(depth-1) + "|" + g.pick("list", "dictsort", "items|list", "dictsort(true)", "dictsort(by='value')",
+			"dictsort(reverse=true)", "length", "sort", "first", "join(',')", "dictsort(false, 'value')")
 	case 9:
-		return "(" + g.dict(depth-1) + ")." + g.pick("keys()", "values()", "items()", "keys()|list", "items()|sort", "copy()", "get('a', 1)", "keys()|sort(case_sensitive=true)")
+		return "(" + g.dict(depth-1) + ")." + g.pick("keys()", "values()", "items()", "keys()|list", "items()|sort",
+			"copy()", "get('a', 1)", "keys()|sort(case_sensitive=true)")
 	case 10:
 		return "(" + g.expr(depth-1) + ", " + g.expr(depth-1) + ")"
 	case 11:
@@ -197,13 +212,15 @@ func (g *generator) list(depth int) string {
 	case 12:
 		return "(" + a + " * 2)"
 	case 13:
-		return "(" + a + ")." + g.pick("index(1)", "count(1)", "copy()", "append(1)", "pop()", "nope", "0", "1", "insert(0, 1)", "index('a')", "__class__", "sort()", "extend(l)")
+		return "(" + a + ")." + g.pick("index(1)", "count(1)", "copy()", "append(1)", "pop()", "nope", "0", "1",
+			"insert(0, 1)", "index('a')", "__class__", "sort()", "extend(l)")
 	}
 	return a
 }
 
 func (g *generator) listFilter(depth int) string {
-	return g.pick("list", "sort", "sort(reverse=true)", "sort(attribute='name')", "sort(attribute='age,name')", "sort(case_sensitive=true)", "unique|list", "unique(attribute='name')|list", "reverse|list", "first", "last",
+	return g.pick("list", "sort", "sort(reverse=true)", "sort(attribute='name')", "sort(attribute='age,name')",
+		"sort(case_sensitive=true)", "unique|list", "unique(attribute='name')|list", "reverse|list", "first", "last",
 		"map('upper')|list", "map(attribute='name')|list", "map(attribute='age', default=0)|list", "map('int')|sum", "map('default', 'x')|list", "select|list", "select('odd')|list", "select('>', 1)|list", "select('string')|list", "reject('none')|list", "reject|list",
 		"selectattr('age')|list", "selectattr('age', '>', 1)|list", "rejectattr('city', 'defined')|list", "selectattr('name', 'equalto', 'ann')|map(attribute='age')|list", "batch(2)|list", "batch(3, 0)|list", "slice(2)|list", "slice(3, 'x')|list", "groupby('city')|list", "groupby('age')|map('first')|list",
 		"groupby('city', default='-')|list", "groupby('name', case_sensitive=true)|list", "sum", "sum(attribute='age')", "sum(start=10)", "max", "min", "max(attribute='age')", "min(case_sensitive=true)", "join", "join(', ')", "length", "tojson", "pprint", "string", "map('length')|list", "map('nosuch')|list", "map()|list",
@@ -264,7 +281,8 @@ func (g *generator) atomOrParen(depth int) string {
 }
 
 func (g *generator) test(depth int) string {
-	return g.pick("defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "mapping", "sequence", "iterable", "callable", "odd", "even", "divisibleby(3)", "divisibleby 2", "true", "false", "lower", "upper", "sameas(none)", "sameas true",
+	return g.pick("defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "mapping", "sequence", "iterable",
+		"callable", "odd", "even", "divisibleby(3)", "divisibleby 2", "true", "false", "lower", "upper", "sameas(none)", "sameas true",
 		"eq(1)", "ne 2", "gt(1)", "ge 1", "lt(i)", "le(2)", "equalto('a')", "greaterthan(0)", "lessthan 5", "in l", "in('abc')", "escaped", "filter", "test", "nosuch", "in [1, 2]", "divisibleby(0)", "eq i", "odd and b", "filter or b")
 }
 
@@ -277,15 +295,21 @@ func (g *generator) access(depth int) string {
 	case 2:
 		return "(" + g.list(depth-1) + ")[" + g.pick("0", "-1", "i", "'a'", "99", "none", "1.0", "true") + "]"
 	case 3:
-		return g.pick("x", "nope", "s", "n", "ld", "lx") + "." + g.pick("a", "b.c", "name", "0", "0.name", "upper is callable", "a['b']", "__init__", "_a")
+		return g.pick("x", "nope", "s", "n", "ld", "lx") + "." +
+			g.pick("a", "b.c", "name", "0", "0.name", "upper is callable", "a['b']", "__init__", "_a")
 	case 4:
 		return "ld[" + g.pick("0", "1", "i") + "]." + g.pick("name", "age", "city", "sub.a", "nope", "nope.x")
 	}
-	return g.pick("cycler(1, 2).next()", "joiner('-')()", "joiner()", "namespace(a=1).a", "range", "cycler", "self", "caller", "seen('i')", "'s'|seen", "fail('x')", "cycler('a').current", "nope()", "s()", "dict.fromkeys(ls)", "namespace({'a': 1})", "cycler()", "loop", "range(3)|list", "m", "varargs", "super()", "joiner", "loop.index", "range(5)[1:3]", "range(3) == range(3)", "self.head", "dict(a=1).a", "none.x", "i.x", "(1).x", "1.5.x", "none[0]", "5[1:2]", "(5)[1:2]|upper")
+	return g.pick("cycler(1, 2).next()", "joiner('-')()", "joiner()", "namespace(a=1).a", "range", "cycler", "self",
+		"caller", "seen('i')", "'s'|seen", "fail('x')", "cycler('a').current", "nope()", "s()", "dict.fromkeys(ls)",
+		"namespace({'a': 1})", "cycler()", "loop", "range(3)|list", "m", "varargs", "super()", "joiner", "loop.index", "range(5)[1:3]",
+		"range(3) == range(3)", "self.head", "dict(a=1).a", "none.x", "i.x", "(1).x", "1.5.x", "none[0]", "5[1:2]", "(5)[1:2]|upper")
 }
 
 func (g *generator) anyFilter(depth int) string {
-	return "(" + g.expr(depth-1) + ")|" + g.pick(g.textFilter(depth), g.listFilter(depth), "default("+g.expr(0)+")", "d(1, true)", "string", "length", "list", "tojson", "e", "abs", "int", "float", "round", "upper", "first", "last", "pprint", "attr('x')", "items|list", "safe|e")
+	return "(" + g.expr(depth-1) + ")|" +
+		g.pick(g.textFilter(depth), g.listFilter(depth), "default("+g.expr(0)+")", "d(1, true)", "string", "length", "list",
+			"tojson", "e", "abs", "int", "float", "round", "upper", "first", "last", "pprint", "attr('x')", "items|list", "safe|e")
 }
 
 func (g *generator) iterable(depth int) string {
@@ -293,7 +317,8 @@ func (g *generator) iterable(depth int) string {
 }
 
 func (g *generator) pairs() string {
-	return g.pick("d.items()", "d|dictsort", "[(1, 2), (3, 4)]", "[[1, 2]]", "dict(a=1).items()", "['ab', 'cd']", "d|items", "ld|groupby('city')", "l|batch(2)", "[1]", "ls", "dd.items()")
+	return g.pick("d.items()", "d|dictsort", "[(1, 2), (3, 4)]", "[[1, 2]]", "dict(a=1).items()", "['ab', 'cd']", "d|items",
+		"ld|groupby('city')", "l|batch(2)", "[1]", "ls", "dd.items()")
 }
 
 func (g *generator) pairOf() string {

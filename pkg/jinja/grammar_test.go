@@ -17,7 +17,8 @@ func (g *generator) tag(format string, args ...any) string {
 }
 
 func (g *generator) text() string {
-	return g.pick("", " ", "\n", "x", "\n  ", "text ", "a\nb", "  \n", "<i>", "{ ", "} ", "# c", "\n\n", "é", "\t", "% ", "{ { ", "$", "y", " z\n", "end")
+	return g.pick("", " ", "\n", "x", "\n  ", "text ", "a\nb", "  \n", "<i>", "{ ", "} ", "# c", "\n\n", "é", "\t", "% ",
+		"{ { ", "$", "y", " z\n", "end")
 }
 
 func (g *generator) body(depth int) string {
@@ -67,7 +68,8 @@ func (g *generator) statement(depth int) string {
 	case 18:
 		return g.tag("autoescape %s", g.pick("true", "false", "b", "i > 1")) + g.body(depth-1) + g.tag("endautoescape")
 	case 19:
-		return g.pick("{% raw %}{{ x }}{% endraw %}", "{%- raw -%} {% if %} {%- endraw -%}", "{# comment #}", "{#- c -#}", " {%+ raw %}\n{{\n{% endraw +%}\n", "{#+ c +#}\n", "{% raw -%} {% x {%- endraw %}")
+		return g.pick("{% raw %}{{ x }}{% endraw %}", "{%- raw -%} {% if %} {%- endraw -%}", "{# comment #}", "{#- c -#}",
+			" {%+ raw %}\n{{\n{% endraw +%}\n", "{#+ c +#}\n", "{% raw -%} {% x {%- endraw %}")
 	case 20:
 		if g.opts.Do {
 			return g.tag("do %s", g.mutation())
@@ -187,7 +189,8 @@ func (g *generator) macro(depth int) string {
 	g.locals = g.locals[:saved]
 	g.loops = loops
 	g.inMacro--
-	body += g.pick("", "{{ a }}", "{{ varargs }}", "{{ kwargs }}", "{{ caller() }}", "{{ caller }}", "{{ b }}{{ a }}", "{{ caller(1) if caller is defined }}")
+	body += g.pick("", "{{ a }}", "{{ varargs }}", "{{ kwargs }}", "{{ caller() }}", "{{ caller }}", "{{ b }}{{ a }}",
+		"{{ caller(1) if caller is defined }}")
 	g.macros = append(g.macros, name)
 	return g.tag("macro %s(%s)", name, params) + body + g.tag("endmacro") + g.pick("", "{{ "+g.macroCall()+" }}")
 }
@@ -197,7 +200,8 @@ func (g *generator) macroCall() string {
 	if len(g.macros) > 0 {
 		name = g.macros[g.intn(len(g.macros))]
 	}
-	return name + g.pick("()", "(1)", "(i, 2)", "(1, b=3)", "(a=s)", "(1, 2, 3, 4)", "(z=1)", "(*l)", "(**d)", "(1, x=2, y=3)", "(s, *ls)", "(b=l, a=d)") +
+	return name + g.pick("()", "(1)", "(i, 2)", "(1, b=3)", "(a=s)", "(1, 2, 3, 4)", "(z=1)", "(*l)", "(**d)",
+		"(1, x=2, y=3)", "(s, *ls)", "(b=l, a=d)") +
 		g.pick("", "", "", "|upper", "|safe", "|length", "~'!'")
 }
 
@@ -207,7 +211,8 @@ func (g *generator) callBlock(depth int) string {
 		name = g.macros[g.intn(len(g.macros))]
 	}
 	body := g.body(depth - 1)
-	return "{% call" + g.pick("", "(q)", "(q, r=1)") + " " + name + g.pick("()", "(1)", "(i, b=2)") + " %}" + body + g.pick("", "{{ q }}", "{{ a }}") + "{% endcall %}"
+	return "{% call" + g.pick("", "(q)", "(q, r=1)") + " " + name + g.pick("()", "(1)", "(i, b=2)") + " %}" + body +
+		g.pick("", "{{ q }}", "{{ a }}") + "{% endcall %}"
 }
 
 func (g *generator) with(depth int) string {
@@ -243,14 +248,17 @@ func (g *generator) importTag() string {
 	}
 	ctx := g.pick("", "", " with context", " without context")
 	if g.chance(1, 2) {
-		return g.tag("import %s as lib%s", name, ctx) + "{{ " + g.pick("lib.hello()", "lib.hello('x')", "lib.value", "lib", "lib.nope", "lib.hidden", "lib.with_ctx()", "lib.hello(name=s)|upper", "lib.value is defined", "seen('lib')") + " }}"
+		return g.tag("import %s as lib%s", name, ctx) + "{{ " + g.pick("lib.hello()", "lib.hello('x')", "lib.value", "lib",
+			"lib.nope", "lib.hidden", "lib.with_ctx()", "lib.hello(name=s)|upper", "lib.value is defined", "seen('lib')") + " }}"
 	}
-	return g.tag("from %s import %s%s", name, g.pick("hello", "hello as hi", "value, hello", "nope", "value as i", "hello, with_ctx as wc"), ctx) +
+	return g.tag("from %s import %s%s", name,
+		g.pick("hello", "hello as hi", "value, hello", "nope", "value as i", "hello, with_ctx as wc"), ctx) +
 		"{{ " + g.pick("hello()", "hi(1)", "value", "nope", "i", "wc()", "hello(s)", "nope is defined") + " }}"
 }
 
 func (g *generator) library() string {
-	return "{% macro hello(name='you') %}Hi {{ name }}{{ " + g.expr(1) + " }}{% endmacro %}" + g.pick("", "{% set value = "+g.expr(1)+" %}", "{% set value %}"+g.body(1)+"{% endset %}") +
+	return "{% macro hello(name='you') %}Hi {{ name }}{{ " + g.expr(1) + " }}{% endmacro %}" +
+		g.pick("", "{% set value = "+g.expr(1)+" %}", "{% set value %}"+g.body(1)+"{% endset %}") +
 		"{% set _private = 1 %}{% macro with_ctx() %}{{ i }}{{ s }}{% endmacro %}{% for q in [1] %}{% set hidden = 2 %}{% endfor %}" + g.body(1)
 }
 
@@ -259,7 +267,8 @@ func (g *generator) namespace(depth int) string {
 	g.loops++
 	body := g.body(depth - 1)
 	g.loops--
-	return s + "{% for q in " + g.iterable(1) + " %}{% set ns.c = " + g.pick("ns.c + 1", "q", "loop.index", "[ns.c]") + " %}" + body + "{% endfor %}{{ ns.c }}" + g.pick("", "{{ ns }}", "{{ ns.nope }}")
+	return s + "{% for q in " + g.iterable(1) + " %}{% set ns.c = " + g.pick("ns.c + 1", "q", "loop.index", "[ns.c]") +
+		" %}" + body + "{% endfor %}{{ ns.c }}" + g.pick("", "{{ ns }}", "{{ ns.nope }}")
 }
 
 func (g *generator) block(depth int) string {
@@ -277,7 +286,8 @@ func (g *generator) block(depth int) string {
 	body := g.body(depth - 1)
 	g.inBlock--
 	g.loops = loops
-	return g.tag("block %s%s", name, g.pick("", "", " scoped")) + body + g.pick("", "{{ self."+name+"x }}") + g.tag("endblock%s", g.pick("", " "+name))
+	return g.tag("block %s%s", name, g.pick("", "", " scoped")) + body + g.pick("", "{{ self."+name+"x }}") +
+		g.tag("endblock%s", g.pick("", " "+name))
 }
 
 var baseBlocks = []string{"head", "main", "foot"}
@@ -327,7 +337,8 @@ func (g *generator) child(parent string) string {
 	}
 	for _, name := range baseBlocks {
 		if g.chance(1, 2) {
-			b.WriteString("{% block " + name + " %}" + g.pick("", "{{ super() }}", "[{{ super() }}]", "{{ super.super() }}", "{{ super }}") + g.body(1) +
+			b.WriteString("{% block " + name + " %}" +
+				g.pick("", "{{ super() }}", "[{{ super() }}]", "{{ super.super() }}", "{{ super }}") + g.body(1) +
 				g.pick("", "{{ v }}", "{{ seen('v') }}", "{{ self.main() if 0 }}", "{% set q = 4 %}{{ seen('q') }}{{ 'q'|seen }}") + "{% endblock %}")
 		}
 	}
@@ -336,11 +347,13 @@ func (g *generator) child(parent string) string {
 
 // blockFilter makes the filter of a filter block.
 func (g *generator) blockFilter() string {
-	return g.pick("upper", "lower", "trim", "replace('a', 'b')", "title", "indent(2)", "length", "escape", "list", "upper|replace('A', s)", "wordcount", "truncate(5)", "center(9)", "e|safe")
+	return g.pick("upper", "lower", "trim", "replace('a', 'b')", "title", "indent(2)", "length", "escape", "list",
+		"upper|replace('A', s)", "wordcount", "truncate(5)", "center(9)", "e|safe")
 }
 
 func (g *generator) mutation() string {
-	return g.pick("l.append(i)", "ls.append(s)", "d.update({'z': 1})", "l.extend([7, 8])", "l.pop()", "l.insert(0, 9)", "l.reverse()", "l.sort()", "d.pop('a', none)",
+	return g.pick("l.append(i)", "ls.append(s)", "d.update({'z': 1})", "l.extend([7, 8])", "l.pop()", "l.insert(0, 9)",
+		"l.reverse()", "l.sort()", "d.pop('a', none)",
 		"l.remove(1)", "l.clear()", "d.setdefault('q', []).append(1)", "lx.append(lx)", "ls.sort(reverse=true)", "d.clear()", "d.popitem()", "l.sort(key=i)", "i", g.expr(1))
 }
 

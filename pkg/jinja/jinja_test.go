@@ -202,7 +202,8 @@ func TestFSLoader(t *testing.T) {
 				t.Errorf("%s: %q, %v", name, got, err)
 			}
 		}
-		for _, name := range []string{"out", "abs", "up", "loop", "../secret", "sub/../../secret", "sub/../a.j2", "/etc/passwd", "", ".", "sub", "nope", "a.j2/x", "..", "a\\..\\b", "a.j2\x00"} {
+		for _, name := range []string{"out", "abs", "up", "loop", "../secret", "sub/../../secret", "sub/../a.j2",
+			"/etc/passwd", "", ".", "sub", "nope", "a.j2/x", "..", "a\\..\\b", "a.j2\x00"} {
 			if got, err := l.Load(name); err == nil {
 				t.Errorf("%q loads %q", name, got)
 			} else if !errors.Is(err, fs.ErrNotExist) && name != "a.j2/x" {
@@ -289,7 +290,8 @@ func TestAnalyze(t *testing.T) {
 			t.Errorf("%s: %q, not %q", name, pair[0], pair[1])
 		}
 	}
-	if !a.Dynamic || len(a.Filters) != 2 || a.Filters[1].Name != "customizable" || a.Filters[1].Args[0] != "packages" || a.Filters[1].Line != 3 || a.Filters[0].Name != "join" {
+	if !a.Dynamic || len(a.Filters) != 2 || a.Filters[1].Name != "customizable" || a.Filters[1].Args[0] != "packages" ||
+		a.Filters[1].Line != 3 || a.Filters[0].Name != "join" {
 		t.Errorf("filters: %+v", a.Filters)
 	}
 	if len(a.Tests) != 1 || a.Tests[0].Name != "defined" {

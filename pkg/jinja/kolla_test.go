@@ -208,7 +208,9 @@ func TestKollaBranches(t *testing.T) {
 	for _, ref := range strings.Fields(refs) {
 		t.Run(ref, func(t *testing.T) {
 			dir := t.TempDir()
-			cmd := exec.Command("sh", "-c", `git -C "$1" archive "$2" docker 2>/dev/null | tar -xC "$3" || git -C "$1" archive "$2" kolla/docker | tar -xC "$3"`, "sh", repo, ref, dir)
+			cmd := exec.Command("sh", "-c",
+				`git -C "$1" archive "$2" docker 2>/dev/null | tar -xC "$3" || git -C "$1" archive "$2" kolla/docker | tar -xC "$3"`, "sh",
+				repo, ref, dir)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("unpacking %s: %v: %s", ref, err, out)
 			}

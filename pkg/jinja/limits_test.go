@@ -116,7 +116,8 @@ func TestStepsOfText(t *testing.T) {
 		"l|map('string')|list|length", "l|select('eq', 1)|list|length", "b + b > b", "b == c", "b * b == c", "(b / c) == 1", "d[b]", "b.bit_count()", "d|dictsort|length",
 		"(l, l) == (m, m)", "l|batch(2)|list|length", "l|slice(2)|list|length", "l.copy()|length", "dd == de", "'%x' % b == 1", "2.5 ** 0.3",
 	} {
-		src := "{% set s = 'x' * 1000000 %}{% set q = 'x' * 999999 ~ 'y' %}{% set u = 'é' * 500000 %}{% set l = range(90000)|list %}{% set m = range(90000)|list %}" +
+		src := "{% set s = 'x' * 1000000 %}{% set q = 'x' * 999999 ~ 'y' %}{% set u = 'é' * 500000 %}{% set l = " +
+			"range(90000)|list %}{% set m = range(90000)|list %}" +
 			"{% set b = 7 ** 300000 %}{% set c = 7 ** 300000 + 1 %}{% set d = {'x': 1, 'y': 2} %}{% set dd = dict(l|batch(2)) %}{% set de = dict(l|batch(2)) %}" +
 			"{% for i in range(100000) %}{% for j in range(1000) %}{% if " + use + " %}{% endif %}{% endfor %}{% endfor %}"
 		start := time.Now()
@@ -226,7 +227,8 @@ func TestOwnLimits(t *testing.T) {
 // TestFilteredLoopIsCompiledOnce renders a loop with a filter from several
 // goroutines: rendering changes nothing of the compiled template.
 func TestFilteredLoopIsCompiledOnce(t *testing.T) {
-	tmpl, err := New(Config{}).Parse("t", "{% for a, (b, c) in pairs if a > 1 %}{{ a }}{{ b }}{{ c }} {% endfor %}{% for x in range(5) if x is odd %}{{ loop.index }}{{ x }} {% endfor %}")
+	tmpl, err := New(Config{}).Parse("t", "{% for a, (b, c) in pairs if a > 1 %}{{ a }}{{ b }}{{ c }} {% endfor %}{% for "+
+		"x in range(5) if x is odd %}{{ loop.index }}{{ x }} {% endfor %}")
 	if err != nil {
 		t.Fatal(err)
 	}

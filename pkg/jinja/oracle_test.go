@@ -290,7 +290,8 @@ func (o *oracle) compareAnswer(t testing.TB, r *request) (diff string, want answ
 	r.Vars = wire(r.vars)
 	want = o.ask(t, r)
 	got := r.ours()
-	if got.Kind == want.Kind && (want.Kind != "" || got.Text == want.Text || listedAddress.ReplaceAllString(got.Text, "") == listedAddress.ReplaceAllString(want.Text, "")) {
+	if got.Kind == want.Kind && (want.Kind != "" || got.Text == want.Text ||
+		listedAddress.ReplaceAllString(got.Text, "") == listedAddress.ReplaceAllString(want.Text, "")) {
 		return "", want
 	}
 	var b strings.Builder

@@ -46,16 +46,19 @@ func (g *generator) define(depth int) (variable, string) {
 		b.WriteString(g.stmts(depth - 1))
 		if g.chance(1, 3) {
 			m.varargs = true
-			b.WriteString(g.pick("{{ varargs }}", "{{ varargs|length }}", "{% for q in varargs %}{{ q }},{% endfor %}", "{{ varargs|map('string')|join(' ') }}"))
+			b.WriteString(g.pick("{{ varargs }}", "{{ varargs|length }}", "{% for q in varargs %}{{ q }},{% endfor %}",
+				"{{ varargs|map('string')|join(' ') }}"))
 		}
 		if g.chance(1, 3) {
 			m.kwargs = true
-			b.WriteString(g.pick("{{ kwargs }}", "{{ kwargs|dictsort }}", "{% for k, y in kwargs.items() %}{{ k }}={{ y }} {% endfor %}", "{{ kwargs.extra|default('-') }}"))
+			b.WriteString(g.pick("{{ kwargs }}", "{{ kwargs|dictsort }}",
+				"{% for k, y in kwargs.items() %}{{ k }}={{ y }} {% endfor %}", "{{ kwargs.extra|default('-') }}"))
 		}
 		if g.chance(1, 4) {
 			m.caller = g.intn(3)
 			args := []string{"", g.ex("int", 1), g.ex("int", 1) + ", " + g.ex("str", 1)}[m.caller]
-			b.WriteString(g.pick("{{ caller("+args+") }}", "<{{ caller("+args+")|upper }}>", "{% for q in range(2) %}{{ caller("+args+") }}{% endfor %}", "{{ caller("+args+") if caller is defined }}", "{% if caller %}{{ caller("+args+") }}{% endif %}"))
+			b.WriteString(g.pick("{{ caller("+args+") }}", "<{{ caller("+args+")|upper }}>", "{% for q in range(2) %}{{ caller("+
+				args+") }}{% endfor %}", "{{ caller("+args+") if caller is defined }}", "{% if caller %}{{ caller("+args+") }}{% endif %}"))
 		}
 		if g.chance(1, 6) {
 			b.WriteString(g.pick("{{ "+v.name+".name }}", "{{ "+v.name+".arguments }}", "{{ "+v.name+".catch_varargs }}{{ "+v.name+".caller }}"))
@@ -169,7 +172,8 @@ func (g *generator) typedImport(depth int) string {
 			v.name, v.top = alias+"."+v.name, g.top
 			g.scope = append(g.scope, v)
 		}
-		return s + g.print(g.pick(alias+"|string|trim", alias, alias+".nope|default('none')", alias+".hidden is defined", alias+"._private is defined", g.ex("any", 2), g.ex("str", 2), "seen('"+alias+"')|length > 0"))
+		return s + g.print(g.pick(alias+"|string|trim", alias, alias+".nope|default('none')", alias+".hidden is defined",
+			alias+"._private is defined", g.ex("any", 2), g.ex("str", 2), "seen('"+alias+"')|length > 0"))
 	}
 	var names []string
 	for _, v := range m.exports {
@@ -196,7 +200,8 @@ func (g *generator) typedImport(depth int) string {
 // typedInclude includes a template in one of the possible ways.
 func (g *generator) typedInclude() string {
 	if len(g.includes) == 0 || g.kind != "main" {
-		return g.statementTag("include %s ignore missing%s", g.pick("'missing'", "['missing', 'gone']", "[]", "'no' ~ 'pe'"), g.pick("", " with context", " without context"))
+		return g.statementTag("include %s ignore missing%s", g.pick("'missing'", "['missing', 'gone']", "[]", "'no' ~ 'pe'"),
+			g.pick("", " with context", " without context"))
 	}
 	how := g.pick("'inc'", "'inc'", "['missing', 'inc']", "('inc',)", "'in' ~ 'c'", "'inc' if b else 'inc'", "part")
 	return g.statementTag("include %s%s%s", how, g.pick("", "", " ignore missing"), g.pick("", "", " with context"))
@@ -241,11 +246,13 @@ func (g *generator) family(r *request) {
 			required = name
 			b.WriteString("{% block " + name + g.pick(" required", " scoped required") + " %}" + g.pick("", " ", "{# c #}\n") + "{% endblock %}")
 		case 2:
-			b.WriteString("{% block " + name + " %}<{% block deep" + name + " %}" + g.blockBody(1) + "{% endblock %}>" + g.blockBody(1) + "{% endblock " + name + " %}")
+			b.WriteString("{% block " + name + " %}<{% block deep" + name + " %}" + g.blockBody(1) + "{% endblock %}>" +
+				g.blockBody(1) + "{% endblock " + name + " %}")
 			names = append(names, "deep"+name)
 			parents[name], parents["deep"+name] = 1, 1
 		default:
-			b.WriteString(g.statementTag("block %s", name) + g.blockBody(2) + g.pick("", "{{ title|default('none') }}", "{{ seen('title') }}") + g.statementTag("endblock"))
+			b.WriteString(g.statementTag("block %s", name) + g.blockBody(2) +
+				g.pick("", "{{ title|default('none') }}", "{{ seen('title') }}") + g.statementTag("endblock"))
 			parents[name] = 1
 		}
 		b.WriteString(g.plain())
@@ -318,7 +325,8 @@ func (g *generator) child2(parent string, names []string, parents map[string]int
 		}
 		super := ""
 		if n := parents[name]; n > 0 {
-			super = g.pick("", "{{ super() }}", "[{{ super() }}]", "{{ super()|upper }}", "{{ super() ~ '.' }}", "{% set got = super() %}{{ got|length }}{{ got }}", "{% filter lower %}{{ super() }}{% endfilter %}")
+			super = g.pick("", "{{ super() }}", "[{{ super() }}]", "{{ super()|upper }}", "{{ super() ~ '.' }}",
+				"{% set got = super() %}{{ got|length }}{{ got }}", "{% filter lower %}{{ super() }}{% endfilter %}")
 			if n > 1 && g.chance(1, 3) {
 				super = g.pick("{{ super.super() }}", "{{ super() }}{{ super.super()|trim }}")
 			}
@@ -326,7 +334,8 @@ func (g *generator) child2(parent string, names []string, parents map[string]int
 		if name == scoped {
 			super += g.pick("{{ item }}", "{{ item|upper }}{{ loop.index }}")
 		}
-		b.WriteString(g.statementTag("block %s", name) + super + g.blockBody(2) + g.pick("", "", "{{ title|default('none') }}", "{{ seen('title') }}") + g.statementTag("endblock%s", g.pick("", " "+name)) + g.plain())
+		b.WriteString(g.statementTag("block %s", name) + super + g.blockBody(2) + g.pick("", "",
+			"{{ title|default('none') }}", "{{ seen('title') }}") + g.statementTag("endblock%s", g.pick("", " "+name)) + g.plain())
 		defined[name] = true
 	}
 	for name := range defined {

@@ -9,7 +9,8 @@ import (
 
 // plain makes text between tags that cannot start a line statement.
 func (g *generator) plain() string {
-	s := g.pick("", " ", "\n", "x", "\n  ", "text ", "a\nb", "  \n", "<i>", "{ ", "} ", "\n\n", "é", "\t", "% ", "$", "y", " z\n", "end", "; ", " - ")
+	s := g.pick("", " ", "\n", "x", "\n  ", "text ", "a\nb", "  \n", "<i>", "{ ", "} ", "\n\n", "é", "\t", "% ", "$", "y",
+		" z\n", "end", "; ", " - ")
 	if g.opts.LineCommentPrefix != "" && g.chance(1, 6) {
 		return " w " + g.opts.LineCommentPrefix + " a {{ comment\n"
 	}
@@ -85,7 +86,9 @@ func (g *generator) stmt(depth int) string {
 	case 13:
 		return g.typedCallBlock(depth)
 	case 14:
-		filter := g.pick("upper", "lower", "trim", "replace('a', 'b')", "title", "indent(2)", "escape", "upper|replace('A', s)", "truncate(15)", "center(9)", "e|safe", "wordwrap(10)", "striptags|trim", "indent('> ', true)", "urlize", "string|length|string", "reverse|upper", "capitalize", "tojson", "default('x', true)")
+		filter := g.pick("upper", "lower", "trim", "replace('a', 'b')", "title", "indent(2)", "escape",
+			"upper|replace('A', s)", "truncate(15)", "center(9)", "e|safe", "wordwrap(10)", "striptags|trim",
+			"indent('> ', true)", "urlize", "string|length|string", "reverse|upper", "capitalize", "tojson", "default('x', true)")
 		return g.statementTag("filter %s", filter) + g.frame(depth-1) + g.statementTag("endfilter")
 	case 15:
 		return g.with2(depth)
@@ -96,9 +99,12 @@ func (g *generator) stmt(depth int) string {
 	case 20:
 		return g.typedNamespace(depth)
 	case 21:
-		return g.statementTag("autoescape %s", g.pick("true", "false", "b", "i > 1")) + g.print(g.ex("str", 3)) + g.frame(depth-1) + g.statementTag("endautoescape")
+		return g.statementTag("autoescape %s", g.pick("true", "false", "b", "i > 1")) + g.print(g.ex("str", 3)) +
+			g.frame(depth-1) + g.statementTag("endautoescape")
 	case 22:
-		return g.pick("{% raw %}{{ x }}{% endraw %}", "{%- raw -%} {% if %} {%- endraw -%}", "{# comment #}", "{#- c -#}", " {%+ raw %}\n{{\n{% endraw +%}\n", "{#+ c +#}\n", "{% raw -%} {% x {%- endraw %}", "{% print "+g.ex("any", 1)+", "+g.ex("any", 1)+" %}")
+		return g.pick("{% raw %}{{ x }}{% endraw %}", "{%- raw -%} {% if %} {%- endraw -%}", "{# comment #}", "{#- c -#}",
+			" {%+ raw %}\n{{\n{% endraw +%}\n", "{#+ c +#}\n", "{% raw -%} {% x {%- endraw %}",
+			"{% print "+g.ex("any", 1)+", "+g.ex("any", 1)+" %}")
 	case 23:
 		return g.modify()
 	case 24:
@@ -155,14 +161,20 @@ func (g *generator) loop(depth int) string {
 		g.loops, g.breaks = 1, 1
 		body := ""
 		if k.types == "rec" {
-			body = g.pick("{{ "+first+".name }}", "{{ "+first+"['age'] }}: {{ "+first+".city|default('-') }}", "{{ "+first+".sub.a|d(0) }}", "{{ "+first+".name|upper ~ "+first+".age }}", "{{ "+first+" }}")
+			body = g.pick("{{ "+first+".name }}", "{{ "+first+"['age'] }}: {{ "+first+".city|default('-') }}",
+				"{{ "+first+".sub.a|d(0) }}", "{{ "+first+".name|upper ~ "+first+".age }}", "{{ "+first+" }}")
 		}
 		body += g.print(g.ex("any", 2)) + g.stmts(depth-1)
 		if g.chance(1, 3) {
-			body += g.pick("{{ loop }}", "{{ loop.index }}/{{ loop.length }}", "{{ ', ' if not loop.last }}", "{{ loop.cycle('a', 'b', 'c') }}", "{{ loop.changed("+first+") }}", "{{ loop.previtem|default('-') }}>{{ loop.nextitem|default('-') }}", "{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.depth }}", "{{ loop.first ~ loop.last }}", "{{ loop.changed(loop.index // 2, b) }}")
+			body += g.pick("{{ loop }}", "{{ loop.index }}/{{ loop.length }}", "{{ ', ' if not loop.last }}",
+				"{{ loop.cycle('a', 'b', 'c') }}", "{{ loop.changed("+first+") }}",
+				"{{ loop.previtem|default('-') }}>{{ loop.nextitem|default('-') }}",
+				"{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.depth }}", "{{ loop.first ~ loop.last }}",
+				"{{ loop.changed(loop.index // 2, b) }}")
 		}
 		if g.opts.LoopControls && g.chance(1, 4) {
-			body += g.statementTag("if %s", g.pick("loop.index > 1", g.ex("bool", 1))) + g.statementTag("%s", g.pick("break", "continue")) + g.statementTag("endif") + g.plain()
+			body += g.statementTag("if %s", g.pick("loop.index > 1", g.ex("bool", 1))) +
+				g.statementTag("%s", g.pick("break", "continue")) + g.statementTag("endif") + g.plain()
 		}
 		g.loops, g.breaks = outer, breaks
 		if g.chance(1, 4) {
@@ -178,7 +190,8 @@ func (g *generator) loop(depth int) string {
 func (g *generator) recursive2(depth int) string {
 	if g.chance(1, 3) {
 		cond := g.pick("", "", " if q", " if q != 3", " if q is not none")
-		return "{% for q in " + g.leaf("nest") + cond + " recursive %}" + g.pick("", "{{ loop.index }}", "{{ loop.depth }}:", "{{ loop.last }}", "{{ loop.previtem|default('^') }}") +
+		return "{% for q in " + g.leaf("nest") + cond + " recursive %}" +
+			g.pick("", "{{ loop.index }}", "{{ loop.depth }}:", "{{ loop.last }}", "{{ loop.previtem|default('^') }}") +
 			"{% if q is iterable %}(" + g.pick("{{ loop(q) }}", "{{ loop(q)|length }}", "{{ loop(q) ~ '!' }}", "{{ loop(q|reverse|list) }}") + "){% else %}{{ q }}{{ " + g.ex("any", 1) + " }}{% endif %}" +
 			g.pick("", "{% else %}-") + "{% endfor %}"
 	}
@@ -187,8 +200,10 @@ func (g *generator) recursive2(depth int) string {
 		tree := g.leaf("tree")
 		loops, breaks := g.loops, g.breaks
 		g.loops, g.breaks = 1, 1
-		s := g.statementTag("for node in %s%s recursive", tree, g.pick("", "", " if node.name")) + g.pick("{{ '  ' * loop.depth0 }}", "", "{{ loop.depth }}.{{ loop.index }} ") + "{{ node.name }}" + g.plain() + g.print(g.ex("any", 2)) +
-			g.pick("{{ loop(node.kids) }}", "{% if node.kids %}[{{ loop(node.kids)|upper }}]{% endif %}", "<{{- loop(node.kids) -}}>", "{% set sub = loop(node.kids) %}{{ sub|length }}{{ sub }}", "{{ loop(node.kids|sort(attribute='name')) }}") + g.plain()
+		s := g.statementTag("for node in %s%s recursive", tree, g.pick("", "", " if node.name")) + g.pick("{{ '  ' * loop.depth0 }}", "",
+			"{{ loop.depth }}.{{ loop.index }} ") + "{{ node.name }}" + g.plain() + g.print(g.ex("any", 2)) +
+			g.pick("{{ loop(node.kids) }}", "{% if node.kids %}[{{ loop(node.kids)|upper }}]{% endif %}", "<{{- loop(node.kids) -}}>",
+				"{% set sub = loop(node.kids) %}{{ sub|length }}{{ sub }}", "{{ loop(node.kids|sort(attribute='name')) }}") + g.plain()
 		g.loops, g.breaks = loops, breaks
 		return s + g.pick("", g.statementTag("else")+"leaf") + g.statementTag("endfor")
 	})
@@ -200,7 +215,8 @@ func (g *generator) assign(depth int) string {
 	case 0, 1:
 		filter := ""
 		if g.chance(1, 2) {
-			filter = " | " + g.pick("upper", "trim", "replace('a', 'b')", "indent", "upper | title", "escape", "list|join('-')", "string", "truncate(20)", "striptags")
+			filter = " | " + g.pick("upper", "trim", "replace('a', 'b')", "indent", "upper | title", "escape",
+				"list|join('-')", "string", "truncate(20)", "striptags")
 		}
 		body := g.frame(depth - 1)
 		return g.statementTag("set %s%s", g.bind("str"), filter) + body + g.statementTag("endset")
@@ -261,7 +277,8 @@ func (g *generator) typedNamespace(depth int) string {
 		}
 		s += g.inner(func() string { g.top = false; return g.stmts(depth - 1) })
 		g.loops, g.breaks = outer, breaks
-		return s + g.statementTag("endfor") + "{{ " + ns + ".c }} {{ " + ns + ".q" + " }}" + g.pick("", "{{ "+ns+" }}", "{{ "+ns+".nope|default('?') }}", "{{ "+ns+"['c'] }}")
+		return s + g.statementTag("endfor") + "{{ " + ns + ".c }} {{ " + ns + ".q" + " }}" +
+			g.pick("", "{{ "+ns+" }}", "{{ "+ns+".nope|default('?') }}", "{{ "+ns+"['c'] }}")
 	})
 }
 
@@ -271,7 +288,10 @@ func (g *generator) modify() string {
 	if g.loops > 0 || !g.top || g.kind != "main" {
 		return g.print(g.ex("any", 2))
 	}
-	m := g.fill(g.pick("l.append($Int)", "ls.append($Str)", "d.update({'z': $Int})", "d.update(z=$Int, y=1)", "l.extend([7, $Int])", "l.insert(0, $Int)", "l.reverse()", "l.sort()", "d.pop('a', none)", "ls.sort(reverse=true)", "d.setdefault('q', $Int)", "l.pop() if l", "lx.append($Any)", "dd.update({'n': $Any})", "ls.insert(1, $Str)", "l.remove(l[0]) if l", "d.popitem() if d", "l2.clear()", "lx.append(lx)", "l.sort(reverse=true)", "ls.extend($strs)"), 1)
+	m := g.fill(g.pick("l.append($Int)", "ls.append($Str)", "d.update({'z': $Int})", "d.update(z=$Int, y=1)",
+		"l.extend([7, $Int])", "l.insert(0, $Int)", "l.reverse()", "l.sort()", "d.pop('a', none)", "ls.sort(reverse=true)",
+		"d.setdefault('q', $Int)", "l.pop() if l", "lx.append($Any)", "dd.update({'n': $Any})", "ls.insert(1, $Str)",
+		"l.remove(l[0]) if l", "d.popitem() if d", "l2.clear()", "lx.append(lx)", "l.sort(reverse=true)", "ls.extend($strs)"), 1)
 	shown := "{{ " + g.pick("l", "ls", "d", "lx", "dd", "[l, d]", "d.items()|list") + " }}"
 	if g.opts.Do {
 		return g.statementTag("do %s", m) + shown
@@ -284,8 +304,10 @@ func (g *generator) cyclerOrJoiner(depth int) string {
 	g.fresh++
 	name := fmt.Sprintf("aid%d", g.fresh)
 	if g.chance(1, 2) {
-		return g.statementTag("set %s = cycler(%s, %s%s)", name, g.ex("any", 1), g.ex("any", 1), g.pick("", ", 'c'")) + g.statementTag("for q in range(%d)", 2+g.intn(4)) + "{{ " + name + ".next() }}" + g.plain() +
+		return g.statementTag("set %s = cycler(%s, %s%s)", name, g.ex("any", 1), g.ex("any", 1), g.pick("", ", 'c'")) +
+			g.statementTag("for q in range(%d)", 2+g.intn(4)) + "{{ " + name + ".next() }}" + g.plain() +
 			g.pick("", "{{ "+name+".current }}", "{% if q == 2 %}{{ "+name+".reset() }}{% endif %}", "{{ "+name+".pos }}") + g.statementTag("endfor")
 	}
-	return g.statementTag("set %s = joiner(%s)", name, g.pick("", "'|'", g.ex("str", 1))) + g.statementTag("for q in %s", g.fill("$strs", 2)) + "{{ " + name + "() }}{{ q }}" + g.statementTag("endfor")
+	return g.statementTag("set %s = joiner(%s)", name, g.pick("", "'|'", g.ex("str", 1))) +
+		g.statementTag("for q in %s", g.fill("$strs", 2)) + "{{ " + name + "() }}{{ q }}" + g.statementTag("endfor")
 }

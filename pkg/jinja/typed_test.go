@@ -252,7 +252,8 @@ func (g *generator) ex(typ string, depth int) string {
 		return g.pick("loop.first", "loop.last", "loop.previtem is defined", "loop.nextitem is defined", g.fill("loop.changed($Int)", depth))
 	}
 	if typ == "any" && g.loops > 0 && g.chance(1, 4) {
-		return g.pick("loop.previtem|default('first')", "loop.nextitem|default('last')", g.fill("loop.cycle($Any, $Any, $Any)", depth), "loop.cycle('odd', 'even')")
+		return g.pick("loop.previtem|default('first')", "loop.nextitem|default('last')",
+			g.fill("loop.cycle($Any, $Any, $Any)", depth), "loop.cycle('odd', 'even')")
 	}
 	rules := typedRules[typ]
 	return g.fill(rules[g.intn(len(rules))], depth)

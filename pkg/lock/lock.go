@@ -119,7 +119,8 @@ func (l *Lock) Sort() {
 }
 
 func compareSource(a, b Source) int {
-	return cmp.Or(cmp.Compare(a.Section, b.Section), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Location, b.Location), cmp.Compare(a.Reference, b.Reference))
+	return cmp.Or(cmp.Compare(a.Section, b.Section), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Location, b.Location),
+		cmp.Compare(a.Reference, b.Reference))
 }
 
 // Image returns an image of the lock.

@@ -21,9 +21,10 @@ func example() *Lock {
 	d := digest.FromString
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	l := &Lock{Version: Version, Compatibility: 30, Set: Set{Base: "debian", BaseTag: "trixie", InstallType: "source", Release: "master"},
-		Images:  []Image{{"memcached", d("k"), d("i")}, {"base", d("k2"), d("i2")}},
-		Bases:   []Base{{"debian:trixie", "linux/amd64", d("b"), 10}},
-		Sources: []Source{{Section: "keystone-base", Type: "git", Location: "https://host/keystone", Reference: "master", Commit: "abc", Digest: d("s"), Size: 5, Modified: at}},
+		Images: []Image{{"memcached", d("k"), d("i")}, {"base", d("k2"), d("i2")}},
+		Bases:  []Base{{"debian:trixie", "linux/amd64", d("b"), 10}},
+		Sources: []Source{{Section: "keystone-base", Type: "git", Location: "https://host/keystone", Reference: "master",
+			Commit: "abc", Digest: d("s"), Size: 5, Modified: at}},
 		Files: []File{
 			{URL: "http://deb/pool/m/memcached_1.6.38-1_amd64.deb", Digest: d("m"), Size: 3, Images: []string{"memcached"}},
 			{URL: "http://deb/dists/trixie/InRelease", Digest: d("r"), Size: 4, Modified: at, Images: []string{"base", "memcached"}},
@@ -93,7 +94,8 @@ func TestHostileLocks(t *testing.T) {
 			if !errors.As(err, &located) || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("%v, want %s", err, c.want)
 			}
-			if located.Line > 0 && !strings.Contains(strings.Join(strings.Split(bad, "\n")[max(0, located.Line-2):min(located.Line+8, strings.Count(bad, "\n"))], "\n"), strings.SplitN(c.new, `\u`, 2)[0]) {
+			if located.Line > 0 && !strings.Contains(strings.Join(strings.Split(bad,
+				"\n")[max(0, located.Line-2):min(located.Line+8, strings.Count(bad, "\n"))], "\n"), strings.SplitN(c.new, `\u`, 2)[0]) {
 				t.Errorf("line %d does not have %q", located.Line, c.new)
 			}
 		})
@@ -113,7 +115,8 @@ func TestReadRejectsWhatIsNoFile(t *testing.T) {
 	if err := os.Truncate(large, 1<<40); err != nil { // more than memory can hold
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{fifo: "not a regular file", dir: "not a regular file", large: "larger than", filepath.Join(dir, "none"): "no such lock"} {
+	for path, want := range map[string]string{fifo: "not a regular file", dir: "not a regular file", large: "larger than",
+		filepath.Join(dir, "none"): "no such lock"} {
 		if _, err := Read(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", path, err, want)
 		}
@@ -171,8 +174,10 @@ func TestSummary(t *testing.T) {
 	older, newer := example(), example()
 	newer.Bases[0].Digest = digest.FromString("b2")
 	newer.Sources[0].Commit = "def"
-	newer.Files[1] = File{URL: "http://deb/pool/m/memcached_1.6.39-1_amd64.deb", Digest: digest.FromString("m2"), Size: 3, Images: []string{"memcached"}}
-	newer.Files = append(newer.Files, File{URL: "http://deb/pool/n/new_1_amd64.deb", Digest: digest.FromString("n"), Images: []string{"a", "b", "c", "d", "e", "f"}})
+	newer.Files[1] = File{URL: "http://deb/pool/m/memcached_1.6.39-1_amd64.deb", Digest: digest.FromString("m2"), Size: 3,
+		Images: []string{"memcached"}}
+	newer.Files = append(newer.Files,
+		File{URL: "http://deb/pool/n/new_1_amd64.deb", Digest: digest.FromString("n"), Images: []string{"a", "b", "c", "d", "e", "f"}})
 	newer.Sort()
 	got := strings.Join(Summary(older, newer), "\n")
 	for _, want := range []string{

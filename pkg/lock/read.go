@@ -221,7 +221,8 @@ func (c *checker) check(l *Lock) {
 }
 
 func (l *Lock) sorted() bool {
-	return slices.IsSortedFunc(l.Images, func(a, b Image) int { return cmp.Compare(a.Name, b.Name) }) && slices.IsSortedFunc(l.Sources, compareSource)
+	return slices.IsSortedFunc(l.Images, func(a, b Image) int { return cmp.Compare(a.Name, b.Name) }) &&
+		slices.IsSortedFunc(l.Sources, compareSource)
 }
 
 func (c *checker) texts(kind string, n int, texts ...string) {

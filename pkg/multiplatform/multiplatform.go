@@ -30,7 +30,8 @@ type platformIndex struct {
 // Join writes an index for each image that exists for all its possible platforms, gives
 // it the image's name in the store, and returns the indexes' digests by reference.
 // platform returns the platform that an image was built for.
-func Join(ctx context.Context, s *store.Store, results []build.Result, platform func(image.ID) ocispecs.Platform) (map[string]digest.Digest, error) {
+func Join(ctx context.Context, s *store.Store, results []build.Result,
+	platform func(image.ID) ocispecs.Platform) (map[string]digest.Digest, error) {
 	images, failed := map[string]*platformIndex{}, map[string]bool{}
 	for _, res := range results {
 		if res.Status.Bad() && res.Status != build.StatusPushError {

@@ -67,7 +67,8 @@ func Fetch(ctx context.Context, cfg *config.Config, con *console.Console, opts F
 		return err
 	}
 	con.Notice("%s: %s (%d were there, %d copied, %d downloaded, %s in %s) and %s", opts.Output, units.Count(res.Files, "file"),
-		res.Present, res.Copied, res.Downloaded, units.Bytes(res.Bytes), units.Duration(time.Since(started)), units.Count(len(l.Bases), "base image"))
+		res.Present, res.Copied, res.Downloaded, units.Bytes(res.Bytes), units.Duration(time.Since(started)),
+		units.Count(len(l.Bases), "base image"))
 	return nil
 }
 

@@ -187,7 +187,8 @@ func (r *Recording) lock(run LockContent) (*lock.Lock, error) {
 	}
 	for _, f := range run.Defined.Fetched() {
 		l.Sources = append(l.Sources, lock.Source{Section: f.Spec.Name, Type: f.Spec.Type, Location: redact.URL(f.Spec.Location),
-			Reference: f.Spec.Reference, Commit: f.Resolved.Commit, Digest: f.Digest, Size: f.Size, Modified: f.Resolved.Modified.Truncate(time.Second)})
+			Reference: f.Spec.Reference, Commit: f.Resolved.Commit, Digest: f.Digest, Size: f.Size,
+			Modified: f.Resolved.Modified.Truncate(time.Second)})
 	}
 	records, missed := r.recorder.Records()
 	for _, rec := range records {

@@ -77,7 +77,8 @@ func aptLists(r Repository, release map[string]string, flat bool) []string {
 	// Like apt: packages for all architectures have their own list only in archives
 	// that have "all" among their architectures.
 	arches := []string{r.Arch}
-	if slices.Contains(strings.Fields(release["architectures"]), "all") && !strings.Contains(release["no-support-for-architecture-all"], "Packages") {
+	if slices.Contains(strings.Fields(release["architectures"]), "all") &&
+		!strings.Contains(release["no-support-for-architecture-all"], "Packages") {
 		arches = append(arches, "all")
 	}
 	var out []string

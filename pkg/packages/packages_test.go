@@ -24,7 +24,8 @@ import (
 )
 
 // versions are known difficult cases, and versions from real archives.
-var versions = []string{"1", "1.0", "1.0-1", "1.0-1~bpo12+1", "1.0~rc1-1", "1:0.9-1", "2:1.0", "0", "00", "1.01", "1.1", "1.10", "1.9", "1.0+dfsg-1",
+var versions = []string{"1", "1.0", "1.0-1", "1.0-1~bpo12+1", "1.0~rc1-1", "1:0.9-1", "2:1.0", "0", "00", "1.01", "1.1",
+	"1.10", "1.9", "1.0+dfsg-1",
 	"1.0+dfsg.1-1", "1.0a-1", "1.0.a-1", "1.0~~a", "1.0~", "1.0-1+b1", "1.0-1ubuntu2", "20230311", "3:26.1.0-1", "3:26.1.0-1+deb12u1", "1-1-1", "5.1.0b1", "1.a", "1.0-"}
 
 func TestDebVersionsAsDpkg(t *testing.T) {
@@ -47,7 +48,8 @@ func TestDebVersionsAsDpkg(t *testing.T) {
 			continue // dpkg takes no empty revision
 		}
 		pairs = append(pairs, pair{a, b})
-		script.WriteString("if " + dpkg + " --compare-versions '" + a + "' lt '" + b + "'; then echo -1; elif " + dpkg + " --compare-versions '" + a + "' eq '" + b + "'; then echo 0; else echo 1; fi\n")
+		script.WriteString("if " + dpkg + " --compare-versions '" + a + "' lt '" + b + "'; then echo -1; elif " + dpkg +
+			" --compare-versions '" + a + "' eq '" + b + "'; then echo 0; else echo 1; fi\n")
 	}
 	out, err := exec.Command("sh", "-c", script.String()).Output()
 	if err != nil {
@@ -63,7 +65,8 @@ func TestDebVersionsAsDpkg(t *testing.T) {
 func TestRPMVersionsAsRPM(t *testing.T) {
 	rpm := testenv.Program(t, "rpm", "rpm")
 	random := rand.New(rand.NewPCG(3, 4))
-	list := []string{"1.0", "1.0^", "1.0^git1", "1.0~rc1", "1.0~rc1^git1", "1.0^git1~pre", "1", "1.0.1", "1.0a", "a1", "1a", "1..0", "1_0", "2.50", "2.5", "010", "10", "FC5", "fc4", "1.el9_2", "1.el10"}
+	list := []string{"1.0", "1.0^", "1.0^git1", "1.0~rc1", "1.0~rc1^git1", "1.0^git1~pre", "1", "1.0.1", "1.0a", "a1", "1a",
+		"1..0", "1_0", "2.50", "2.5", "010", "10", "FC5", "fc4", "1.el9_2", "1.el10"}
 	for range 40 {
 		v := "1" // rpm takes no empty version
 		for range random.IntN(7) {
@@ -164,7 +167,8 @@ func TestInstalledFromDpkgAndPython(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := []Package{{Deb, "base-files", "12", "amd64"}, {Deb, "libc6", "2.36-9", "amd64"}, {Deb, "nova-api", "3:26.0-1", "all"}, {Python, "nova-thing-x", "1.0", ""}}
+		want := []Package{{Deb, "base-files", "12", "amd64"}, {Deb, "libc6", "2.36-9", "amd64"},
+			{Deb, "nova-api", "3:26.0-1", "all"}, {Python, "nova-thing-x", "1.0", ""}}
 		if !slices.Equal(c.Packages, want) {
 			t.Errorf("from %s: got %v", from, c.Packages)
 		}
@@ -223,8 +227,10 @@ func TestInstalledFromRPM(t *testing.T) {
 }
 
 func TestChanges(t *testing.T) {
-	a := []Package{{Deb, "gone", "1", "all"}, {Deb, "nova-api", "3:26.0-1", "all"}, {Deb, "same", "1", "all"}, {RPM, "kernel", "5-1", "x86_64"}, {RPM, "kernel", "5-2", "x86_64"}}
-	b := []Package{{Deb, "new", "2", "all"}, {Deb, "nova-api", "3:26.1-1", "all"}, {Deb, "same", "1", "all"}, {RPM, "kernel", "5-2", "x86_64"}, {RPM, "kernel", "5-10", "x86_64"}}
+	a := []Package{{Deb, "gone", "1", "all"}, {Deb, "nova-api", "3:26.0-1", "all"}, {Deb, "same", "1", "all"},
+		{RPM, "kernel", "5-1", "x86_64"}, {RPM, "kernel", "5-2", "x86_64"}}
+	b := []Package{{Deb, "new", "2", "all"}, {Deb, "nova-api", "3:26.1-1", "all"}, {Deb, "same", "1", "all"},
+		{RPM, "kernel", "5-2", "x86_64"}, {RPM, "kernel", "5-10", "x86_64"}}
 	var got []string
 	for _, c := range Changes(a, b) {
 		got = append(got, c.Kind()+" "+c.String())

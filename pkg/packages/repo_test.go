@@ -88,12 +88,14 @@ func (w *aptWorld) suite(name, ext, more string, packages ...string) {
 	var list bytes.Buffer
 	for _, p := range packages {
 		n, v, _ := strings.Cut(p, "=")
-		fmt.Fprintf(&list, "Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: nobody\nFilename: pool/%s\nSize: 1\nSHA256: %064d\nDescription: x\n\n", n, v, n, 0)
+		fmt.Fprintf(&list, "Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: nobody\nFilename: pool/%s\nSize: "+
+			"1\nSHA256: %064d\nDescription: x\n\n", n, v, n, 0)
 	}
 	data := w.compress(ext, list.Bytes())
 	file := "main/binary-amd64/Packages" + ext
 	w.put("dists/"+name+"/"+file, data)
-	w.put("dists/"+name+"/Release", fmt.Appendf(nil, "Origin: Test\nLabel: Test\nSuite: %s\nCodename: %s\nDate: Thu, 02 Jan 2025 03:04:05 UTC\nArchitectures: amd64\nComponents: main\n%sSHA256:\n %s %d %s\n %s %d main/binary-amd64/Packages\n",
+	w.put("dists/"+name+"/Release", fmt.Appendf(nil, "Origin: Test\nLabel: Test\nSuite: %s\nCodename: %s\nDate: Thu, 02 "+
+		"Jan 2025 03:04:05 UTC\nArchitectures: amd64\nComponents: main\n%sSHA256:\n %s %d %s\n %s %d main/binary-amd64/Packages\n",
 		name, name, more, hexSum(data), len(data), file, hexSum(list.Bytes()), list.Len()))
 }
 
@@ -122,7 +124,8 @@ func (w *aptWorld) compress(ext string, data []byte) []byte {
 func (w *aptWorld) candidates(names ...string) map[string]string {
 	w.t.Helper()
 	root := w.t.TempDir()
-	for _, d := range []string{"etc/apt/preferences.d", "etc/apt/sources.list.d", "etc/apt/apt.conf.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/lib/dpkg"} {
+	for _, d := range []string{"etc/apt/preferences.d", "etc/apt/sources.list.d", "etc/apt/apt.conf.d",
+		"var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/lib/dpkg"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			w.t.Fatal(err)
 		}
@@ -136,7 +139,8 @@ func (w *aptWorld) candidates(names ...string) map[string]string {
 		w.t.Fatal(err)
 	}
 	run := func(args ...string) string {
-		cmd := exec.Command(args[0], append([]string{"-o", "Dir=" + root, "-o", "Dir::State::status=" + root + "/var/lib/dpkg/status", "-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64",
+		cmd := exec.Command(args[0], append([]string{"-o", "Dir=" + root, "-o",
+			"Dir::State::status=" + root + "/var/lib/dpkg/status", "-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64",
 			"-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none"}, args[1:]...)...)
 		cmd.Env = append(os.Environ(), "LC_ALL=C", "APT_CONFIG=/dev/null", "http_proxy=", "no_proxy=*")
 		out, err := cmd.CombinedOutput()
@@ -247,10 +251,12 @@ func TestIndexIsFetchedOnce(t *testing.T) {
 	if err := os.Remove(filepath.Join(w.dir, "repo/dists/s/main/binary-amd64/Packages.gz")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.policy(&Client{}); err == nil || !strings.Contains(err.Error(), "main/binary-amd64/Packages.gz") || !errors.Is(err, httpget.ErrNotFound) {
+	if _, err := w.policy(&Client{}); err == nil || !strings.Contains(err.Error(), "main/binary-amd64/Packages.gz") ||
+		!errors.Is(err, httpget.ErrNotFound) {
 		t.Errorf("of a missing list: %v", err)
 	}
-	w.put("dists/s/main/binary-amd64/Packages", []byte("Package: a\nVersion: 4\nArchitecture: all\nMaintainer: nobody\nFilename: pool/a\nSize: 1\nSHA256: "+strings.Repeat("0", 64)+"\nDescription: x\n\n"))
+	w.put("dists/s/main/binary-amd64/Packages", []byte("Package: a\nVersion: 4\nArchitecture: all\nMaintainer: "+
+		"nobody\nFilename: pool/a\nSize: 1\nSHA256: "+strings.Repeat("0", 64)+"\nDescription: x\n\n"))
 	if p, err := w.policy(&Client{}); err != nil || p.Candidate(Package{Type: Deb, Name: "a"}) != "4" {
 		t.Errorf("of an uncompressed list: %v", err)
 	}
@@ -287,7 +293,8 @@ func TestCandidatesAsDnf(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(repos, "x.repo"), []byte(repo), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(dnf, "--setopt=reposdir="+repos, "--setopt=cachedir="+filepath.Join(dir, "cache"), "--setopt=plugins=0", "--installroot="+filepath.Join(dir, "root"),
+	cmd := exec.Command(dnf, "--setopt=reposdir="+repos, "--setopt=cachedir="+filepath.Join(dir, "cache"),
+		"--setopt=plugins=0", "--installroot="+filepath.Join(dir, "root"),
 		"--releasever=10", "--forcearch=x86_64", "--setopt=strict=0", "--nogpgcheck", "--assumeno", "install", "both", "alone", "better", "excluded")
 	cmd.Env = append(os.Environ(), "http_proxy=", "no_proxy=*", "LC_ALL=C")
 	out, _ := cmd.CombinedOutput() // --assumeno makes it end with 1
@@ -377,14 +384,17 @@ func (*repeatReader) Read(p []byte) (int, error) {
 
 // FuzzIndexes reads the files of repositories and images.
 func FuzzIndexes(f *testing.F) {
-	f.Add([]byte("Package: a\nVersion: 1\nArchitecture: all\n\n"), []byte(`<metadata><package type="rpm"><name>a</name><arch>noarch</arch><version epoch="0" ver="1" rel="1"/></package></metadata>`))
-	f.Add([]byte("[a]\nbaseurl=http://x/$y\n z\n"), []byte(`<metalink><files><file><resources><url preference="1">http://x/repodata/repomd.xml</url></resources></file></files></metalink>`))
+	f.Add([]byte("Package: a\nVersion: 1\nArchitecture: all\n\n"),
+		[]byte(`<metadata><package type="rpm"><name>a</name><arch>noarch</arch><version epoch="0" ver="1" rel="1"/></package></metadata>`))
+	f.Add([]byte("[a]\nbaseurl=http://x/$y\n z\n"),
+		[]byte(`<metalink><files><file><resources><url preference="1">http://x/repodata/repomd.xml</url></resources></file></files></metalink>`))
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		out := map[string][]string{}
 		_ = readPackages(bytes.NewReader(a), "amd64", out)
 		_ = readPrimary(bytes.NewReader(b), "x86_64", out)
 		_, _ = metalink(b)
-		c := &Contents{Files: map[string]string{"etc/apt/sources.list": string(a), "etc/apt/sources.list.d/a.sources": string(a), "etc/apt/preferences": string(a), "etc/yum.repos.d/a.repo": string(a)}}
+		c := &Contents{Files: map[string]string{"etc/apt/sources.list": string(a),
+			"etc/apt/sources.list.d/a.sources": string(a), "etc/apt/preferences": string(a), "etc/yum.repos.d/a.repo": string(a)}}
 		for _, r := range c.Repositories("amd64") {
 			_ = r.String()
 		}

@@ -23,7 +23,8 @@ import (
 // openBuilder opens the builder of a plan's images and starts it if an image must be
 // built, so that without a builder the run fails instead of an image. The network of
 // the steps, nil for the builder's own, must be closed after the builder.
-func (s *session) openBuilder(ctx context.Context, p *planned, rep *reporter, message func(string)) (*imagebuilder.Builder, *offline.Network, error) {
+func (s *session) openBuilder(ctx context.Context, p *planned, rep *reporter, message func(string)) (*imagebuilder.Builder,
+	*offline.Network, error) {
 	network, err := s.openNetwork(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -71,7 +71,8 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 	var loader *engineload.Loader
 	emitRun := emit
 	if s.engine != nil {
-		loader = engineload.NewLoader(engineload.Options{Engine: s.engine, Store: s.store, Plan: p.plan, Ancestors: ancestors(p, builder), Emit: emit})
+		loader = engineload.NewLoader(engineload.Options{Engine: s.engine, Store: s.store, Plan: p.plan,
+			Ancestors: ancestors(p, builder), Emit: emit})
 		emitRun = report.Tee(loader.Handle, emit)
 	}
 	limiter := limits.New(limits.Options{Dir: s.cfg.DataDir, MinFree: s.cfg.MinFree, ImageMemory: s.cfg.ImageMemory,

@@ -37,7 +37,8 @@ func checkOptions(cfg *config.Config) error {
 	}
 	if cfg.BuildkitAddr == "" && strings.Contains(cfg.Buildkitd, "/") {
 		if st, err := os.Stat(cfg.Buildkitd); err != nil || st.IsDir() {
-			return cfg.UsageIfTyped("buildkitd", usererr.Errorf("without it, the one beside kolla-build or on PATH is started", "--buildkitd %s: no such program", cfg.Buildkitd))
+			return cfg.UsageIfTyped("buildkitd", usererr.Errorf("without it, the one beside kolla-build or on PATH is started",
+				"--buildkitd %s: no such program", cfg.Buildkitd))
 		}
 	}
 	for _, entitlement := range cfg.Allow {

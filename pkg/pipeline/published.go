@@ -30,14 +30,16 @@ func (s *session) publish(ctx context.Context, p *planned, b *built, rep *report
 		return pub, nil
 	}
 	if n := s.failed(p, b); n > 0 && !s.cfg.AllowPartial {
-		s.console.Notice("nothing was published: %d of %s failed, and the tags of a set change together; no tag was changed", n, units.Count(len(b.results), "image"))
+		s.console.Notice("nothing was published: %d of %s failed, and the tags of a set change together; no tag was changed",
+			n, units.Count(len(b.results), "image"))
 		return pub, nil
 	}
 	pub.set, pub.missing = publish.Complete(p.plan, b.results, b.indexes)
 	if p.registry != nil {
 		defer rep.stopwatch.Work()()
 	}
-	target := publish.Target{Console: s.console, Store: s.store, Registry: p.registry, AlsoTags: s.cfg.AlsoTag, Retention: s.retention, Threads: s.cfg.Threads}
+	target := publish.Target{Console: s.console, Store: s.store, Registry: p.registry, AlsoTags: s.cfg.AlsoTag,
+		Retention: s.retention, Threads: s.cfg.Threads}
 	// Images were already uploaded as they finished, but indexes of several platforms
 	// were not.
 	pub.Outcome, err = target.Publish(ctx, pub.set, p.rendered.Several())

@@ -137,7 +137,8 @@ func (s *session) openStore() (err error) {
 	}
 	s.store, err = workspace.OpenStore(s.cfg)
 	var unusable *store.OpenError
-	if s.mode == modePreview && errors.As(err, &unusable) && unusable.Problem == store.ProblemNotWritable && store.Exists(workspace.StoreDir(s.cfg)) {
+	if s.mode == modePreview && errors.As(err, &unusable) && unusable.Problem == store.ProblemNotWritable &&
+		store.Exists(workspace.StoreDir(s.cfg)) {
 		s.local = true
 		s.console.Notice("%s cannot be written: base images and sources are those that it has", s.cfg.DataDir)
 		s.store, err = workspace.OpenStoreForReading(s.cfg)

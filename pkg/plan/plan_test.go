@@ -57,7 +57,8 @@ func TestReasons(t *testing.T) {
 }
 
 func TestPathsAndEstimate(t *testing.T) {
-	times := map[string]time.Duration{"base": 10 * time.Second, "nova-base": 20 * time.Second, "nova-api": 5 * time.Second, "cron": time.Second}
+	times := map[string]time.Duration{"base": 10 * time.Second, "nova-base": 20 * time.Second,
+		"nova-api": 5 * time.Second, "cron": time.Second}
 	p := New(inputs(), known(nil, nil, times), false)
 	want := map[string]time.Duration{"base": 35 * time.Second, "nova-base": 25 * time.Second, "nova-api": 5 * time.Second, "cron": time.Second}
 	for _, it := range p.Items {
@@ -77,7 +78,8 @@ func TestPathsAndEstimate(t *testing.T) {
 }
 
 func TestGuessIsTheMedianOfWhatIsKnown(t *testing.T) {
-	p := New(inputs(), known(nil, nil, map[string]time.Duration{"base": 3 * time.Second, "cron": 9 * time.Second, "nova-base": 5 * time.Second}), false)
+	p := New(inputs(), known(nil, nil,
+		map[string]time.Duration{"base": 3 * time.Second, "cron": 9 * time.Second, "nova-base": 5 * time.Second}), false)
 	if got := p.Items[2].Estimate; got != 5*time.Second {
 		t.Errorf("nova-api was never timed: estimate %v, want the median 5s", got)
 	}
@@ -91,7 +93,8 @@ func TestGuessIsTheMedianOfWhatIsKnown(t *testing.T) {
 // words; programs get all of it.
 func TestChangedInputs(t *testing.T) {
 	parts := map[string]string{"Dockerfile": "sha256:1"}
-	changed := []Change{{Input: InputPackage, Package: "nova-api", From: "3:26.0-1", To: "3:26.1-1"}, {Input: InputPackage, Package: "nova-common", From: "3:26.0-1", To: "3:26.1-1"},
+	changed := []Change{{Input: InputPackage, Package: "nova-api", From: "3:26.0-1", To: "3:26.1-1"},
+		{Input: InputPackage, Package: "nova-common", From: "3:26.0-1", To: "3:26.1-1"},
 		{Input: "ADD https://host/file", From: "sha256:1", To: "sha256:2"}}
 	p := New([]Input{
 		{Image: image.ID{Name: "base"}, Key: "b", Parts: parts, Changes: changed[:1]},

@@ -288,7 +288,8 @@ func TestDamagedBlobIsNotPublished(t *testing.T) {
 
 func TestUnreachableRegistryIsFoundFirst(t *testing.T) {
 	s := newSite(t)
-	_, err := OpenRegistry(t.Context(), []string{registrytest.FreeAddr(t) + "/kolla/base:t"}, RegistryOptions{Console: s.console(), Client: s.client, Store: s.store})
+	_, err := OpenRegistry(t.Context(), []string{registrytest.FreeAddr(t) + "/kolla/base:t"},
+		RegistryOptions{Console: s.console(), Client: s.client, Store: s.store})
 	var unreachable *registry.UnreachableError
 	if !errors.As(err, &unreachable) {
 		t.Errorf("a registry that does not run: %v", err)
@@ -446,7 +447,8 @@ func TestCompleteOfPlatforms(t *testing.T) {
 				it.Needs = []image.ID{id("base", platform)}
 			}
 			p.Items = append(p.Items, it)
-			results = append(results, build.Result{Image: it.Image, Reference: it.Reference, Status: build.StatusBuilt, Digest: digest.FromString(name + platform)})
+			results = append(results, build.Result{Image: it.Image, Reference: it.Reference, Status: build.StatusBuilt,
+				Digest: digest.FromString(name + platform)})
 		}
 	}
 	index := digest.FromString("index")

@@ -89,7 +89,8 @@ func TestCredentialHelper(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), fmt.Appendf(nil, `{"credHelpers":{%q:"kbtest"}}`, host), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, host+"/kolla/base", registrytest.Base(t, 100)); err != nil {
+	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, host+"/kolla/base",
+		registrytest.Base(t, 100)); err != nil {
 		t.Fatal(err)
 	}
 
@@ -154,7 +155,8 @@ func TestCredentialsAreWithheldFromPlainHTTP(t *testing.T) {
 		t.Error("credentials were sent")
 	}
 	for _, listed := range []string{host, "10.99.98.97"} {
-		_, err := push.New(client(registry.Options{Insecure: []string{listed}}), push.Options{}).Push(ctx, host+"/kolla/base", registrytest.Base(t, 100))
+		_, err := push.New(client(registry.Options{Insecure: []string{listed}}), push.Options{}).Push(ctx,
+			host+"/kolla/base", registrytest.Base(t, 100))
 		if err != nil || sent == 0 {
 			t.Errorf("%s is listed as insecure: %v", listed, err)
 		}

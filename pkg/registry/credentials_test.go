@@ -38,7 +38,8 @@ func TestPathScopedAccounts(t *testing.T) {
 	entry := func(user string) map[string]string {
 		return map[string]string{"auth": encoded(user, users[user])}
 	}
-	auths(t, map[string]map[string]string{host: entry("all"), host + "/team": entry("team"), host + "/team/kolla": entry("one"), host + "/team/kolla2": entry("all")})
+	auths(t, map[string]map[string]string{host: entry("all"), host + "/team": entry("team"),
+		host + "/team/kolla": entry("one"), host + "/team/kolla2": entry("all")})
 	for range 5 { // maps have no order
 		p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
 		for _, repo := range []string{"/other/base", "/team/base", "/team/kolla/base", "/team/kollax/base"} {

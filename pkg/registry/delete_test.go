@@ -26,7 +26,8 @@ func TestDeleteTag(t *testing.T) {
 		if _, err := p.Push(ctx, repo, img); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Commit(ctx, []push.Tag{{Ref: repo + ":a", Digest: registrytest.Digest(t, img)}, {Ref: repo + ":b", Digest: registrytest.Digest(t, img)}}); err != nil {
+		if err := p.Commit(ctx, []push.Tag{{Ref: repo + ":a", Digest: registrytest.Digest(t, img)},
+			{Ref: repo + ":b", Digest: registrytest.Digest(t, img)}}); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 { // the second time there is nothing to delete

@@ -78,7 +78,8 @@ func TestDowngradesAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blob := registry.Blob{Digest: digest.FromString("x"), Size: 1, Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte("x"))), nil }}
+	blob := registry.Blob{Digest: digest.FromString("x"), Size: 1,
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte("x"))), nil }}
 	requests := map[string]func(*registry.Client) error{
 		"head": func(c *registry.Client) error { _, err := c.Head(t.Context(), ref.String()); return err },
 		"tags": func(c *registry.Client) error { _, err := c.Tags(t.Context(), ref.String()); return err },
@@ -98,7 +99,8 @@ func TestDowngradesAreRefused(t *testing.T) {
 	firstContact = true
 	mu.Unlock()
 	var downgrade *registry.DowngradeError
-	if err := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1}).Reach(t.Context(), ref.String()); !errors.As(err, &downgrade) {
+	if err := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1}).Reach(t.Context(),
+		ref.String()); !errors.As(err, &downgrade) {
 		t.Errorf("the first contact: %v", err)
 	}
 	mu.Lock()
@@ -110,7 +112,8 @@ func TestDowngradesAreRefused(t *testing.T) {
 	// If the user allows it, the requests are sent.
 	for name, request := range requests {
 		var downgrade *registry.DowngradeError
-		if err := request(registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1, Insecure: []string{target}})); errors.As(err, &downgrade) {
+		if err := request(registrytest.Client(t,
+			registry.Options{EtcDir: etc, Retries: -1, Insecure: []string{target}})); errors.As(err, &downgrade) {
 			t.Errorf("%s, allowed: %v", name, err)
 		}
 	}

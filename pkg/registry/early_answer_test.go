@@ -112,7 +112,8 @@ func TestAnswerBeforeTheBlob(t *testing.T) {
 	answered := make(chan struct{}, 100)
 	repo := refusing(t, func() {}, func() { answered <- struct{}{} })
 	content := strings.Repeat("x", 1000)
-	blob := registry.Blob{Digest: digest.FromString(content), Size: int64(len(content)), Open: func() (io.ReadCloser, error) { return brokenBlob{answered}, nil }}
+	blob := registry.Blob{Digest: digest.FromString(content), Size: int64(len(content)),
+		Open: func() (io.ReadCloser, error) { return brokenBlob{answered}, nil }}
 	_, err := repo.Upload(t.Context(), blob, nil, nil)
 	var refused *registry.UnauthorizedError
 	if !errors.As(err, &refused) && (err == nil || !strings.Contains(err.Error(), "broken disk")) {

@@ -10,7 +10,8 @@ import (
 
 // Any file with logins is read or rejected, and only entries of the registry are found.
 func FuzzAuthFile(f *testing.F) {
-	f.Add(`{"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"}},"credHelpers":{"h:1":"x"},"credsStore":"y"}`, "docker.io", "library/debian")
+	f.Add(`{"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"}},"credHelpers":{"h:1":"x"},"credsStore":"y"}`,
+		"docker.io", "library/debian")
 	f.Add(`{"auths":{"h:1/a":{"username":"u","password":"s3cret"},"h:1":{"identitytoken":"t"}}}`, "h:1", "a/b")
 	f.Add(`{"auths":{"h":{"auth":"s3cret!"}}}`, "h", "a")
 	f.Add(`{"auths":["s3cret"`, "h", "a")
@@ -69,7 +70,8 @@ func FuzzRegistriesConf(f *testing.F) {
 
 // Any headers of registries can be read.
 func FuzzHeaders(f *testing.F) {
-	f.Add(`</v2/a/tags/list?last=t&n=5>; rel="next"`, `Bearer realm="https://t/x",service="s",scope="repository:a:pull"`, "repository:a:pull,push")
+	f.Add(`</v2/a/tags/list?last=t&n=5>; rel="next"`, `Bearer realm="https://t/x",service="s",scope="repository:a:pull"`,
+		"repository:a:pull,push")
 	f.Add(`<>;next`, `Basic`, ":")
 	f.Fuzz(func(t *testing.T, link, authenticate, scopes string) {
 		_, _ = nextPage(http.Header{"Link": {link, link + ", " + link}})

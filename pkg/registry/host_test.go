@@ -55,7 +55,8 @@ func mustBeNone(t *testing.T, name, host string) {
 	t.Helper()
 	c := registrytest.Client(t, registry.Options{Retries: 1})
 	var no *registry.NoRegistryError
-	if err := c.Reach(context.Background(), host+"/kolla/base:t"); !errors.As(err, &no) || !strings.Contains(err.Error(), host+" answers, but not as a registry") || !strings.Contains(no.Hint(), "4000") {
+	if err := c.Reach(context.Background(), host+"/kolla/base:t"); !errors.As(err, &no) ||
+		!strings.Contains(err.Error(), host+" answers, but not as a registry") || !strings.Contains(no.Hint(), "4000") {
 		t.Errorf("%s: %v", name, err)
 	}
 	if _, _, err := c.Fetch(context.Background(), host+"/debian:x", ""); !errors.As(err, &no) {

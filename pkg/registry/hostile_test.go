@@ -68,7 +68,8 @@ func TestEndlessRedirects(t *testing.T) {
 					return push.New(c, push.Options{}).Commit(t.Context(), []push.Tag{{Ref: ref.String(), Digest: d}})
 				},
 				"upload": func() error {
-					_, err := repo.Upload(t.Context(), registry.Blob{Digest: digest.FromString("x"), Size: 1, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }}, repo, nil)
+					_, err := repo.Upload(t.Context(), registry.Blob{Digest: digest.FromString("x"), Size: 1,
+						Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }}, repo, nil)
 					return err
 				},
 			} {
@@ -148,38 +149,48 @@ func TestHostileContent(t *testing.T) {
 			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": forever(manifestType, sent)}
 		}, "larger than the limit"},
 		"endless config": {func(sent *atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
-			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), int64(len(config)), "")), "/blobs/": forever("", sent)}
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType,
+				manifest(sum(config), int64(len(config)), "")), "/blobs/": forever("", sent)}
 		}, "has more than"},
 		"config that claims to be huge": {func(sent *atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
-			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), 1<<40, "")), "/blobs/": forever("", sent)}
+			return map[string]func(http.ResponseWriter,
+				*http.Request){"/manifests/": document(manifestType, manifest(sum(config), 1<<40, "")), "/blobs/": forever("", sent)}
 		}, "larger than the limit"},
 		"config of negative size": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
-			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), -5, "")), "/blobs/": document("", config)}
+			return map[string]func(http.ResponseWriter,
+				*http.Request){"/manifests/": document(manifestType, manifest(sum(config), -5, "")), "/blobs/": document("", config)}
 		}, "size"},
 		"other config": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
-			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum("x"), int64(len(config)), "")), "/blobs/": document("", config)}
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType,
+				manifest(sum("x"), int64(len(config)), "")), "/blobs/": document("", config)}
 		}, "content has digest"},
 		"short config": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
-			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), int64(len(config))+1, "")), "/blobs/": document("", config)}
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType,
+				manifest(sum(config), int64(len(config))+1, "")), "/blobs/": document("", config)}
 		}, "bytes"},
 		"digest of an unknown kind": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
-			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest("md5:d41d8cd98f00b204e9800998ecf8427e", 1, ""))}
+			return map[string]func(http.ResponseWriter,
+				*http.Request){"/manifests/": document(manifestType, manifest("md5:d41d8cd98f00b204e9800998ecf8427e", 1, ""))}
 		}, ""},
 		"digest with a path": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
-			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest("sha256:../../../etc/passwd", 1, ""))}
+			return map[string]func(http.ResponseWriter,
+				*http.Request){"/manifests/": document(manifestType, manifest("sha256:../../../etc/passwd", 1, ""))}
 		}, ""},
 		"not JSON": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, "<html>")}
 		}, "reading the manifest"},
 		"manifest of countless layers": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
-			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), int64(len(config)), strings.Repeat("{},", 1_000_000)+"{}"))}
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType,
+				manifest(sum(config), int64(len(config)), strings.Repeat("{},", 1_000_000)+"{}"))}
 		}, "more than 1000 layers"},
 		"index of countless images": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
-			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(indexType, `{"schemaVersion":2,"manifests":[`+strings.Repeat("{},", 1_000_000)+"{}]}")}
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(indexType,
+				`{"schemaVersion":2,"manifests":[`+strings.Repeat("{},", 1_000_000)+"{}]}")}
 		}, "more than 1000 manifests"},
 		"config of countless steps": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			large := `{"os":"linux","architecture":"amd64","history":[` + strings.Repeat("{},", 1_000_000) + "{}]}"
-			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(large), int64(len(large)), "")), "/blobs/": document("", large)}
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType,
+				manifest(sum(large), int64(len(large)), "")), "/blobs/": document("", large)}
 		}, "more than 10000 history entries"},
 		"manifest and index at once": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(indexType,
@@ -191,7 +202,8 @@ func TestHostileContent(t *testing.T) {
 		}, "digest"},
 		"index for countless platforms": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			entry := fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":3,"platform":{"os":"linux","architecture":"other"}}`, manifestType, sum("x"))
-			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(indexType, `{"schemaVersion":2,"manifests":[`+strings.Repeat(entry+",", 900)+entry+"]}")}
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(indexType,
+				`{"schemaVersion":2,"manifests":[`+strings.Repeat(entry+",", 900)+entry+"]}")}
 		}, "and 881 more"},
 		"page": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document("text/html", "<html>")}
@@ -232,8 +244,10 @@ func TestEndlessTags(t *testing.T) {
 	if _, err := registrytest.Client(t, registry.Options{}).Tags(t.Context(), host+"/kolla/base"); !errors.As(err, &size) {
 		t.Errorf("endless pages: %v", err)
 	}
-	host = hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/tags/list": document("application/json", `{"tags":[`+strings.Repeat(`"",`, 8_000_000)+`""]}`)})
-	if _, err := registrytest.Client(t, registry.Options{}).Tags(t.Context(), host+"/kolla/base"); !errors.As(err, &size) || size.Unit != "entries" {
+	host = hostileRegistry(t, map[string]func(http.ResponseWriter,
+		*http.Request){"/tags/list": document("application/json", `{"tags":[`+strings.Repeat(`"",`, 8_000_000)+`""]}`)})
+	if _, err := registrytest.Client(t, registry.Options{}).Tags(t.Context(), host+"/kolla/base"); !errors.As(err,
+		&size) || size.Unit != "entries" {
 		t.Errorf("a page of countless tags: %v", err)
 	}
 	// One that repeats a page is not followed either.
@@ -294,7 +308,8 @@ func TestOtherHostsGetNoCredentials(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _, _ = c.Fetch(t.Context(), ref.String(), "") // its config is elsewhere
-		blob := registry.Blob{Digest: digest.FromString("x"), Size: 1, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }}
+		blob := registry.Blob{Digest: digest.FromString("x"), Size: 1,
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }}
 		_, _ = c.Repository(ref).Upload(t.Context(), blob, c.Repository(ref), nil)
 		_, _ = c.Tags(t.Context(), ref.String())
 	}

@@ -36,8 +36,10 @@ func TestInsecureRegistries(t *testing.T) {
 		"[[registry]]\nlocation='safe.lab.example'\n[[registry]]\nprefix='*.lab.example/safe'\n[[registry]]\nprefix='*.safe.lab.example'\n"+
 		"[[registry]]\nlocation='docker.example:5000'\n[[registry]]\nlocation='docker.example:5000/safe'\n[[registry]]\nlocation='10.1.2.3:5000/safe'\n"+
 		"[[registry]]\nlocation='flag.example/safe'\n")
-	writeConf(t, filepath.Join(etc, "containers/registries.conf.d/old.conf"), "[registries.search]\nregistries=['docker.io']\n[registries.insecure]\nregistries=['old.example']\n[registries.block]\nregistries=['blocked.example']\n")
-	writeConf(t, filepath.Join(etc, "docker/daemon.json"), `{"insecure-registries": ["docker.example:5000", "any.example", "shortname", "10.1.0.0/16", "fd00::/8"], "registry-mirrors": ["http://hub.example:5000/"], "log-level": "warn"}`)
+	writeConf(t, filepath.Join(etc, "containers/registries.conf.d/old.conf"),
+		"[registries.search]\nregistries=['docker.io']\n[registries.insecure]\nregistries=['old.example']\n[registries.block]\nregistries=['blocked.example']\n")
+	writeConf(t, filepath.Join(etc, "docker/daemon.json"),
+		`{"insecure-registries": ["docker.example:5000", "any.example", "shortname", "10.1.0.0/16", "fd00::/8"], "registry-mirrors": ["http://hub.example:5000/"], "log-level": "warn"}`)
 	c, err := New(Options{EtcDir: etc, Insecure: []string{"flag.example"}})
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +82,8 @@ func TestInsecureExceptions(t *testing.T) {
 	etc := t.TempDir()
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_CONFIG_HOME", "")
-	writeConf(t, filepath.Join(etc, "containers/registries.conf"), "[[registry]]\nlocation='plain.example:5000'\ninsecure=true\n[[registry]]\nlocation='plain.example:5000/safe'\n")
+	writeConf(t, filepath.Join(etc, "containers/registries.conf"),
+		"[[registry]]\nlocation='plain.example:5000'\ninsecure=true\n[[registry]]\nlocation='plain.example:5000/safe'\n")
 	c, err := New(Options{EtcDir: etc})
 	if err != nil {
 		t.Fatal(err)

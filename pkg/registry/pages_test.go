@@ -55,7 +55,8 @@ func TestPagesOfAnyRegistry(t *testing.T) {
 			t.Fatal(err)
 		}
 		tag := fmt.Sprintf("t%d", i)
-		tags = append(tags, push.Tag{Ref: backend + "/" + repository + ":t", Digest: d.Digest}, push.Tag{Ref: backend + "/kolla/image-0:" + tag, Digest: d.Digest})
+		tags = append(tags, push.Tag{Ref: backend + "/" + repository + ":t", Digest: d.Digest},
+			push.Tag{Ref: backend + "/kolla/image-0:" + tag, Digest: d.Digest})
 		wantTags, wantRepositories = append(wantTags, tag), append(wantRepositories, repository)
 	}
 	wantTags = append([]string{"t"}, wantTags...)
@@ -79,7 +80,8 @@ func TestPageThatCannotBeRequested(t *testing.T) {
 		w.Header().Set("Link", `</v2/kolla/base/tags/list/page/2>; rel="next"`)
 		fmt.Fprint(w, `{"tags":["t"]}`)
 	}})
-	if got, err := registrytest.Client(t, registry.Options{}).Tags(t.Context(), host+"/kolla/base"); err == nil || !strings.Contains(err.Error(), "/page/2") {
+	if got, err := registrytest.Client(t, registry.Options{}).Tags(t.Context(), host+"/kolla/base"); err == nil ||
+		!strings.Contains(err.Error(), "/page/2") {
 		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -208,7 +208,8 @@ func TestIdentifiersAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	repo := registrytest.Client(t, registry.Options{}).Repository(ref)
-	for _, d := range []digest.Digest{"../../other/blobs/x", "sha256:../../../x", "sha256:" + digest.Digest(strings.Repeat("0", 63)), "a?b", "", "x y"} {
+	for _, d := range []digest.Digest{"../../other/blobs/x", "sha256:../../../x",
+		"sha256:" + digest.Digest(strings.Repeat("0", 63)), "a?b", "", "x y"} {
 		_, manifest := repo.Manifest(t.Context(), d.String())
 		_, child := repo.Child(t.Context(), d)
 		_, head := repo.Head(t.Context(), d.String())

@@ -104,7 +104,8 @@ func TestRegistriesConf(t *testing.T) {
 	}
 	// A set is published under its own names.
 	etc := t.TempDir() + "/not[a]pattern"
-	writeFile(t, filepath.Join(etc, "containers/registries.conf.d/x.conf"), fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n", origin, gone))
+	writeFile(t, filepath.Join(etc, "containers/registries.conf.d/x.conf"),
+		fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n", origin, gone))
 	c := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1})
 	if d, err := c.Head(t.Context(), origin+"/library/debian:t"); err != nil || d.Digest != inOrigin {
 		t.Errorf("looking up a tag to publish: %v", err)
@@ -114,8 +115,10 @@ func TestRegistriesConf(t *testing.T) {
 	}
 
 	// The last file that has an entry for a prefix counts, and in it the first one.
-	writeFile(t, filepath.Join(etc, "containers/registries.conf.d/y.conf"), fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n[[registry]]\nprefix=%q\nlocation=%q\n", origin, origin, origin, gone))
-	if _, _, err := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1}).Fetch(t.Context(), origin+"/library/debian:t", ""); err != nil {
+	writeFile(t, filepath.Join(etc, "containers/registries.conf.d/y.conf"),
+		fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n[[registry]]\nprefix=%q\nlocation=%q\n", origin, origin, origin, gone))
+	if _, _, err := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1}).Fetch(t.Context(),
+		origin+"/library/debian:t", ""); err != nil {
 		t.Errorf("a later file of registries.conf.d: %v", err)
 	}
 
@@ -123,9 +126,11 @@ func TestRegistriesConf(t *testing.T) {
 	home, system := t.TempDir(), t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", "")
-	writeFile(t, filepath.Join(system, "containers/registries.conf.d/x.conf"), fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n", origin, gone))
+	writeFile(t, filepath.Join(system, "containers/registries.conf.d/x.conf"),
+		fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n", origin, gone))
 	writeFile(t, filepath.Join(home, ".config/containers/registries.conf"), "")
-	if _, _, err := registrytest.Client(t, registry.Options{EtcDir: system, Retries: -1}).Fetch(t.Context(), origin+"/library/debian:t", ""); err != nil {
+	if _, _, err := registrytest.Client(t, registry.Options{EtcDir: system, Retries: -1}).Fetch(t.Context(),
+		origin+"/library/debian:t", ""); err != nil {
 		t.Errorf("the system's registries.conf.d counts beside the user's registries.conf: %v", err)
 	}
 }
@@ -135,7 +140,8 @@ func TestBlockedForPublishing(t *testing.T) {
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	publish(t, host, "team/app:t")
 	etc := t.TempDir()
-	writeFile(t, filepath.Join(etc, "containers/registries.conf"), fmt.Sprintf("[[registry]]\nprefix='%s/team'\nlocation='%s/team'\nblocked=true\n", host, host))
+	writeFile(t, filepath.Join(etc, "containers/registries.conf"),
+		fmt.Sprintf("[[registry]]\nprefix='%s/team'\nlocation='%s/team'\nblocked=true\n", host, host))
 	client := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1})
 	p := push.New(client, push.Options{})
 	name := host + "/team/app:t"
@@ -179,7 +185,8 @@ func TestDaemonMirrors(t *testing.T) {
 	if got, err := fetch("debian:t"); got != inMirror || err != nil {
 		t.Errorf("from the mirror: %s, %v", got, err)
 	}
-	writeFile(t, filepath.Join(etc, "containers/registries.conf"), fmt.Sprintf("[[registry]]\nprefix='docker.io'\nlocation=%q\n", registrytest.FreeAddr(t)))
+	writeFile(t, filepath.Join(etc, "containers/registries.conf"),
+		fmt.Sprintf("[[registry]]\nprefix='docker.io'\nlocation=%q\n", registrytest.FreeAddr(t)))
 	if _, err := fetch("debian:t"); err == nil {
 		t.Error("registries.conf does not take precedence")
 	}
@@ -195,10 +202,12 @@ func TestCheckPush(t *testing.T) {
 		t.Error(err)
 	}
 	var readOnly *registry.ReadOnlyError
-	if err := check(registrytest.Embedded(t, server.Options{ReadOnly: true}).Host() + "/kolla/base:t"); !errors.As(err, &readOnly) || readOnly.Hint() == "" {
+	if err := check(registrytest.Embedded(t, server.Options{ReadOnly: true}).Host() + "/kolla/base:t"); !errors.As(err,
+		&readOnly) || readOnly.Hint() == "" {
 		t.Errorf("embedded, read-only: %v", err)
 	}
-	host, _ := registrytest.WithTokens(t, registrytest.TokenOptions{Public: true, Accounts: map[string]string{"ada": "s3cret"}, Paths: map[string][]string{"ada": {"kolla/"}}})
+	host, _ := registrytest.WithTokens(t, registrytest.TokenOptions{Public: true,
+		Accounts: map[string]string{"ada": "s3cret"}, Paths: map[string][]string{"ada": {"kolla/"}}})
 	var refused *registry.UnauthorizedError
 	if err := check(host + "/kolla/base:t"); !errors.As(err, &refused) {
 		t.Errorf("everyone may pull: %v", err)

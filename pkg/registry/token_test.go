@@ -86,7 +86,8 @@ func TestTokens(t *testing.T) {
 }
 
 func TestTokenRefusals(t *testing.T) {
-	host, tokens := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"}, Public: true, Paths: map[string][]string{"ada": {"kolla/"}}})
+	host, tokens := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"},
+		Public: true, Paths: map[string][]string{"ada": {"kolla/"}}})
 	head := func() error {
 		_, err := registrytest.Client(t, registry.Options{}).Head(t.Context(), host+"/kolla/base:t")
 		return err
@@ -159,7 +160,9 @@ func TestRevokedTokenIsReplaced(t *testing.T) {
 	px.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && refuse.CompareAndSwap(true, false) {
 			refusals.Add(1)
-			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service="registry.test",scope="repository:kolla/base:pull,push",error="invalid_token"`, tokens.URL))
+			w.Header().Set("WWW-Authenticate",
+				fmt.Sprintf(`Bearer realm=%q,service="registry.test",scope="repository:kolla/base:pull,push",error="invalid_token"`,
+					tokens.URL))
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}

@@ -98,7 +98,8 @@ func TestCertificateErrors(t *testing.T) {
 			if !errors.As(err, &te) || !strings.Contains(err.Error(), c.want) || !strings.Contains(te.Hint(), "--registry-insecure "+host) {
 				t.Errorf("got %v", err)
 			}
-			if err := registrytest.Client(t, registry.Options{EtcDir: etc, Insecure: []string{host}}).Reach(t.Context(), host+"/kolla/base:t"); err != nil {
+			if err := registrytest.Client(t, registry.Options{EtcDir: etc, Insecure: []string{host}}).Reach(t.Context(),
+				host+"/kolla/base:t"); err != nil {
 				t.Errorf("as an insecure registry: %v", err)
 			}
 		})

@@ -127,7 +127,8 @@ func (r *reader) referrers(ctx context.Context, subject digest.Digest) ([]digest
 		if err != nil {
 			return nil, fmt.Errorf("artifact %s of %s: %w", d.Digest, subject, err)
 		}
-		index.Manifests = append(index.Manifests, registry.ReferrerDescriptor(registry.Manifest{Raw: doc.raw, MediaType: doc.mediaType, Digest: d.Digest}))
+		index.Manifests = append(index.Manifests,
+			registry.ReferrerDescriptor(registry.Manifest{Raw: doc.raw, MediaType: doc.mediaType, Digest: d.Digest}))
 	}
 	raw, err := json.Marshal(index)
 	if err != nil {

@@ -218,7 +218,8 @@ func (s *Set) add(e store.Entry, img image, blobs map[digest.Digest]location) er
 	for d, at := range blobs {
 		earlier, ok := s.blobs[d]
 		if ok && earlier.size != at.size {
-			return fmt.Errorf("blob %s has %d bytes in %s, and %d in %s", d, at.size, at.repository.Repository(), earlier.size, earlier.repository.Repository())
+			return fmt.Errorf("blob %s has %d bytes in %s, and %d in %s", d, at.size, at.repository.Repository(),
+				earlier.size, earlier.repository.Repository())
 		}
 		if ok && (earlier.content != nil || at.content == nil) {
 			continue

@@ -13,7 +13,8 @@ import (
 // kollaConfig is the configuration of "-b BASE" for Kolla's tree.
 func kollaConfig(b *testing.B, base string) *config.Config {
 	b.Helper()
-	c, err := cli.Load(cli.Input{Args: []string{"-b", base}, Dir: b.TempDir(), SystemFile: filepath.Join(b.TempDir(), "none"), HostArch: "x86_64"})
+	c, err := cli.Load(cli.Input{Args: []string{"-b", base}, Dir: b.TempDir(),
+		SystemFile: filepath.Join(b.TempDir(), "none"), HostArch: "x86_64"})
 	if err != nil {
 		b.Fatal(err)
 	}

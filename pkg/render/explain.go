@@ -74,7 +74,8 @@ func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
 			add("variable", s)
 		}
 	}
-	slices.SortStableFunc(f.Overrides, func(a, b OverridePlace) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
+	slices.SortStableFunc(f.Overrides,
+		func(a, b OverridePlace) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
 	return f, nil
 }
 

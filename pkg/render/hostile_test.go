@@ -57,7 +57,8 @@ func TestUserFilesAreBounded(t *testing.T) {
 		}
 	}
 	large := openTestTree(t, fstest.MapFS{"base/Dockerfile.j2": {Data: []byte("FROM a:1\n" + strings.Repeat("#\n", maxText/2))}})
-	if _, err := Render(t.Context(), Options{Tree: large, Config: &config.Config{Base: "debian"}}); err == nil || !strings.Contains(err.Error(), "more than") {
+	if _, err := Render(t.Context(), Options{Tree: large, Config: &config.Config{Base: "debian"}}); err == nil ||
+		!strings.Contains(err.Error(), "more than") {
 		t.Errorf("a large template: %v", err)
 	}
 }

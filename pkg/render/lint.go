@@ -41,7 +41,8 @@ func ErrorFinding(err error, template string) Finding {
 // that several images share.
 func SortFindings(found []Finding) []Finding {
 	slices.SortFunc(found, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
+			cmp.Compare(a.Message, b.Message))
 	})
 	return slices.CompactFunc(found, func(a, b Finding) bool {
 		return a.File == b.File && a.Line == b.Line && a.Message == b.Message
@@ -198,7 +199,8 @@ func (l *linter) checkMarks(t *template) {
 }
 
 func (l *linter) foundMark(file string, line int) {
-	l.found = append(l.found, Finding{File: file, Line: line, Message: "a byte order mark, which is rendered as text", Hint: "save the file as UTF-8 without it"})
+	l.found = append(l.found,
+		Finding{File: file, Line: line, Message: "a byte order mark, which is rendered as text", Hint: "save the file as UTF-8 without it"})
 }
 
 // maxStandIns is how often a template is parsed.

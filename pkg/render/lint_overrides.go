@@ -24,8 +24,9 @@ func (l *linter) overrides(ctx context.Context, files []string) error {
 	}
 	t := l.analyze(merged.source, merged.origin)
 	if !l.checkText(t) {
-		l.found = append(l.found, Finding{File: files[0], Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile",
-			Hint: "write {% extends parent_template %} on its first line"})
+		l.found = append(l.found,
+			Finding{File: files[0], Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile",
+				Hint: "write {% extends parent_template %} on its first line"})
 	}
 	l.checkOverriddenNames(t)
 	return nil
@@ -59,7 +60,8 @@ func (l *linter) checkOverriddenNames(t *template) {
 	blocks, r := l.definedNames(t)
 	for _, b := range t.Blocks {
 		if !blocks[b.Name] && !r.broken[b.Name] {
-			l.find(t, b.Line, t.column(b), fmt.Sprintf("no template has a block %q: it is not rendered", b.Name), didYouMean(b.Name, slices.Collect(maps.Keys(blocks))))
+			l.find(t, b.Line, t.column(b), fmt.Sprintf("no template has a block %q: it is not rendered", b.Name),
+				didYouMean(b.Name, slices.Collect(maps.Keys(blocks))))
 		}
 	}
 	for _, s := range t.Sets {

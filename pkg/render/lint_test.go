@@ -175,7 +175,8 @@ func TestLintOrdinaryOverrides(t *testing.T) {
 		return Finding{File: file, Line: 1, Message: "a byte order mark, which is rendered as text", Hint: "save the file as UTF-8 without it"}
 	}
 	o, bom := filepath.Join(dir, "o.j2"), filepath.Join(dir, "bom.j2")
-	for _, tt := range []struct{ files, marked []string }{{[]string{o}, nil}, {[]string{bom}, []string{bom}}, {[]string{o, bom}, []string{bom}}} {
+	for _, tt := range []struct{ files, marked []string }{{[]string{o}, nil}, {[]string{bom}, []string{bom}},
+		{[]string{o, bom}, []string{bom}}} {
 		found, err := Lint(t.Context(), tree, tt.files)
 		if err != nil {
 			t.Fatal(err)
@@ -246,7 +247,8 @@ func TestScanTemplate(t *testing.T) {
 // FuzzAnalyze checks that the analysis of a template ends and that findings have
 // locations in it.
 func FuzzAnalyze(f *testing.F) {
-	for _, s := range []string{"{{ x | a | b is c }}", "{% set x_append = 1 %}", "{% if %}", "{{ x | map('a }}') }}", "{% block b %}{% endblock %}\n{% block b %}", "{% include ['', 'a'] %}"} {
+	for _, s := range []string{"{{ x | a | b is c }}", "{% set x_append = 1 %}", "{% if %}", "{{ x | map('a }}') }}",
+		"{% block b %}{% endblock %}\n{% block b %}", "{% include ['', 'a'] %}"} {
 		f.Add(s)
 	}
 	tree := &Tree{}

@@ -46,11 +46,13 @@ func TestMergeOverrides(t *testing.T) {
 
 func TestRPMSetup(t *testing.T) {
 	got, err := rpmSetup(&config.Config{RPMSetupConfig: []string{"https://x/y.rpm", "local.rpm", "https://x/y.repo", "dir/z.repo", ""}})
-	want := "RUN dnf -y install https://x/y.rpm|RUN dnf -y install local.rpm|RUN curl -L https://x/y.repo -o /etc/yum.repos.d/y.repo|COPY dir/z.repo /etc/yum.repos.d/|"
+	want := "RUN dnf -y install https://x/y.rpm|RUN dnf -y install local.rpm|RUN curl -L https://x/y.repo -o " +
+		"/etc/yum.repos.d/y.repo|COPY dir/z.repo /etc/yum.repos.d/|"
 	if err != nil || strings.Join(got, "|") != want {
 		t.Errorf("%v\n%s", err, strings.Join(got, "|"))
 	}
-	if _, err := rpmSetup(&config.Config{RPMSetupConfig: []string{"x.deb"}}); err == nil || !strings.Contains(err.Error(), `"x.deb" is neither`) {
+	if _, err := rpmSetup(&config.Config{RPMSetupConfig: []string{"x.deb"}}); err == nil ||
+		!strings.Contains(err.Error(), `"x.deb" is neither`) {
 		t.Error(err)
 	}
 }

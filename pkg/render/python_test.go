@@ -113,7 +113,8 @@ func TestFunctionsAsPython(t *testing.T) {
 		"{{ raise_error('x') }}", "{{ raise_error() }}",
 		"{{ handle_repos('x', 'enable') }}", "{{ handle_repos(['nope'], 'enable') }}", "{{ handle_repos(['debian', 'ceph'], 'enable') }}",
 	} {
-		cases = append(cases, pythonCase{s, map[string]string{"image_name": "i", "base_distro": "rocky", "base_package_type": "rpm", "base_arch": "x86_64"}})
+		cases = append(cases, pythonCase{s,
+			map[string]string{"image_name": "i", "base_distro": "rocky", "base_package_type": "rpm", "base_arch": "x86_64"}})
 	}
 	users := []string{"", filepath.Join(files, "repos-deb.yaml"), filepath.Join(files, "repos-rpm.yaml")}
 	for _, user := range users[1:] {
@@ -132,7 +133,8 @@ func TestFunctionsAsPython(t *testing.T) {
 				if i > 0 && (i == 1) != (p.packageType == "deb") {
 					continue
 				}
-				vars := map[string]string{"image_name": "i", "base_distro": distro, "base_package_type": p.packageType, "base_arch": arch, "repos_yaml": user, "openstack_release_codename": "Gazpacho"}
+				vars := map[string]string{"image_name": "i", "base_distro": distro, "base_package_type": p.packageType,
+					"base_arch": arch, "repos_yaml": user, "openstack_release_codename": "Gazpacho"}
 				for j, n := range names {
 					for _, mode := range []string{"enable", "disable"} {
 						cases = append(cases,

@@ -50,7 +50,8 @@ func (r *renderer) addTriggered(files []Dockerfile) {
 		if !refers {
 			continue
 		}
-		triggered := dockerfile.TriggeredReferences(d.Content, r.referenceOptions(), func(im dockerfile.Image) []string { return onBuild[r.canonical(im)] })
+		triggered := dockerfile.TriggeredReferences(d.Content, r.referenceOptions(),
+			func(im dockerfile.Image) []string { return onBuild[r.canonical(im)] })
 		for _, im := range triggered {
 			d.Needs = append(d.Needs, Need{r.canonical(im), im.Line})
 		}

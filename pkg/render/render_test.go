@@ -108,7 +108,8 @@ FROM {{ base_image }}:{{ base_distro_tag }}
 	if string(d.Content) != want {
 		t.Errorf("got\n%q\nwant\n%q", d.Content, want)
 	}
-	if d.Name != "nova-api" || d.Reference != "localhost:4000/kolla/p-nova-api:t" || d.From != "localhost:4000/kolla/base:t" || d.FromLine != 1 || d.Dir != "nova/nova-api" {
+	if d.Name != "nova-api" || d.Reference != "localhost:4000/kolla/p-nova-api:t" ||
+		d.From != "localhost:4000/kolla/base:t" || d.FromLine != 1 || d.Dir != "nova/nova-api" {
 		t.Errorf("%+v", d)
 	}
 	if out[0].From != BaseReference(c) {

@@ -88,7 +88,8 @@ func parseRepos(name string, content []byte) (*repoFile, error) {
 			return nil, err
 		}
 		if f.sections[key.Value] != nil {
-			return nil, &RepoError{name, key.Line, fmt.Sprintf("section %q occurs twice; the first is on line %d", key.Value, f.sections[key.Value].line), ""}
+			return nil, &RepoError{name, key.Line,
+				fmt.Sprintf("section %q occurs twice; the first is on line %d", key.Value, f.sections[key.Value].line), ""}
 		}
 		f.sections[key.Value] = section
 	}
@@ -118,7 +119,8 @@ func parseRepoSection(file string, key, value *yaml.Node) (*repoSection, error) 
 				}
 				if !slices.Contains(repoFields, fkey.Value) {
 					if near := nearest(fkey.Value, repoFields); near != "" {
-						return nil, &RepoError{file, fkey.Line, fmt.Sprintf("repository %q has an unknown field %q", rkey.Value, fkey.Value), "did you mean \"" + near + "\"?"}
+						return nil, &RepoError{file, fkey.Line,
+							fmt.Sprintf("repository %q has an unknown field %q", rkey.Value, fkey.Value), "did you mean \"" + near + "\"?"}
 					}
 				}
 				r.fields[fkey.Value] = pyScalar(fvalue)
@@ -232,7 +234,8 @@ func (t *Tree) Dropped(path string) []Finding {
 					continue
 				}
 				out = append(out, Finding{File: path, Line: r.line, Hint: "write " + field + `: "0"`,
-					Message: fmt.Sprintf("%s of repository %q is ignored, as in Kolla, because it is a false value without quotes: dnf's default applies", field, name)})
+					Message: fmt.Sprintf("%s of repository %q is ignored, as in Kolla, because it is a false value "+
+						"without quotes: dnf's default applies", field, name)})
 			}
 		}
 	}

@@ -116,7 +116,8 @@ func checkGroups(def, set repoSet, user *repoFile) error {
 	slices.Sort(changed)
 	slices.Sort(unmoved)
 	return &RepoError{user.name, set[changed[0]].line, fmt.Sprintf(
-		"%s of the distribution's own repositories has a new location here, and %s is not: both are in one .repo file, which enabling the first removes",
+		"%s of the distribution's own repositories has a new location here, and %s is not: both are in one .repo file, "+
+			"which enabling the first removes",
 		strings.Join(changed, ", "), strings.Join(unmoved, ", ")), "add a location for " + strings.Join(unmoved, ", ") + " as well"}
 }
 

@@ -45,7 +45,8 @@ func legacyRepoCommand(f *repoFile, names []string, enable bool, p platform) (st
 		switch {
 		case r == nil:
 		case p.packageType == "rpm" && !r.isText:
-			return "", &RepoError{f.name, r.line, fmt.Sprintf("repository %q has fields, and the tree has the format of OpenStack releases until 2025.1", name),
+			return "", &RepoError{f.name, r.line,
+				fmt.Sprintf("repository %q has fields, and the tree has the format of OpenStack releases until 2025.1", name),
 				"write the name by which dnf enables it: " + name + ": NAME"}
 		case p.packageType == "rpm":
 			rpm += action + r.legacy

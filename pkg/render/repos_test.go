@@ -235,7 +235,8 @@ func FuzzParseRepos(f *testing.F) {
 			}
 			return
 		}
-		for _, p := range []platform{{packageType: "rpm", distro: "rocky", arch: "x86_64"}, {packageType: "deb", distro: "debian", arch: "aarch64", codename: "G", release: "r"}} {
+		for _, p := range []platform{{packageType: "rpm", distro: "rocky", arch: "x86_64"},
+			{packageType: "deb", distro: "debian", arch: "aarch64", codename: "G", release: "r"}} {
 			set, err := repositories(file, file, p)
 			if err != nil {
 				continue

@@ -93,7 +93,8 @@ func TestTreeOfFS(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Like an embedded file system, it has no file modes.
-	if got, want := listing(t, tree.sortedFiles()), "base/\nbase/Dockerfile.j2 644 FROM x\nbase/start 755 #!/bin/sh\nbase/x 644 #\n"; got != want {
+	if got, want := listing(t,
+		tree.sortedFiles()), "base/\nbase/Dockerfile.j2 644 FROM x\nbase/start 755 #!/bin/sh\nbase/x 644 #\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	if got := tree.files["base/x"].Origin; got != "base/x (built in)" {
@@ -104,14 +105,17 @@ func TestTreeOfFS(t *testing.T) {
 // TestTreeLinks checks that links are followed as in Kolla, also out of a tree on disk,
 // and that a link which cannot be followed is an error of that file.
 func TestTreeLinks(t *testing.T) {
-	out := unpack(t, "-- secret --\nx\n-- dir/f --\nf\n-- dir/more/g --\ng\n-- common/Dockerfile.j2 --\nFROM scratch\n-- common/ca.crt --\n-> ../secret\n")
-	tree, err := openDirs(t, unpack(t, "-- base/Dockerfile.j2 --\nFROM scratch\n-- base/absolute --\n-> "+out+"/secret\n-- base/dir --\n-> "+out+"/dir\n"+
-		"-- base/in --\n-> dir/f\n-- base/dangling --\n-> y\n-- base/loop --\n-> .\n-- base/itself --\n-> itself\n-- base/root --\n-> /\n"+
-		"-- base/null --\n-> /dev/null\n-- common --\n-> "+out+"/common\n"))
+	out := unpack(t, "-- secret --\nx\n-- dir/f --\nf\n-- dir/more/g --\ng\n-- common/Dockerfile.j2 --\nFROM scratch\n-- "+
+		"common/ca.crt --\n-> ../secret\n")
+	tree, err := openDirs(t, unpack(t,
+		"-- base/Dockerfile.j2 --\nFROM scratch\n-- base/absolute --\n-> "+out+"/secret\n-- base/dir --\n-> "+out+"/dir\n"+
+			"-- base/in --\n-> dir/f\n-- base/dangling --\n-> y\n-- base/loop --\n-> .\n-- base/itself --\n-> itself\n-- base/root --\n-> /\n"+
+			"-- base/null --\n-> /dev/null\n-- common --\n-> "+out+"/common\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"base/absolute": "x\n", "base/dir/f": "f\n", "base/dir/more/g": "g\n", "base/in": "f\n", "common/ca.crt": "x\n"} {
+	for name, want := range map[string]string{"base/absolute": "x\n", "base/dir/f": "f\n", "base/dir/more/g": "g\n",
+		"base/in": "f\n", "common/ca.crt": "x\n"} {
 		if b, err := tree.files[name].Read(); err != nil || string(b) != want {
 			t.Errorf("%s: %q, %v", name, b, err)
 		}
@@ -119,8 +123,9 @@ func TestTreeLinks(t *testing.T) {
 	if got := tree.Images(); !slices.Equal(got, []string{"base", "common"}) {
 		t.Errorf("images %q", got)
 	}
-	for name, want := range map[string]string{"base/dangling": "does not exist", "base/loop": "lead into each other", "base/itself": "lead into each other",
-		"base/root": "lead into each other", "base/null": "neither a file nor a directory"} {
+	for name, want := range map[string]string{"base/dangling": "does not exist", "base/loop": "lead into each other",
+		"base/itself": "lead into each other",
+		"base/root":   "lead into each other", "base/null": "neither a file nor a directory"} {
 		if _, err := tree.files[name].Read(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}

@@ -30,7 +30,8 @@ func BaseReference(c *config.Config) string { return c.BaseImage + ":" + c.BaseT
 // image_name. Names and values are those of upstream's create_dockerfiles, including
 // those of earlier releases for their trees. Users that do not exist in Kolla's branch
 // of the release are included if templates use them, see mentions.
-func variables(ctx context.Context, c *config.Config, version string, env map[string]string, mentions func(user string) bool) (map[string]any, error) {
+func variables(ctx context.Context, c *config.Config, version string, env map[string]string,
+	mentions func(user string) bool) (map[string]any, error) {
 	rpmSetup, err := rpmSetup(c)
 	if err != nil {
 		return nil, err
@@ -157,7 +158,8 @@ func rpmSetup(c *config.Config) ([]string, error) {
 		case item == "":
 			out = append(out, "")
 		default:
-			return nil, c.Mistake("rpm_setup_config", "write paths or URLs that end in .rpm or .repo", fmt.Sprintf("%q is neither an .rpm nor a .repo file", item))
+			return nil, c.Mistake("rpm_setup_config", "write paths or URLs that end in .rpm or .repo",
+				fmt.Sprintf("%q is neither an .rpm nor a .repo file", item))
 		}
 	}
 	return out, nil

@@ -59,14 +59,18 @@ func recorded() []build.Event {
 		ev = append(ev, build.Event{Time: at(40.1 + float64(i)), Kind: build.EventImageStart, Image: named(name), Estimate: 30 * time.Second})
 	}
 	return append(ev,
-		build.Event{Time: at(44), Kind: build.EventStepStart, Image: named("memcached"), Step: step("c", "COPY extend_start.sh /usr/local/bin/kolla_extend_start")},
-		build.Event{Time: at(44), Kind: build.EventStepEnd, Image: named("memcached"), Step: build.Step{ID: "c", Name: "COPY extend_start.sh /usr/local/bin/kolla_extend_start", Cached: true}},
+		build.Event{Time: at(44), Kind: build.EventStepStart, Image: named("memcached"),
+			Step: step("c", "COPY extend_start.sh /usr/local/bin/kolla_extend_start")},
+		build.Event{Time: at(44), Kind: build.EventStepEnd, Image: named("memcached"),
+			Step: build.Step{ID: "c", Name: "COPY extend_start.sh /usr/local/bin/kolla_extend_start", Cached: true}},
 		build.Event{Time: at(60), Kind: build.EventImageEnd, Image: named("memcached"), Result: ptr(results()[2])},
 		build.Event{Time: at(62), Kind: build.EventImageEnd, Image: named("mariadb-base"), Result: ptr(results()[3])},
 		build.Event{Time: at(62), Kind: build.EventImageStart, Image: named("mariadb-server"), Estimate: time.Minute},
 		build.Event{Time: at(63), Kind: build.EventStepStart, Image: named("mariadb-server"), Step: step("d", runMaria)},
-		build.Event{Time: at(64), Kind: build.EventLog, Image: named("mariadb-server"), Step: step("d", ""), Data: []byte("Reading package lists...\n" + hostile)},
-		build.Event{Time: at(75), Kind: build.EventStepEnd, Image: named("mariadb-server"), Step: build.Step{ID: "d", Name: runMaria, Err: "process did not complete successfully: exit code: 100", Duration: 12 * time.Second}},
+		build.Event{Time: at(64), Kind: build.EventLog, Image: named("mariadb-server"), Step: step("d", ""),
+			Data: []byte("Reading package lists...\n" + hostile)},
+		build.Event{Time: at(75), Kind: build.EventStepEnd, Image: named("mariadb-server"), Step: build.Step{ID: "d",
+			Name: runMaria, Err: "process did not complete successfully: exit code: 100", Duration: 12 * time.Second}},
 		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: named("mariadb-server"), Result: &maria.Result},
 		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: named("mariadb-backup"), Result: ptr(results()[5])},
 		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: named("mariadb-clustercheck"), Result: ptr(results()[6])},
@@ -87,9 +91,11 @@ func results() []Result {
 	pushErr := errors.New("pushing localhost:4000/kolla/keystone:demo: dial tcp 127.0.0.1:4000: connect: connection refused")
 	return []Result{
 		{Result: build.Result{Image: named("base"), Reference: baseRef, Status: build.StatusBuilt, Reason: "new", Digest: baseSha, Size: 51 << 20,
-			Started: at(0.5), Duration: 39500 * time.Millisecond}, Pushed: true, TagsChanged: true, Packages: []PackageChange{{Name: "libssl3", From: "3.0.15-1", To: "3.0.16-1"}, {Name: "tzdata", To: "2026c"}}},
+			Started: at(0.5), Duration: 39500 * time.Millisecond}, Pushed: true, TagsChanged: true,
+			Packages: []PackageChange{{Name: "libssl3", From: "3.0.15-1", To: "3.0.16-1"}, {Name: "tzdata", To: "2026c"}}},
 		{Result: build.Result{Image: named("openstack-base"), Parent: named("base"), Reference: "localhost:4000/kolla/openstack-base:demo", Status: build.StatusBuilt,
-			Reason: "parent changed", Digest: nextSha, Size: 400 << 20, Started: at(40.1), Duration: 80 * time.Second}, Pushed: true, TagsChanged: true},
+			Reason: "parent changed", Digest: nextSha, Size: 400 << 20, Started: at(40.1), Duration: 80 * time.Second},
+			Pushed: true, TagsChanged: true},
 		{Result: build.Result{Image: named("memcached"), Parent: named("base"), Reference: "localhost:4000/kolla/memcached:demo", Status: build.StatusBuilt,
 			Reason: "new", Digest: nextSha, Size: 62<<20 + 123456, Started: at(42.1), Duration: 18 * time.Second}, Pushed: true, TagsChanged: true},
 		{Result: build.Result{Image: named("mariadb-base"), Parent: named("base"), Reference: "localhost:4000/kolla/mariadb-base:demo", Status: build.StatusBuilt,
@@ -97,7 +103,8 @@ func results() []Result {
 		{Result: build.Result{Image: named("mariadb-server"), Parent: named("mariadb-base"), Reference: "localhost:4000/kolla/mariadb-server:demo",
 			Status: build.StatusError, Reason: "a step failed", Started: at(62), Duration: 13 * time.Second,
 			Failure: &build.Failure{
-				Err:        errors.New("process \"/bin/sh -c apt-get -y install galera-4 mariadb-server\" did not complete successfully: exit code: 100"),
+				Err: errors.New("process \"/bin/sh -c apt-get -y install galera-4 mariadb-server\" did not " +
+					"complete successfully: exit code: 100"),
 				Dockerfile: mariaFile, Template: "mariadb/mariadb-server/Dockerfile.j2", Line: 12,
 				Source: []string{"RUN apt-get -y install \\", "    galera-4 mariadb-server"},
 				Step:   runMaria, ExitCode: 100,
@@ -147,7 +154,8 @@ func demo(dir string) {
 		}
 	}
 	// The clock is stopped, so that elapsed times on the screen are always the same.
-	p := NewProgress(ProgressOptions{Out: os.Stderr, Mode: Mode(os.Getenv("REPORT_MODE")), Now: func() time.Time { return start.Add(90 * time.Second) }})
+	p := NewProgress(ProgressOptions{Out: os.Stderr, Mode: Mode(os.Getenv("REPORT_MODE")),
+		Now: func() time.Time { return start.Add(90 * time.Second) }})
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
 	go func() {
@@ -180,12 +188,15 @@ func demo(dir string) {
 	}
 	send(ended("base", build.StatusBuilt, nil))
 	send(ended("openstack-base", build.StatusBuilt, nil))
-	send(ended("mariadb-server", build.StatusError, errors.New("exit code: 100, and \x1b[2J a very long line of reasons that no window is wide enough to show in one row, really")))
+	send(ended("mariadb-server", build.StatusError,
+		errors.New("exit code: 100, and \x1b[2J a very long line of reasons that no window is wide enough to show in one row, really")))
 	for i, n := range names {
 		send(build.Event{Time: at(10 + float64(i)), Kind: build.EventImageStart, Image: named(n)})
-		send(build.Event{Time: at(20), Kind: build.EventStepStart, Image: named(n), Step: step("s", fmt.Sprintf("RUN apt-get -y install python3-%s and a good many packages more, all in one line", n))})
+		send(build.Event{Time: at(20), Kind: build.EventStepStart, Image: named(n),
+			Step: step("s", fmt.Sprintf("RUN apt-get -y install python3-%s and a good many packages more, all in one line", n))})
 	}
-	send(build.Event{Time: at(89), Kind: build.EventTransfer, Image: named("nova-api"), Step: step("s", ""), Current: 12 << 20, TotalBytes: 40 << 20})
+	send(build.Event{Time: at(89), Kind: build.EventTransfer, Image: named("nova-api"), Step: step("s", ""),
+		Current: 12 << 20, TotalBytes: 40 << 20})
 	gate("one")
 	send(ended("nova-api", build.StatusBuilt, nil))
 	send(build.Event{Time: at(86), Kind: build.EventMessage, Text: "a message from the run"})

@@ -80,10 +80,12 @@ func TestLogFiles(t *testing.T) {
 	}
 	e := ends["mariadb-server"]
 	r := l.Complete(*e.Result)
-	if want := filepath.Join(dir, "mariadb-server.log"); e.Log != want || r.Log != want || r.Failure.Step != runMaria || e.Result.Failure.Step != runMaria {
+	if want := filepath.Join(dir, "mariadb-server.log"); e.Log != want || r.Log != want || r.Failure.Step != runMaria ||
+		e.Result.Failure.Step != runMaria {
 		t.Errorf("the event has log %q, the result %q, step %q", e.Log, r.Log, r.Failure.Step)
 	}
-	if tail := []string{"Reading package lists...", "E: Unable to locate package galera-4", "W: \ufffd\ufffd"}; !slices.Equal(r.Failure.Tail, tail) {
+	if tail := []string{"Reading package lists...", "E: Unable to locate package galera-4",
+		"W: \ufffd\ufffd"}; !slices.Equal(r.Failure.Tail, tail) {
 		t.Errorf("the tail is %q, want %q", r.Failure.Tail, tail)
 	}
 	if p := l.Complete(build.Result{Image: named("cron")}).Log; p != "" || ends["cron"].Log != "" {

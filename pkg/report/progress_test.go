@@ -208,7 +208,8 @@ func TestHandleDoesNotBlock(t *testing.T) {
 	for range 20000 { // 20 MB without a reader
 		p.Handle(build.Event{Kind: build.EventLog, Image: named("base"), Step: step("a", ""), Data: line})
 	}
-	p.Handle(build.Event{Kind: build.EventImageEnd, Image: named("base"), Result: &build.Result{Image: named("base"), Status: build.StatusBuilt}})
+	p.Handle(build.Event{Kind: build.EventImageEnd, Image: named("base"),
+		Result: &build.Result{Image: named("base"), Status: build.StatusBuilt}})
 	close(out.go_)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)

@@ -28,17 +28,21 @@ func runs() map[string]*Run {
 	for _, e := range recorded() {
 		rec.Handle(e)
 	}
-	failed := &Run{Summary: Summary{Results: results(), Duration: 201 * time.Second, AllowedToFail: []image.ID{named("keystone")}}, Title: "debian 12, binary", Version: "1.0",
+	failed := &Run{Summary: Summary{Results: results(), Duration: 201 * time.Second, AllowedToFail: []image.ID{named("keystone")}},
+		Title: "debian 12, binary", Version: "1.0",
 		Started: t0, Slots: 8, Outcome: OutcomeFailed, Activities: rec.Activities(at(201)),
-		Past: []Record{{Started: t0.Add(-24 * time.Hour), Seconds: 100, Outcome: OutcomeOK, Images: map[image.ID]ImageRecord{named("base"): {Size: 50 << 20}, named("openstack-base"): {Size: 401 << 20}}}}}
-	good := &Run{Summary: Summary{Results: results()[:2], Duration: time.Minute}, Title: "debian 12, binary", Started: t0, Outcome: OutcomeOK, Registry: "localhost:4000", Tags: []string{"t", "nightly"}}
+		Past: []Record{{Started: t0.Add(-24 * time.Hour), Seconds: 100, Outcome: OutcomeOK,
+			Images: map[image.ID]ImageRecord{named("base"): {Size: 50 << 20}, named("openstack-base"): {Size: 401 << 20}}}}}
+	good := &Run{Summary: Summary{Results: results()[:2], Duration: time.Minute}, Title: "debian 12, binary", Started: t0,
+		Outcome: OutcomeOK, Registry: "localhost:4000", Tags: []string{"t", "nightly"}}
 	evil := "a\"}\n# EOF\n\x00\x1b]0;x\x07<b>&'\\" + "\xff\ufffe\uffff"
 	return map[string]*Run{
 		"failed": failed, "good": good,
 		"interrupted": {Summary: Summary{Results: []Result{{Result: build.Result{Image: named("base"), Status: build.StatusCanceled, Reason: "interrupted"}}}}, Title: "t", Started: t0, Outcome: OutcomeInterrupted},
 		"early":       {Title: "t", Started: t0, Outcome: OutcomeFailed, Summary: Summary{Err: errors.New("builder x: no such file\n  hint: make one")}},
 		"hostile": {Title: evil, Started: t0, Outcome: OutcomeFailed, Tags: []string{evil}, Registry: evil,
-			Summary: Summary{Results: []Result{{Result: build.Result{Image: named(evil), Status: build.StatusError, Size: 1, Duration: time.Second, Failure: &build.Failure{Err: errors.New("]]>" + evil), Tail: []string{"]]><x>" + evil}}}}}}},
+			Summary: Summary{Results: []Result{{Result: build.Result{Image: named(evil), Status: build.StatusError, Size: 1,
+				Duration: time.Second, Failure: &build.Failure{Err: errors.New("]]>" + evil), Tail: []string{"]]><x>" + evil}}}}}}},
 	}
 }
 
@@ -65,7 +69,8 @@ func TestJUnitSchemaRefuses(t *testing.T) {
 	if err := runs()["failed"].WriteJUnit(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, broken := range [][2]string{{` tests="`, ` count="`}, {`type="error"`, ``}, {`<system-out></system-out>`, ``}, {`2026-11-20T01:02:03`, `20.11.2026`}, {`name="memcached"`, `name="base"`}} {
+	for _, broken := range [][2]string{{` tests="`, ` count="`}, {`type="error"`, ``}, {`<system-out></system-out>`, ``},
+		{`2026-11-20T01:02:03`, `20.11.2026`}, {`name="memcached"`, `name="base"`}} {
 		text := strings.Replace(b.String(), broken[0], broken[1], 1)
 		if text == b.String() {
 			t.Fatalf("%q is not in it", broken[0])
@@ -141,8 +146,9 @@ print(json.dumps(out))`)
 			}
 			for k, want := range map[string]float64{
 				`kolla_build_success{}`: 0, `kolla_build_images{"status": "built"}`: 4, `kolla_build_duration_seconds{}`: 201,
-				`kolla_build_image_size_change_bytes{"image": "base"}`: 1 << 20, `kolla_build_image_size_change_bytes{"image": "openstack-base"}`: -1 << 20,
-				`kolla_build_image_failed{"image": "mariadb-backup"}`: 1, `kolla_build_package_changes{}`: 2,
+				`kolla_build_image_size_change_bytes{"image": "base"}`:           1 << 20,
+				`kolla_build_image_size_change_bytes{"image": "openstack-base"}`: -1 << 20,
+				`kolla_build_image_failed{"image": "mariadb-backup"}`:            1, `kolla_build_package_changes{}`: 2,
 				`kolla_build_last_success_timestamp_seconds{}`: float64(t0.Add(-24*time.Hour).Unix() + 100),
 			} {
 				if got, ok := strict[k]; !ok || got != want {
@@ -192,7 +198,9 @@ func TestHistory(t *testing.T) {
 		t.Fatalf("%v, %v", earlier, err)
 	}
 	for i := range keepRecords + 5 {
-		run := &Run{Started: t0.Add(time.Duration(i) * time.Hour), Summary: Summary{Results: []Result{{Result: build.Result{Image: named("base"), Status: build.StatusBuilt, Size: int64(i + 1), Digest: digest.Digest(fmt.Sprint(i))}}}}}
+		run := &Run{Started: t0.Add(time.Duration(i) * time.Hour),
+			Summary: Summary{Results: []Result{{Result: build.Result{Image: named("base"), Status: build.StatusBuilt,
+				Size: int64(i + 1), Digest: digest.Digest(fmt.Sprint(i))}}}}}
 		if err := h.Add(run.Record()); err != nil {
 			t.Fatal(err)
 		}

@@ -92,15 +92,19 @@ func TestSummaryGroupsEqualCauses(t *testing.T) {
 	for i := range 30 {
 		name := fmt.Sprintf("image%02d", i)
 		ref := "localhost:4000/kolla/" + name + ":t"
-		s.Results = append(s.Results, Result{Result: build.Result{Image: named(name), Reference: ref, Status: build.StatusPushError, Duration: time.Second,
-			Failure: &build.Failure{Err: fmt.Errorf("pushing %s: connection refused", ref), Hint: "is the registry running?"}}})
+		s.Results = append(s.Results,
+			Result{Result: build.Result{Image: named(name), Reference: ref, Status: build.StatusPushError, Duration: time.Second,
+				Failure: &build.Failure{Err: fmt.Errorf("pushing %s: connection refused", ref), Hint: "is the registry running?"}}})
 	}
 	s.Results = append(s.Results,
-		Result{Result: build.Result{Image: named("few"), Status: build.StatusError, Failure: &build.Failure{Step: "RUN a", Err: errors.New("exit code: 1")}}},
-		Result{Result: build.Result{Image: named("many"), Status: build.StatusError, Failure: &build.Failure{Step: "RUN a", Err: errors.New("exit code: 1")}}},
+		Result{Result: build.Result{Image: named("few"), Status: build.StatusError,
+			Failure: &build.Failure{Step: "RUN a", Err: errors.New("exit code: 1")}}},
+		Result{Result: build.Result{Image: named("many"), Status: build.StatusError,
+			Failure: &build.Failure{Step: "RUN a", Err: errors.New("exit code: 1")}}},
 		Result{Result: build.Result{Image: named("many-a"), Parent: named("many"), Status: build.StatusParentError}},
 		Result{Result: build.Result{Image: named("many-b"), Parent: named("many-a"), Status: build.StatusParentError}},
-		Result{Result: build.Result{Image: named("lost"), Parent: named("unknown"), Status: build.StatusParentError, Reason: "skipped because unknown failed"}},
+		Result{Result: build.Result{Image: named("lost"), Parent: named("unknown"), Status: build.StatusParentError,
+			Reason: "skipped because unknown failed"}},
 		Result{Result: build.Result{Image: named("looped"), Parent: named("looped"), Status: build.StatusParentError}},
 		Result{Result: build.Result{Image: named("begun"), Status: build.StatusCanceled, Started: t0}},
 		Result{Result: build.Result{Image: named("waiting"), Status: build.StatusCanceled}},
@@ -257,7 +261,8 @@ func TestUnbuildableImages(t *testing.T) {
 			{Result: build.Result{Image: named("a"), Status: build.StatusBuilt}},
 			{Result: build.Result{Image: named("b"), Status: build.StatusUnbuildable}, NotRequested: !requested}}}}
 		var text, junit, metrics, summary strings.Builder
-		for _, err := range []error{run.WriteText(&text, TextOptions{}), run.WriteJUnit(&junit), run.WriteOpenMetrics(&metrics), run.WriteJSON(&summary)} {
+		for _, err := range []error{run.WriteText(&text, TextOptions{}), run.WriteJUnit(&junit),
+			run.WriteOpenMetrics(&metrics), run.WriteJSON(&summary)} {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -268,7 +273,8 @@ func TestUnbuildableImages(t *testing.T) {
 		if got := strings.Contains(junit.String(), `name="b"`); got != requested {
 			t.Errorf("requested %v: JUnit has a case for it: %v", requested, got)
 		}
-		if want := map[bool]string{true: "1.0", false: "0.0"}[requested]; !strings.Contains(metrics.String(), `kolla_build_images{status="unbuildable"} `+want) {
+		if want := map[bool]string{true: "1.0", false: "0.0"}[requested]; !strings.Contains(metrics.String(),
+			`kolla_build_images{status="unbuildable"} `+want) {
 			t.Errorf("requested %v: want %s unbuildable image in the metrics\n%s", requested, want, metrics.String())
 		}
 		if got := len(run.Selected()); got != 1+want/2 {

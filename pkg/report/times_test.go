@@ -80,7 +80,8 @@ func TestTimesOfAnImage(t *testing.T) {
 // Each phase of a summary in JSON is one that Phases names, in seconds.
 func TestTimesInJSON(t *testing.T) {
 	id := image.ID{Name: "base"}
-	s := Summary{Duration: 9 * time.Second, Results: []Result{{Result: build.Result{Image: id, Status: build.StatusBuilt, Duration: 3 * time.Second}}},
+	s := Summary{Duration: 9 * time.Second,
+		Results: []Result{{Result: build.Result{Image: id, Status: build.StatusBuilt, Duration: 3 * time.Second}}},
 		Times: Times{BeforeBuilds: time.Second, Stages: []StageTime{{Name: "render templates", Start: t0, Took: 500 * time.Millisecond}},
 			Images: map[image.ID]map[Phase]time.Duration{id: {PhaseUnpack: 1500 * time.Millisecond}}}}
 	var b strings.Builder

@@ -196,7 +196,8 @@ func TestTmuxEnvironment(t *testing.T) {
 	})
 	t.Run("TERM=dumb", func(t *testing.T) {
 		s := newScreen(t, 100, 24, "TERM=dumb", "REPORT_MODE=tty")
-		got := s.Until("the lines", func() string { return colored(s) }, has("building 12 images", "nova-api: started", "base: built in 1m05s, 51.0 MiB (1/12 done)"))
+		got := s.Until("the lines", func() string { return colored(s) },
+			has("building 12 images", "nova-api: started", "base: built in 1m05s, 51.0 MiB (1/12 done)"))
 		if strings.Contains(got, "\x1b") {
 			t.Errorf("escape sequences in:\n%q", got)
 		}

@@ -140,7 +140,8 @@ func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 	}
 	nameWidth = min(max(nameWidth, minName), 40)
 	duration := ""
-	if r.Status == build.StatusBuilt || r.Status == build.StatusError || r.Status == build.StatusPushError || r.Status == build.StatusLoadError {
+	if r.Status == build.StatusBuilt || r.Status == build.StatusError || r.Status == build.StatusPushError ||
+		r.Status == build.StatusLoadError {
 		duration = units.Duration(r.Duration)
 	}
 	var b strings.Builder

@@ -192,7 +192,8 @@ func TestFollow(t *testing.T) {
 	read("first\n")
 	logs.Handle(build.Event{Kind: build.EventLog, Image: id, Step: step, Data: []byte("second\n")})
 	read("second\n")
-	logs.Handle(build.Event{Kind: build.EventImageEnd, Image: id, Result: &build.Result{Image: id, Status: build.StatusBuilt, Duration: time.Second}})
+	logs.Handle(build.Event{Kind: build.EventImageEnd, Image: id,
+		Result: &build.Result{Image: id, Status: build.StatusBuilt, Duration: time.Second}})
 	rest, err := io.ReadAll(r)
 	if err != nil || !strings.Contains(string(rest), "# built after 1") {
 		t.Errorf("%q, %v", rest, err)
@@ -220,7 +221,8 @@ func TestVisible(t *testing.T) {
 	if got := visible([]byte(long)); got != long {
 		t.Errorf("%d bytes of %d", len(got), len(long))
 	}
-	if got := visible([]byte("\x1b[31ma\x1b[0m\tb\x07 https://u:p@h/")); strings.ContainsAny(got, "\x1b\x07") || strings.Contains(got, "u:p") || !strings.HasPrefix(got, "a") {
+	if got := visible([]byte("\x1b[31ma\x1b[0m\tb\x07 https://u:p@h/")); strings.ContainsAny(got, "\x1b\x07") ||
+		strings.Contains(got, "u:p") || !strings.HasPrefix(got, "a") {
 		t.Errorf("%q", got)
 	}
 }

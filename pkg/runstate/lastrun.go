@@ -67,7 +67,8 @@ func (l *LastRun) CheckScope(scope Scope) error {
 	if option == "" {
 		return nil
 	}
-	return usererr.Errorf("repeat the options of that run, or omit --rerun-failed", "--rerun-failed: the last run had %s %q, this one has %q", option, last, current)
+	return usererr.Errorf("repeat the options of that run, or omit --rerun-failed",
+		"--rerun-failed: the last run had %s %q, this one has %q", option, last, current)
 }
 
 // completed reports whether the run completed all of its work for an image.

@@ -132,14 +132,16 @@ func TestIncomplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	for name, status := range map[string]build.Status{"base": build.StatusBuilt, "nova-base": build.StatusPushError, "nova-api": build.StatusBuilt, "cron": build.StatusBuilt} {
+	for name, status := range map[string]build.Status{"base": build.StatusBuilt, "nova-base": build.StatusPushError,
+		"nova-api": build.StatusBuilt, "cron": build.StatusBuilt} {
 		r.Handle(ended(name, status))
 	}
 	l, err := ReadLastRun(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	inputs := []plan.Input{{Image: id("base")}, {Image: id("nova-base"), Needs: []image.ID{id("base")}}, {Image: id("nova-api"), Needs: []image.ID{id("nova-base")}},
+	inputs := []plan.Input{{Image: id("base")}, {Image: id("nova-base"), Needs: []image.ID{id("base")}},
+		{Image: id("nova-api"), Needs: []image.ID{id("nova-base")}},
 		{Image: id("cron"), Needs: []image.ID{id("base")}}, {Image: id("never-reached"), Needs: []image.ID{id("base")}}}
 	want := map[image.ID]bool{id("base"): false, id("nova-base"): true, id("nova-api"): true, id("cron"): false, id("never-reached"): true}
 	if got := l.Incomplete(inputs); !maps.Equal(got, want) {

@@ -62,11 +62,13 @@ func TestCopyBetweenRegistriesWithTokens(t *testing.T) {
 	s.complete(target, "site")
 	// A namespace for which the rights do not suffice, and a missing login.
 	var refused *registry.UnauthorizedError
-	if _, err := s.copy(Options{}, append([]string{source + "/kolla:t1", target + "/kolla"}, images...)...); !errors.As(err, &refused) || refused.Host != target {
+	if _, err := s.copy(Options{}, append([]string{source + "/kolla:t1", target + "/kolla"}, images...)...); !errors.As(err,
+		&refused) || refused.Host != target {
 		t.Errorf("to a namespace of others: %v", err)
 	}
 	logins(t, map[string]string{target: "bob:hunter2"})
-	if _, err := s.copy(Options{}, append([]string{source + "/kolla:t1", target + "/site:t2"}, images...)...); !errors.As(err, &refused) || refused.Host != source {
+	if _, err := s.copy(Options{},
+		append([]string{source + "/kolla:t1", target + "/site:t2"}, images...)...); !errors.As(err, &refused) || refused.Host != source {
 		t.Errorf("without a login for the source: %v", err)
 	}
 }

@@ -51,8 +51,10 @@ func newSite(t *testing.T, host string) *site {
 	s.push("base", "t1", base)
 	s.push("nova-api", "t1", registrytest.Image(t, base, 20_000, 2))
 	index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
-		mutate.IndexAddendum{Add: registrytest.Image(t, base, 9000, 1), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}},
-		mutate.IndexAddendum{Add: registrytest.Image(t, base, 8000, 1), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}}})
+		mutate.IndexAddendum{Add: registrytest.Image(t, base, 9000, 1),
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}},
+		mutate.IndexAddendum{Add: registrytest.Image(t, base, 8000, 1),
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}}})
 	s.pushIndex("keystone", "t1", index)
 	return s
 }
@@ -132,7 +134,8 @@ func (s *site) copy(o Options, args ...string) (Result, error) {
 	return s.run(Copy, o, args...)
 }
 
-func (s *site) run(command func(context.Context, *config.Config, *console.Console, []string, Options) error, o Options, args ...string) (Result, error) {
+func (s *site) run(command func(context.Context, *config.Config, *console.Console, []string, Options) error, o Options,
+	args ...string) (Result, error) {
 	s.t.Helper()
 	var stdout, stderr bytes.Buffer
 	o.JSON = true
@@ -203,7 +206,8 @@ func TestCopy(t *testing.T) {
 			t.Errorf("again: %+v (%v), want nothing sent and no tag changed", second, err)
 		}
 		// Other tools can read it.
-		raw := registrytest.Run(t, testenv.Program(t, "skopeo", "skopeo"), "inspect", "--raw", "--tls-verify=false", "docker://"+host+"/site/keystone:t1")
+		raw := registrytest.Run(t, testenv.Program(t, "skopeo", "skopeo"), "inspect", "--raw", "--tls-verify=false",
+			"docker://"+host+"/site/keystone:t1")
 		if got := digest.FromBytes(raw); got != s.want["keystone:t1"] {
 			t.Errorf("skopeo sees keystone as %s, want %s", got, s.want["keystone:t1"])
 		}

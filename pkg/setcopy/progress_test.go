@@ -20,7 +20,8 @@ func TestProgress(t *testing.T) {
 	var first int64
 	for i, to := range []string{host + "/site", host + "/other"} {
 		var stdout, stderr bytes.Buffer
-		if err := Copy(t.Context(), settings(s.dir), &console.Console{Stdout: &stdout, Stderr: &stderr}, []string{source + "/kolla:t1", to}, Options{Progress: "json"}); err != nil {
+		if err := Copy(t.Context(), settings(s.dir), &console.Console{Stdout: &stdout, Stderr: &stderr},
+			[]string{source + "/kolla:t1", to}, Options{Progress: "json"}); err != nil {
 			t.Fatal(err)
 		}
 		var last struct {

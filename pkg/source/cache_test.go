@@ -15,7 +15,8 @@ func TestKilledCheckoutsAreRemoved(t *testing.T) {
 	old := time.Now().Add(-25 * time.Hour)
 	killed, running := filepath.Join(dir, "tmp", "git-1"), filepath.Join(dir, "tmp", "git-2")
 	for _, checkout := range []string{killed, running} {
-		if err := errors.Join(os.MkdirAll(filepath.Join(checkout, ".git"), 0o700), os.WriteFile(filepath.Join(checkout, "f"), []byte("x"), 0o400)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Join(checkout, ".git"), 0o700),
+			os.WriteFile(filepath.Join(checkout, "f"), []byte("x"), 0o400)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -50,7 +50,8 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec) (blob, Resolved, error) 
 		return b, f.resolvedCommit(s, r.commit), nil
 	}
 	if f.opts.Offline {
-		return fail(&Error{Section: s.Name, Location: redact.URL(s.Location), Problem: "not in the cache, and nothing may be downloaded (offline)"})
+		return fail(&Error{Section: s.Name, Location: redact.URL(s.Location),
+			Problem: "not in the cache, and nothing may be downloaded (offline)"})
 	}
 	unlock, err := f.cache.lock(ctx, keyOf(TypeGit, s.Location, s.Reference))
 	if err != nil {
@@ -232,7 +233,8 @@ func (c *checkout) fetchSubmodules(ctx context.Context) error {
 		}
 	}
 	if len(paths) > maxSubmodules {
-		return &Error{Section: c.spec.Name, Location: redact.URL(c.location), Problem: fmt.Sprintf("%d submodules, more than %d", len(paths), maxSubmodules)}
+		return &Error{Section: c.spec.Name, Location: redact.URL(c.location),
+			Problem: fmt.Sprintf("%d submodules, more than %d", len(paths), maxSubmodules)}
 	}
 	for _, path := range paths {
 		update := []string{"submodule", "--quiet", "update", "--init", "--recursive"}

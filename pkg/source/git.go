@@ -120,7 +120,8 @@ func (g *gitCommand) environment() []string {
 	}
 	// The repository must be the one in the directory: otherwise git may use the remote
 	// "origin" of a repository that contains it.
-	env = append(env, "LC_ALL=C", "GIT_CEILING_DIRECTORIES="+filepath.Dir(g.workTree), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_COUNT="+strconv.Itoa(len(config)))
+	env = append(env, "LC_ALL=C", "GIT_CEILING_DIRECTORIES="+filepath.Dir(g.workTree), "GIT_TERMINAL_PROMPT=0",
+		"GIT_CONFIG_COUNT="+strconv.Itoa(len(config)))
 	for i, kv := range config {
 		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, kv[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, kv[1]))
 	}
@@ -210,13 +211,15 @@ func (e *gitError) hint(s Spec) string {
 	case fragment && strings.Contains(reference, "@") && !strings.Contains(strings.TrimPrefix(location, scheme+"://"), "/"):
 		return fmt.Sprintf("write the # in the login in location of [%s] as %%23", s.Name) // the rest of it would be printed
 	case fragment && strings.Contains(reference, ":"):
-		return fmt.Sprintf("a source is a whole repository: write location = %s in [%s], its branch, tag or commit in reference, and use the directory in the template",
+		return fmt.Sprintf("a source is a whole repository: write location = %s in [%s], its branch, tag or commit in "+
+			"reference, and use the directory in the template",
 			redact.URL(location), s.Name)
 	case fragment:
 		return fmt.Sprintf("write location = %s and reference = %s in [%s]", redact.URL(location), reference, s.Name)
 	case strings.Contains(e.output, "could not read Username"), strings.Contains(e.output, "could not read Password"),
 		strings.Contains(e.output, "Authentication failed"), strings.Contains(e.output, "returned error: 403"):
-		return fmt.Sprintf("the server requires a login: put it into location of [%s] (https://USER:TOKEN@HOST/…) or set up a git credential helper", s.Name)
+		return fmt.Sprintf("the server requires a login: put it into location of [%s] (https://USER:TOKEN@HOST/…) or set "+
+			"up a git credential helper", s.Name)
 	case strings.Contains(e.output, "Permission denied (publickey"), strings.Contains(e.output, "Host key verification failed"):
 		return "load a key that the server accepts into ssh-agent, and connect once by hand to accept its host key"
 	case strings.Contains(e.output, "Could not resolve host"):

@@ -141,7 +141,8 @@ func TestGitBytesAreStable(t *testing.T) {
 		r.git("config", "uploadpack.allowFilter", "false")
 		r.git("config", "uploadpack.allowAnySHA1InWant", "false")
 		home := t.TempDir()
-		if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[core]\n\tcompression = 9\n\tautocrlf = true\n[feature]\n\tmanyFiles = true\n[pack]\n\twindow = 50\n"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[core]\n\tcompression = 9\n\tautocrlf = "+
+			"true\n[feature]\n\tmanyFiles = true\n[pack]\n\twindow = 50\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		t.Setenv("HOME", home)
@@ -198,7 +199,8 @@ func TestGitIsFetchedWhenItChanges(t *testing.T) {
 		t.Errorf("requests: %q", got)
 	}
 	f, _ := newFetcher(t, Options{Offline: true})
-	if _, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeGit, Location: s.Location, Reference: "other", Enabled: true}); err == nil || !strings.Contains(err.Error(), "offline") {
+	if _, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeGit, Location: s.Location, Reference: "other", Enabled: true}); err == nil ||
+		!strings.Contains(err.Error(), "offline") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -247,7 +249,8 @@ func TestGitErrors(t *testing.T) {
 		s := Spec{Name: "nova-base", Type: TypeGit, Location: c.location, Reference: c.ref, Enabled: true}
 		_, err := f.Archives(ctx, Request{Image: "nova-base", Source: &s})
 		var e *Error
-		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.say) || !strings.Contains(e.Hint(), c.advise) || !strings.Contains(err.Error(), "[nova-base]") {
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.say) || !strings.Contains(e.Hint(), c.advise) ||
+			!strings.Contains(err.Error(), "[nova-base]") {
 			t.Errorf("%s at %s: %v (hint %v)", c.location, c.ref, err, e)
 		}
 		checkClean(t, f.opts.CacheDir)
@@ -284,7 +287,8 @@ func TestGitCredentials(t *testing.T) {
 		t.Error("the archive contains its location")
 	}
 	shown := log.String() + fmt.Sprintf("%+v", files)
-	for _, location := range []string{"http://ada:s3cret-wrong@" + host + "/x.git", "http://" + host + "/x.git", "http://ada:s3cret@127.0.0.1:1/x.git", "http://s3cret-token@127.0.0.1:1/x.git"} {
+	for _, location := range []string{"http://ada:s3cret-wrong@" + host + "/x.git", "http://" + host + "/x.git",
+		"http://ada:s3cret@127.0.0.1:1/x.git", "http://s3cret-token@127.0.0.1:1/x.git"} {
 		s.Location = location
 		_, err := f.Resolve(ctx, s)
 		if err == nil {
@@ -392,7 +396,8 @@ func TestGitIsFetchedOnceAtATime(t *testing.T) {
 func TestGitSHA256(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "x.git")
 	r := &repo{t: t, dir: dir}
-	if out, err := exec.Command(testenv.Program(t, "git", "git"), "init", "-q", "-b", "master", "--object-format=sha256", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command(testenv.Program(t, "git", "git"), "init", "-q", "-b", "master", "--object-format=sha256",
+		dir).CombinedOutput(); err != nil {
 		testenv.Missing(t, "git cannot make SHA-256 repositories: "+string(out))
 	}
 	r.commit(map[string]string{"setup.py": "1"})

@@ -108,11 +108,13 @@ func TestGitManyReferences(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost { // ls-refs
 			w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
-			fmt.Fprint(w, refs, packet(id+" refs/heads/master\n"), packet(id+" refs/tags/1\n"), packet(strings.Repeat("b", 40)+" refs/other/x\n"), "0000")
+			fmt.Fprint(w, refs, packet(id+" refs/heads/master\n"), packet(id+" refs/tags/1\n"),
+				packet(strings.Repeat("b", 40)+" refs/other/x\n"), "0000")
 			return
 		}
 		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
-		fmt.Fprint(w, packet("# service=git-upload-pack\n")+"0000"+packet("version 2\n")+packet("ls-refs=unborn\n")+packet("object-format=sha1\n")+"0000")
+		fmt.Fprint(w, packet("# service=git-upload-pack\n")+"0000"+packet("version 2\n")+packet("ls-refs=unborn\n")+
+			packet("object-format=sha1\n")+"0000")
 	}))
 	defer srv.Close()
 	f, _ := newFetcher(t, Options{Retries: -1})

@@ -80,7 +80,8 @@ func checkGit(s Spec) error {
 		e.Problem, e.hint = "a git source without a reference", fmt.Sprintf("set reference = BRANCH, TAG or COMMIT in [%s]", s.Name)
 	case strings.HasPrefix(s.Location, "-"):
 		e.Problem = "not a location of a git repository"
-	case name == "", strings.HasPrefix(name, "-"), strings.ContainsAny(name, " \t\n~^:?*[\\\x7f"), strings.Contains(name, ".."), strings.Contains(name, "@{"):
+	case name == "", strings.HasPrefix(name, "-"), strings.ContainsAny(name, " \t\n~^:?*[\\\x7f"),
+		strings.Contains(name, ".."), strings.Contains(name, "@{"):
 		e.Problem = fmt.Sprintf("reference %q is not the name of a branch, tag or commit", s.Reference)
 	default:
 		return nil
@@ -186,7 +187,8 @@ func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
 		}
 		return gitRef{short: lowerName, suffix: suffix, remote: r}, nil
 	}
-	return gitRef{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Problem: fmt.Sprintf("no branch or tag %q", name), hint: similarRef(name, refs)}
+	return gitRef{}, &Error{Section: s.Name, Location: redact.URL(s.Location),
+		Problem: fmt.Sprintf("no branch or tag %q", name), hint: similarRef(name, refs)}
 }
 
 // relativeTo returns a reference with a suffix, whose commit is known if it was

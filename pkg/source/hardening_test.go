@@ -341,7 +341,8 @@ func TestSpecialFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/dev/zero", "/dev/tty", fifo} {
-		for _, s := range []Spec{{Type: TypeLocal, Location: path}, {Type: TypeURL, Location: "file://" + path}, {Type: TypeGit, Location: path, Reference: "master"}} {
+		for _, s := range []Spec{{Type: TypeLocal, Location: path}, {Type: TypeURL, Location: "file://" + path},
+			{Type: TypeGit, Location: path, Reference: "master"}} {
 			s.Name, s.Enabled = "x", true
 			f, _ := newFetcher(t, Options{Retries: -1})
 			if _, err := f.Archives(t.Context(), Request{Image: "x", Plugins: []Spec{s}}); err == nil {
@@ -415,7 +416,8 @@ func TestEndlessDownload(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	f, _ := newFetcher(t, Options{})
-	if _, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeURL, Location: srv.URL + "/x", Enabled: true}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeURL, Location: srv.URL + "/x", Enabled: true}); !errors.Is(err,
+		context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 	checkClean(t, f.opts.CacheDir)

@@ -61,7 +61,8 @@ func (f *Fetcher) fetchLocal(ctx context.Context, s Spec) (blob, Resolved, error
 	default:
 		return fail("neither a regular file nor a directory", nil, "")
 	}
-	if want := strings.ToLower(s.SHA256[f.opts.Arch]); want != "" && info.Mode().IsRegular() && b.Digest != digest.NewDigestFromEncoded(digest.SHA256, want) {
+	if want := strings.ToLower(s.SHA256[f.opts.Arch]); want != "" && info.Mode().IsRegular() &&
+		b.Digest != digest.NewDigestFromEncoded(digest.SHA256, want) {
 		return blob{}, Resolved{}, &ChecksumError{Section: s.Name, Location: path, Arch: f.opts.Arch, Want: want, Got: b.Digest.Encoded()}
 	}
 	res.ID = b.Digest.String()

@@ -24,7 +24,8 @@ func TestEmptyArchives(t *testing.T) {
 	var digests []string
 	for range 2 {
 		f, _ := newFetcher(t, Options{})
-		files, err := f.Archives(context.Background(), Request{Image: "base", Plugins: []Spec{{Name: "base-plugin-x", Type: TypeURL, Location: "http://127.0.0.1:1/", Enabled: false}}})
+		files, err := f.Archives(context.Background(), Request{Image: "base",
+			Plugins: []Spec{{Name: "base-plugin-x", Type: TypeURL, Location: "http://127.0.0.1:1/", Enabled: false}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,14 +89,16 @@ func TestLocalDirectory(t *testing.T) {
 			location = "keystone" // found in LocalsBase
 		}
 		s := Spec{Name: "keystone-base", Type: TypeLocal, Location: location, Enabled: true}
-		files, err := f.Archives(ctx, Request{Image: "keystone-base", Source: &s, Wants: func(n string) bool { return n == "keystone-base-archive" }})
+		files, err := f.Archives(ctx,
+			Request{Image: "keystone-base", Source: &s, Wants: func(n string) bool { return n == "keystone-base-archive" }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if names(files) != "keystone-base-archive" {
 			t.Fatalf("got %s", names(files))
 		}
-		want := []string{"keystone/", "keystone/a/", "keystone/a/b/", "keystone/a/b/c.py", "keystone/a-b", "keystone/bin/", "keystone/bin/run", "keystone/link -> setup.py", "keystone/setup.py"}
+		want := []string{"keystone/", "keystone/a/", "keystone/a/b/", "keystone/a/b/c.py", "keystone/a-b", "keystone/bin/",
+			"keystone/bin/run", "keystone/link -> setup.py", "keystone/setup.py"}
 		if got := listTar(t, files[0].Path); !slices.Equal(got, want) {
 			t.Errorf("it contains %q", got)
 		}
@@ -139,7 +142,8 @@ func TestPluginsAndAdditions(t *testing.T) {
 	first := srv.put(t, "one.tar.gz", makeTar(t, true,
 		member{name: "./", kind: tar.TypeDir}, member{name: "plug-1.0/setup.py", text: "one"}, member{name: "shared", text: "first"},
 		member{name: "plug-1.0/hard", kind: tar.TypeLink, link: "plug-1.0/setup.py"}))
-	two := srv.put(t, "two.tar", makeTar(t, false, member{name: "shared", text: "second"}, member{name: "link", kind: tar.TypeSymlink, link: "/etc"}))
+	two := srv.put(t, "two.tar",
+		makeTar(t, false, member{name: "shared", text: "second"}, member{name: "link", kind: tar.TypeSymlink, link: "/etc"}))
 	dir := filepath.Join(t.TempDir(), "local-plugin")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -169,7 +173,8 @@ func TestPluginsAndAdditions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"plugins/", "plugins/link -> /etc", "plugins/local-plugin/", "plugins/local-plugin/f", "plugins/plug-1.0/", "plugins/plug-1.0/hard", "plugins/plug-1.0/setup.py", "plugins/shared"}
+	want := []string{"plugins/", "plugins/link -> /etc", "plugins/local-plugin/", "plugins/local-plugin/f",
+		"plugins/plug-1.0/", "plugins/plug-1.0/hard", "plugins/plug-1.0/setup.py", "plugins/shared"}
 	if got := listTar(t, files[0].Path); !slices.Equal(got, want) {
 		t.Errorf("plugins: %q", got)
 	}
@@ -179,7 +184,8 @@ func TestPluginsAndAdditions(t *testing.T) {
 	if got := readMember(t, files[0].Path, "plugins/plug-1.0/hard"); got != "one" {
 		t.Errorf("the hard link has %q", got)
 	}
-	want = []string{"additions/", "additions/link -> own", "additions/own", "additions/plug-1.0/", "additions/plug-1.0/hard", "additions/plug-1.0/setup.py", "additions/shared"}
+	want = []string{"additions/", "additions/link -> own", "additions/own", "additions/plug-1.0/", "additions/plug-1.0/hard",
+		"additions/plug-1.0/setup.py", "additions/shared"}
 	if got := listTar(t, files[1].Path); !slices.Equal(got, want) {
 		t.Errorf("additions: %q", got)
 	}
@@ -345,7 +351,8 @@ func TestSpecMistakes(t *testing.T) {
 		f, _ := newFetcher(t, Options{Retries: -1})
 		_, err := f.Resolve(context.Background(), c.s)
 		var e *Error
-		if !errors.As(err, &e) || !strings.Contains(err.Error(), "source [nova-base]") || !strings.Contains(err.Error(), c.say) || !strings.Contains(e.Hint(), c.advise) {
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), "source [nova-base]") ||
+			!strings.Contains(err.Error(), c.say) || !strings.Contains(e.Hint(), c.advise) {
 			t.Errorf("%+v: %v (hint %v)", c.s, err, e)
 		}
 	}

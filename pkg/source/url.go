@@ -69,7 +69,8 @@ func (f *Fetcher) fetchURL(ctx context.Context, s Spec) (blob, Resolved, error) 
 		return cached.Blob, res, nil
 	}
 	if f.opts.Offline {
-		return fail("not in the cache, and nothing may be downloaded (offline)", nil, "run once with a network, or copy the cache of a machine that has one")
+		return fail("not in the cache, and nothing may be downloaded (offline)", nil,
+			"run once with a network, or copy the cache of a machine that has one")
 	}
 	b, n, err := f.fromMirrors(ctx, s, key, want, cached, known)
 	if err != nil {
@@ -222,7 +223,8 @@ func (f *Fetcher) fromLocation(ctx context.Context, s Spec, location, key, check
 	}
 	if checksum != "" && checksum != b.Digest.Encoded() {
 		os.Remove(part)
-		return blob{}, note{}, &ChecksumError{Section: s.Name, Location: redact.URL(location), Arch: f.opts.Arch, Want: checksum, Got: b.Digest.Encoded()}
+		return blob{}, note{}, &ChecksumError{Section: s.Name, Location: redact.URL(location), Arch: f.opts.Arch,
+			Want: checksum, Got: b.Digest.Encoded()}
 	}
 	if err := f.cache.adopt(ctx, part, b); err != nil {
 		return blob{}, note{}, err

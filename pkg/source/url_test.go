@@ -283,7 +283,8 @@ func TestURLFaults(t *testing.T) {
 			f, _ := newFetcher(t, Options{Timeout: 500 * time.Millisecond})
 			for i := range 5 {
 				data := randomBytes(20_000)
-				s := Spec{Name: "x", Type: TypeURL, Location: srv.put(t, fmt.Sprint(i), data), Enabled: true, SHA256: map[string]string{"amd64": hexOf(data)}}
+				s := Spec{Name: "x", Type: TypeURL, Location: srv.put(t, fmt.Sprint(i), data), Enabled: true,
+					SHA256: map[string]string{"amd64": hexOf(data)}}
 				if r, err := f.Resolve(ctx, s); err != nil || r.ID != "sha256:"+hexOf(data) {
 					t.Fatalf("%+v %v", r, err)
 				}
@@ -296,7 +297,8 @@ func TestURLFaults(t *testing.T) {
 			// If all requests fail, it is an error in the end.
 			srv.spoilWith(func(w http.ResponseWriter, r *http.Request) bool { spoil(w, r); return true })
 			f, _ = newFetcher(t, Options{Timeout: 50 * time.Millisecond, Retries: 2})
-			_, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeURL, Location: srv.URL + "/0", Enabled: true, SHA256: map[string]string{"amd64": hexOf(nil)}})
+			_, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeURL, Location: srv.URL + "/0", Enabled: true,
+				SHA256: map[string]string{"amd64": hexOf(nil)}})
 			if err == nil {
 				t.Error("it succeeded")
 			}
@@ -378,7 +380,8 @@ func TestURLCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := log.String() + fmt.Sprintf("%+v", files)
-	for _, location := range []string{"http://ada:s3cret-wrong@" + host + "/x.tar?token=t0ken", "http://ada:s3cret@127.0.0.1:1/x?token=t0ken", "http://ada:s3cret@[bad/?token=t0ken"} {
+	for _, location := range []string{"http://ada:s3cret-wrong@" + host + "/x.tar?token=t0ken",
+		"http://ada:s3cret@127.0.0.1:1/x?token=t0ken", "http://ada:s3cret@[bad/?token=t0ken"} {
 		s.Location = location
 		_, err := f.Resolve(ctx, s)
 		if err == nil {

@@ -69,7 +69,8 @@ func Image(ctx context.Context, img, parent v1.Image, blobs Blobs) (Result, erro
 	if err != nil {
 		return Result{}, err
 	}
-	if man.Config.Digest, man.Config.Size, err = blobs.WriteBlob(ctx, bytes.NewReader(conf), digest.FromBytes(conf), int64(len(conf))); err != nil {
+	if man.Config.Digest, man.Config.Size, err = blobs.WriteBlob(ctx, bytes.NewReader(conf), digest.FromBytes(conf),
+		int64(len(conf))); err != nil {
 		return Result{}, err
 	}
 	out, err := json.Marshal(man)

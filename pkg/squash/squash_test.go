@@ -398,7 +398,8 @@ func TestImage(t *testing.T) {
 	for _, h := range conf.History {
 		history = append(history, fmt.Sprintf("%s %v", h.CreatedBy, h.EmptyLayer))
 	}
-	want := []string{"base false", "base ENV true", "one true", "one ENV true", "two true", "two ENV true", "three true", "three ENV true", "kolla-build --squash false"}
+	want := []string{"base false", "base ENV true", "one true", "one ENV true", "two true", "two ENV true", "three true",
+		"three ENV true", "kolla-build --squash false"}
 	if !slices.Equal(history, want) {
 		t.Errorf("history %q", history)
 	}

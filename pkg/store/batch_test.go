@@ -92,7 +92,8 @@ func TestBatchWithDamagedBlobs(t *testing.T) {
 	}
 	// One that ends early is not kept either.
 	b = s.Batch()
-	if err := b.Write(t.Context(), strings.NewReader("short"), digest.FromString("short and more"), 14, func(err error) error { return err }); !errors.As(err, &damaged) {
+	if err := b.Write(t.Context(), strings.NewReader("short"), digest.FromString("short and more"), 14,
+		func(err error) error { return err }); !errors.As(err, &damaged) {
 		t.Errorf("a blob that ends early: %v", err)
 	}
 	if err := b.Wait(); !errors.As(err, &damaged) || damaged.Digest != digest.FromString("short and more") {

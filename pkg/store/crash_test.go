@@ -65,7 +65,8 @@ func writeForever(dir string) error {
 		b := make([]byte, 10_000)
 		// Seeded with the image's digest, so that no blob exists already.
 		rand.NewChaCha8(sha256.Sum256([]byte(d))).Read(b)
-		w, err := s.Content().Writer(ctx, content.WithRef(d.String()), content.WithDescriptor(ocispec.Descriptor{Digest: digest.FromBytes(b), Size: 10_000}))
+		w, err := s.Content().Writer(ctx, content.WithRef(d.String()),
+			content.WithDescriptor(ocispec.Descriptor{Digest: digest.FromBytes(b), Size: 10_000}))
 		if err != nil {
 			return err
 		}

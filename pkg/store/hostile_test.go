@@ -41,7 +41,8 @@ func writeBytes(t testing.TB, s *Store, mediaType string, b []byte) ocispec.Desc
 func imageOf(t testing.TB, s *Store, comment string, layers ...ocispec.Descriptor) ocispec.Descriptor {
 	t.Helper()
 	config := writeJSON(t, s, ocispec.MediaTypeImageConfig, map[string]any{"os": "linux", "architecture": "amd64", "comment": comment})
-	return writeJSON(t, s, ocispec.MediaTypeImageManifest, ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: layers})
+	return writeJSON(t, s, ocispec.MediaTypeImageManifest,
+		ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: layers})
 }
 
 func putNamed(t testing.TB, s *Store, name string, d digest.Digest) {
@@ -117,7 +118,8 @@ func TestManifestListedAsLayerInIndex(t *testing.T) {
 	layer := writeBytes(t, s, ocispec.MediaTypeImageLayer, []byte("layer"))
 	second := imageOf(t, s, "second", layer)
 	first := imageOf(t, s, "first", second)
-	index := writeJSON(t, s, ocispec.MediaTypeImageIndex, ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{first, second}})
+	index := writeJSON(t, s, ocispec.MediaTypeImageIndex,
+		ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{first, second}})
 	blobs, err := s.Blobs(t.Context(), index.Digest)
 	if err != nil || len(blobs) != 6 {
 		t.Errorf("%d blobs, want the index, 2 manifests, 2 configs and a layer (%v)", len(blobs), err)
@@ -214,7 +216,8 @@ func TestLimitsOfImages(t *testing.T) {
 		t.Errorf("nested indexes: %v", err)
 	}
 	history := writeBytes(t, s, ocispec.MediaTypeImageConfig, []byte(`{"history":[`+strings.Repeat("{},", ocijson.MaxHistory)+`{}]}`))
-	img, err := s.Image(writeJSON(t, s, ocispec.MediaTypeImageManifest, ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: history}).Digest)
+	img, err := s.Image(writeJSON(t, s, ocispec.MediaTypeImageManifest,
+		ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: history}).Digest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,8 +231,9 @@ func TestTextsOfEntries(t *testing.T) {
 	s := open(t, t.TempDir())
 	config := writeJSON(t, s, ocispec.MediaTypeImageConfig, map[string]any{"os": "linux\x1b]0;x\a", "architecture": "\x1b[31mamd64"})
 	img := writeJSON(t, s, ocispec.MediaTypeImageManifest, map[string]any{"mediaType": "application/\x1b[2J", "config": config})
-	index := writeJSON(t, s, ocispec.MediaTypeImageIndex, map[string]any{"manifests": []any{map[string]any{"digest": img.Digest, "size": img.Size,
-		"platform": map[string]string{"os": "linux\x1b[2J", "architecture": "amd64"}}}})
+	index := writeJSON(t, s, ocispec.MediaTypeImageIndex,
+		map[string]any{"manifests": []any{map[string]any{"digest": img.Digest, "size": img.Size,
+			"platform": map[string]string{"os": "linux\x1b[2J", "architecture": "amd64"}}}})
 	for name, d := range map[string]digest.Digest{"a:t": img.Digest, "b:t": index.Digest} {
 		if err := s.Put(Entry{Name: name, Digest: d, Kind: KindBase, Origin: "/tmp/\x1b[2Jfile\u202e"}); err != nil {
 			t.Fatal(err)
@@ -242,7 +246,8 @@ func TestTextsOfEntries(t *testing.T) {
 			t.Errorf("%q", text)
 		}
 	}
-	for _, bad := range []string{"a\x1b[2J:t", "a b:t", "kolla/../base:t", "./base:t", "ba\u202ese:t", "a\u200b:t", "a\xff:t", strings.Repeat("a", maxName+1)} {
+	for _, bad := range []string{"a\x1b[2J:t", "a b:t", "kolla/../base:t", "./base:t", "ba\u202ese:t", "a\u200b:t",
+		"a\xff:t", strings.Repeat("a", maxName+1)} {
 		if err := s.Put(Entry{Name: bad, Digest: img.Digest}); err == nil {
 			t.Errorf("the name %q was accepted", bad)
 		}
@@ -274,7 +279,8 @@ func TestPutNew(t *testing.T) {
 		t.Error("an entry was added nevertheless")
 	}
 	// The same image under the same name keeps what is known about it.
-	if err := s.PutNew(Entry{Name: "debian:trixie", Digest: first.Digest, Kind: KindLoaded}, Entry{Name: "free:t", Digest: second.Digest}); err != nil {
+	if err := s.PutNew(Entry{Name: "debian:trixie", Digest: first.Digest, Kind: KindLoaded},
+		Entry{Name: "free:t", Digest: second.Digest}); err != nil {
 		t.Fatal(err)
 	}
 	e, _, err := s.Lookup("debian:trixie")
@@ -302,7 +308,8 @@ func TestReadOnlyStoreIsNotChanged(t *testing.T) {
 	_, gerr := ro.GC(t.Context())
 	_, ferr := ro.Forget(time.Now())
 	_, rerr := ro.Remove("a:t")
-	for name, err := range map[string]error{"WriteBlob": werr, "DropBad": derr, "GC": gerr, "Forget": ferr, "Remove": rerr, "RecordDurations": ro.RecordDurations(map[string]Record{"a": {}})} {
+	for name, err := range map[string]error{"WriteBlob": werr, "DropBad": derr, "GC": gerr, "Forget": ferr, "Remove": rerr,
+		"RecordDurations": ro.RecordDurations(map[string]Record{"a": {}})} {
 		if !errors.Is(err, errReadOnly) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -53,7 +53,8 @@ type Store struct {
 // ownNames are the names that a store's directory may contain.
 var ownNames = map[string]bool{
 	ocispec.ImageLayoutFile: true, ocispec.ImageIndexFile: true, ocispec.ImageBlobsDir: true,
-	"ingest": true, "tmp": true, "lock": true, historyFile: true, compressedFile: true, verifiedFile: true, exportedDir: true, "lost+found": true,
+	"ingest": true, "tmp": true, "lock": true, historyFile: true, compressedFile: true, verifiedFile: true,
+	exportedDir: true, "lost+found": true,
 }
 
 // Open opens the store in dir, and creates it if dir does not exist or is empty.

@@ -180,7 +180,8 @@ func TestBadBlobsAreNamed(t *testing.T) {
 	wantBad := func(err error, detail string) {
 		t.Helper()
 		var be *BlobError
-		if !errors.As(err, &be) || be.Digest != victim || !strings.Contains(err.Error(), detail) || !strings.Contains(err.Error(), "layer 2 of 2") {
+		if !errors.As(err, &be) || be.Digest != victim || !strings.Contains(err.Error(), detail) ||
+			!strings.Contains(err.Error(), "layer 2 of 2") {
 			t.Errorf("got %v, want %s and %q", err, victim, detail)
 		}
 	}
@@ -392,7 +393,8 @@ func TestSkopeoAndLayoutRead(t *testing.T) {
 		return string(out)
 	}
 	var info struct{ Digest, Architecture string }
-	if err := json.Unmarshal([]byte(run("inspect", "oci:"+dir+":"+ref)), &info); err != nil || info.Digest != d.String() || info.Architecture != "amd64" {
+	if err := json.Unmarshal([]byte(run("inspect", "oci:"+dir+":"+ref)), &info); err != nil || info.Digest != d.String() ||
+		info.Architecture != "amd64" {
 		t.Errorf("skopeo inspect: %+v, %v", info, err)
 	}
 	copied := filepath.Join(t.TempDir(), "copy")

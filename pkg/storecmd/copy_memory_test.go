@@ -102,7 +102,8 @@ func TestCopyMemory(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	memory := testenv.PeakMemory(t, string(out))
-	t.Logf("%d bytes: %d bytes of memory, %v, %v of processor time", total, memory, time.Since(began), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+	t.Logf("%d bytes: %d bytes of memory, %v, %v of processor time", total, memory, time.Since(began),
+		cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	if to.bytes < total {

@@ -69,8 +69,9 @@ func TestLoadPartsByName(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{out: ".002", filepath.Dir(out): ".002"} {
-		for command, err := range map[string]error{"load": load(path), "verify": Verify(t.Context(), site(t).con, []string{path}, VerifyOptions{Progress: "quiet"}),
-			"list": List(t.Context(), site(t).con, []string{path}, false)} {
+		for command, err := range map[string]error{"load": load(path),
+			"verify": Verify(t.Context(), site(t).con, []string{path}, VerifyOptions{Progress: "quiet"}),
+			"list":   List(t.Context(), site(t).con, []string{path}, false)} {
 			if err == nil || !strings.Contains(usererr.Hint(err), want) {
 				t.Errorf("%s %s: %v (hint %q), want a hint that names a part", command, path, err, usererr.Hint(err))
 			}

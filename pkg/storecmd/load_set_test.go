@@ -144,7 +144,8 @@ func TestLoadRename(t *testing.T) {
 	}
 	// A mistake in a substitution is found before the file is opened.
 	f := site(t)
-	if err := Load(t.Context(), f.config(), f.con, []string{"/nothing.tar"}, LoadOptions{Renames: []string{"s/a/"}}); err == nil || !strings.Contains(err.Error(), "--rename") || usererr.Text(err) == "" {
+	if err := Load(t.Context(), f.config(), f.con, []string{"/nothing.tar"}, LoadOptions{Renames: []string{"s/a/"}}); err == nil ||
+		!strings.Contains(err.Error(), "--rename") || usererr.Text(err) == "" {
 		t.Errorf("a bad substitution: %v", err)
 	}
 

@@ -88,7 +88,8 @@ func TestLoadAndPush(t *testing.T) {
 	path, digests := saved(t)
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	f := site(t)
-	if err := Load(t.Context(), f.config("--push", "--registry", host, "--namespace", "site", "--also-tag", "nightly"), f.con, []string{path}, LoadOptions{}); err != nil {
+	if err := Load(t.Context(), f.config("--push", "--registry", host, "--namespace", "site", "--also-tag", "nightly"),
+		f.con, []string{path}, LoadOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for name, d := range digests {
@@ -125,10 +126,12 @@ func TestLoadReplacesNoTags(t *testing.T) {
 	if !errors.As(err, &taken) || len(taken.Refs) != 2 || !strings.Contains(usererr.Hint(err), "--replace") {
 		t.Errorf("other images: %v", err)
 	}
-	if blobs, _ := filepath.Glob(filepath.Join(workspace.StoreDir(f.config()), "blobs", "sha256", "*")); len(blobs) != 0 || len(f.names()) != 0 {
+	if blobs, _ := filepath.Glob(filepath.Join(workspace.StoreDir(f.config()), "blobs", "sha256",
+		"*")); len(blobs) != 0 || len(f.names()) != 0 {
 		t.Errorf("%d blobs were read before", len(blobs))
 	}
-	if err := load(f, other, LoadOptions{DryRun: true}); err != nil || strings.Count(f.stdout.String(), "add --replace\n") != 2 || !strings.Contains(f.stdout.String(), "REGISTRY") {
+	if err := load(f, other, LoadOptions{DryRun: true}); err != nil ||
+		strings.Count(f.stdout.String(), "add --replace\n") != 2 || !strings.Contains(f.stdout.String(), "REGISTRY") {
 		t.Errorf("dry run: %s, %v", f.stdout.String(), err)
 	}
 	for name, d := range digests {
@@ -136,7 +139,8 @@ func TestLoadReplacesNoTags(t *testing.T) {
 	}
 	// The digests of other tools' files are known when they were read.
 	docker := filepath.Join(t.TempDir(), "dir")
-	registrytest.Run(t, "skopeo", "copy", "oci-archive:"+other+":origin.example/kolla/nova-api:2026-11-22", "oci:"+docker+":kolla/nova-api:2026-11-22")
+	registrytest.Run(t, "skopeo", "copy", "oci-archive:"+other+":origin.example/kolla/nova-api:2026-11-22",
+		"oci:"+docker+":kolla/nova-api:2026-11-22")
 	f = site(t)
 	if err := load(f, docker, LoadOptions{}); !errors.As(err, &taken) || len(f.names()) != 0 {
 		t.Errorf("a directory of skopeo: %v, %v", err, f.names())
@@ -268,7 +272,8 @@ func TestLoadTags(t *testing.T) {
 		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags}); err != nil {
 			t.Fatal(err)
 		}
-		if warned := strings.Contains(f.stderr.String(), "no image has the tag other"); warned != slices.Contains(c.tags, "other=x") || strings.Contains(f.stderr.String(), "tag 2026-11-22") {
+		if warned := strings.Contains(f.stderr.String(), "no image has the tag other"); warned != slices.Contains(c.tags, "other=x") ||
+			strings.Contains(f.stderr.String(), "tag 2026-11-22") {
 			t.Errorf("%q: warnings %s", c.tags, f.stderr.String())
 		}
 		if got := f.stdout.String(); got != listed || !strings.HasPrefix(got, c.want+"\n") || strings.Count(got, "\n") != 2 {
@@ -283,7 +288,8 @@ func TestLoadTags(t *testing.T) {
 		}
 		s.Close()
 		f.stdout.Reset()
-		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags, DryRun: true}); err != nil || strings.Count(f.stdout.String(), "unchanged") != 2 {
+		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags, DryRun: true}); err != nil ||
+			strings.Count(f.stdout.String(), "unchanged") != 2 {
 			t.Errorf("a dry run after loading: %s, %v", f.stdout.String(), err)
 		}
 	}
@@ -327,7 +333,8 @@ func TestLoadShowsProgress(t *testing.T) {
 func TestReportIsPrintable(t *testing.T) {
 	f := site(t)
 	evil := "linux/\x1b[2J"
-	report(f.con, []bundle.Input{{Path: "set.tar"}}, bundle.Summary{Partial: []bundle.Partial{{Name: evil, Loaded: []string{evil}, Missing: []string{evil}}}})
+	report(f.con, []bundle.Input{{Path: "set.tar"}},
+		bundle.Summary{Partial: []bundle.Partial{{Name: evil, Loaded: []string{evil}, Missing: []string{evil}}}})
 	if out := f.stderr.String(); strings.Contains(out, "\x1b") || strings.Count(out, `linux/\x1b[2J`) != 3 {
 		t.Errorf("%q", out)
 	}

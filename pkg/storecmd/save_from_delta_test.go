@@ -80,7 +80,8 @@ func TestSaveFromRegistryDelta(t *testing.T) {
 
 // Byte deltas are made of older layers that the registry still has.
 func TestSaveFromRegistryByteDelta(t *testing.T) {
-	p := &published{t: t, host: registrytest.Embedded(t, server.Options{}).Host(), client: registrytest.Client(t, registry.Options{}), digests: map[string]digest.Digest{}}
+	p := &published{t: t, host: registrytest.Embedded(t, server.Options{}).Host(),
+		client: registrytest.Client(t, registry.Options{}), digests: map[string]digest.Digest{}}
 	content := make([]byte, 400_000)
 	_, _ = newRandom(1).Read(content)
 	var want digest.Digest
@@ -118,7 +119,8 @@ func TestSaveFromRegistryByteDelta(t *testing.T) {
 		}
 		backend.ServeHTTP(w, r)
 	}))
-	if _, err := saveFrom(t, refusing+"/kolla:t2", SaveOptions{Since: full, Delta: "bytes"}); err == nil || !strings.Contains(err.Error(), string(base)) {
+	if _, err := saveFrom(t, refusing+"/kolla:t2", SaveOptions{Since: full, Delta: "bytes"}); err == nil ||
+		!strings.Contains(err.Error(), string(base)) {
 		t.Errorf("it is not known whether the older layer exists: %v", err)
 	}
 	proxy, err := faultproxy.Start(faultproxy.Options{Target: p.host, Rate: 1, Max: 2, Faults: []faultproxy.Fault{faultproxy.Corrupt},
@@ -177,7 +179,8 @@ func compressedLayer(t *testing.T, content []byte) v1.Layer {
 	if err := errors.Join(err, werr, tw.Close(), z.Close()); err != nil {
 		t.Fatal(err)
 	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil }, tarball.WithMediaType(types.OCILayer))
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil },
+		tarball.WithMediaType(types.OCILayer))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,8 @@ func (p *published) artifact(name, text, configType string, subject *ocispec.Des
 		return d
 	}
 	raw, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		Config: put("{}", configType), Layers: []ocispec.Descriptor{put("signature by "+text, "application/vnd.example.signature")}, Subject: subject})
+		Config: put("{}", configType),
+		Layers: []ocispec.Descriptor{put("signature by "+text, "application/vnd.example.signature")}, Subject: subject})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -140,7 +141,8 @@ func (p *published) loadedAt(path, tag string) {
 	p.t.Helper()
 	host := registrytest.Embedded(p.t, server.Options{}).Host()
 	f := site(p.t)
-	if err := Load(p.t.Context(), f.config("--push", "--registry", host, "--namespace", "site", "--also-tag", "stable"), f.con, []string{path}, LoadOptions{Tags: []string{tag}, Renames: []string{"s/:(.*)/:x-\\1/"}}); err != nil {
+	if err := Load(p.t.Context(), f.config("--push", "--registry", host, "--namespace", "site", "--also-tag", "stable"),
+		f.con, []string{path}, LoadOptions{Tags: []string{tag}, Renames: []string{"s/:(.*)/:x-\\1/"}}); err != nil {
 		p.t.Fatalf("%v\n%s", err, f.stderr.String())
 	}
 	for nameTag, want := range p.digests {
@@ -351,7 +353,8 @@ func TestSaveFromBrokenRegistry(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(happened)); len(got) != len(faults) {
 		t.Errorf("faults that happened: %v", happened)
 	}
-	proxy.Set(faultproxy.Options{Target: p.host, Rate: 1, Faults: []faultproxy.Fault{faultproxy.Corrupt}, Match: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/blobs/") }})
+	proxy.Set(faultproxy.Options{Target: p.host, Rate: 1, Faults: []faultproxy.Fault{faultproxy.Corrupt},
+		Match: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/blobs/") }})
 	got, err := saveFrom(t, proxy.Addr()+"/kolla:t1", SaveOptions{})
 	var damaged *registry.ContentError
 	if _, statErr := os.Stat(got); !errors.As(err, &damaged) || usererr.Hint(err) == "" || statErr == nil {

@@ -131,7 +131,8 @@ func TestSaveMemory(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	memory := testenv.PeakMemory(t, out.String())
-	t.Logf("%d bytes: %d bytes of memory, %v, %v of processor time", total, memory, time.Since(began), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+	t.Logf("%d bytes: %d bytes of memory, %v, %v of processor time", total, memory, time.Since(began),
+		cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
 	if memory > 100_000_000 && !testenv.Race {
 		t.Errorf("saving %d bytes took %d bytes of memory", total, memory)
 	}

@@ -17,7 +17,8 @@ import (
 func TestConfigurationInBundle(t *testing.T) {
 	f := newFixture(t)
 	out := filepath.Join(t.TempDir(), "set.tar")
-	cfg := f.config("--base", "debian", "--base-mirror", "https://user:hunter2@mirror.example/debian?token=hunter3", "--build-args", "password:hunter4", "--tag", "a")
+	cfg := f.config("--base", "debian", "--base-mirror", "https://user:hunter2@mirror.example/debian?token=hunter3",
+		"--build-args", "password:hunter4", "--tag", "a")
 	if err := Save(t.Context(), cfg, f.con, out, SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,8 @@ func TestConfigurationInBundle(t *testing.T) {
 		if err := json.Unmarshal(b, &m); err != nil {
 			t.Fatal(err)
 		}
-		if m.Configuration["base"] != "debian" || m.Configuration["tag"] != "a" || !strings.Contains(m.Configuration["base-mirror"], "mirror.example/debian") {
+		if m.Configuration["base"] != "debian" || m.Configuration["tag"] != "a" ||
+			!strings.Contains(m.Configuration["base-mirror"], "mirror.example/debian") {
 			t.Errorf("%v", m.Configuration)
 		}
 		if strings.Contains(string(b), "hunter") {
@@ -63,7 +65,8 @@ func TestPartsFitOnFAT(t *testing.T) {
 
 // The printed command can be pasted into a shell, whatever the file is called.
 func TestShellWord(t *testing.T) {
-	for _, name := range []string{"set.tar", "/media/a b/set.tar", "it's.tar", "$HOME`id`.tar", "new\nline's.tar", "\xff\u0085.tar", "données.tar", "a[*]?!#~.tar", "-x;y&z|.tar", ""} {
+	for _, name := range []string{"set.tar", "/media/a b/set.tar", "it's.tar", "$HOME`id`.tar", "new\nline's.tar",
+		"\xff\u0085.tar", "données.tar", "a[*]?!#~.tar", "-x;y&z|.tar", ""} {
 		cmd := exec.CommandContext(t.Context(), "bash", "-c", "printf %s "+shellWord(name))
 		cmd.Env = append(os.Environ(), "LC_ALL=C") // not the locale of the terminal, perhaps
 		out, err := cmd.Output()

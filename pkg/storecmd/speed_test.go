@@ -80,7 +80,8 @@ func TestSpeed(t *testing.T) {
 	}
 	for _, pair := range [][2]string{{"save", "cp"}, {"load", "cp"}, {"load --push", "upload"}} {
 		ours, theirs := median(times[pair[0]]), median(times[pair[1]])
-		t.Logf("%-12s %6.2f s (processor %.2f s), %-6s %6.2f s (%.2f s): %.0f %% of its speed", pair[0], ours.Seconds(), median(processor[pair[0]]).Seconds(),
+		t.Logf("%-12s %6.2f s (processor %.2f s), %-6s %6.2f s (%.2f s): %.0f %% of its speed", pair[0], ours.Seconds(),
+			median(processor[pair[0]]).Seconds(),
 			pair[1], theirs.Seconds(), median(processor[pair[1]]).Seconds(), 100*theirs.Seconds()/ours.Seconds())
 	}
 }

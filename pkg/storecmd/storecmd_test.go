@@ -115,7 +115,8 @@ func TestImages(t *testing.T) {
 	}
 	// Python's syntax, which Go's regular expressions do not have.
 	f.stdout.Reset()
-	if err := Images(f.config("^nova-(?!api)"), f.con, false); err != nil || strings.Contains(f.stdout.String(), "nova-api") || !strings.Contains(f.stdout.String(), "nova-compute") {
+	if err := Images(f.config("^nova-(?!api)"), f.con, false); err != nil ||
+		strings.Contains(f.stdout.String(), "nova-api") || !strings.Contains(f.stdout.String(), "nova-compute") {
 		t.Errorf("printed %s, %v", f.stdout.String(), err)
 	}
 }
@@ -134,7 +135,8 @@ func TestSelection(t *testing.T) {
 		"registry as a URL": {[]string{"--registry", "https://registry.example:4000/", "nova"},
 			[]string{"registry.example:4000/kolla/nova-api:a"}},
 		"namespace": {[]string{"--namespace", "kolla", "--tag", "a", "."},
-			[]string{"kolla/nova-api:a", "kolla/nova-compute:a", "registry.example:4000/kolla/nova-api:a", "registry.example:4000/deep/kolla/glance:a"}},
+			[]string{"kolla/nova-api:a", "kolla/nova-compute:a", "registry.example:4000/kolla/nova-api:a",
+				"registry.example:4000/deep/kolla/glance:a"}},
 		"nothing of that tag": {[]string{"--tag", "z", "nova"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -73,7 +73,8 @@ const maxUnlisted = 3
 
 // noticeUnlisted prints which requested images cannot be built, and why.
 func noticeUnlisted(c *console.Console, leftOut []imageset.LeftOut, all bool) {
-	leftOut = slices.DeleteFunc(slices.Clone(leftOut), func(im imageset.LeftOut) bool { return im.Status != graph.Unbuildable || !im.Requested })
+	leftOut = slices.DeleteFunc(slices.Clone(leftOut),
+		func(im imageset.LeftOut) bool { return im.Status != graph.Unbuildable || !im.Requested })
 	if len(leftOut) > maxUnlisted && !all {
 		c.Notice("not listed: %s that cannot be built, such as %s (%s); add --debug for all of them",
 			units.Count(len(leftOut), "image"), leftOut[0].Image, strings.TrimPrefix(leftOut[0].Reason, "cannot be built: "))

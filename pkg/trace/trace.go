@@ -102,7 +102,8 @@ func Open(ctx context.Context, opts Options) *Exporter {
 		return nil
 	}
 	// Attributes of the environment take precedence over ours.
-	res, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "kolla-build"), attribute.String("service.version", opts.Version)),
+	res, err := resource.New(ctx,
+		resource.WithAttributes(attribute.String("service.name", "kolla-build"), attribute.String("service.version", opts.Version)),
 		resource.WithHost(), resource.WithFromEnv())
 	if err != nil && res == nil {
 		res = resource.Empty()
@@ -139,7 +140,8 @@ func (e *Exporter) failed(err error) {
 
 // Start begins the root span of a run and returns a context with it. Its parent is
 // the TRACEPARENT of the environment, if a CI system that traces itself has set it.
-func (e *Exporter) Start(ctx context.Context, getenv func(string) string, name string, attrs ...attribute.KeyValue) (context.Context, Span) {
+func (e *Exporter) Start(ctx context.Context, getenv func(string) string, name string,
+	attrs ...attribute.KeyValue) (context.Context, Span) {
 	if e == nil {
 		return ctx, Span{}
 	}

@@ -77,7 +77,8 @@ func (w *world) emit(e build.Event) {
 
 func (w *world) build(ctx context.Context, name, dockerfile string, files ...ContextFile) (ocispecs.Descriptor, error) {
 	w.t.Helper()
-	def, err := w.conv.Convert(ctx, Dockerfile{Name: name, Reference: "kolla/" + name + ":t", Path: name + "/Dockerfile", Content: []byte(dockerfile), Context: files})
+	def, err := w.conv.Convert(ctx,
+		Dockerfile{Name: name, Reference: "kolla/" + name + ":t", Path: name + "/Dockerfile", Content: []byte(dockerfile), Context: files})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -108,7 +109,8 @@ func TestBuildWithARealDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := w.build(t.Context(), "base", "FROM busybox\nCOPY hello /etc/hello\nCOPY big /opt/big\nRUN echo made-$(cat /etc/hello) > /etc/made && echo log-line\n",
+	base, err := w.build(t.Context(), "base",
+		"FROM busybox\nCOPY hello /etc/hello\nCOPY big /opt/big\nRUN echo made-$(cat /etc/hello) > /etc/made && echo log-line\n",
 		ContextFile{Path: "hello", Mode: 0o640, Data: []byte("world")}, ContextFile{Path: "big", Mode: 0o600, Blob: blob})
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +176,8 @@ func TestFailingStepIsLocated(t *testing.T) {
 	if be.Temporary() {
 		t.Error("a command that fails by itself is not worth another try")
 	}
-	if _, err := w.build(t.Context(), "net", "FROM busybox\nRUN echo 'E: Failed to fetch: Hash Sum mismatch' && exit 100\n"); !errors.As(err, &be) || !be.Temporary() {
+	if _, err := w.build(t.Context(), "net",
+		"FROM busybox\nRUN echo 'E: Failed to fetch: Hash Sum mismatch' && exit 100\n"); !errors.As(err, &be) || !be.Temporary() {
 		t.Errorf("error %v of a mirror in motion is not temporary", err)
 	}
 }
@@ -184,7 +187,8 @@ func TestCancelStopsTheBuildAndTheDaemonGoesOn(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("enough")
 	var once sync.Once
-	def, err := w.conv.Convert(ctx, Dockerfile{Name: "slow", Reference: "kolla/slow:t", Path: "f", Content: []byte("FROM busybox\nRUN echo started; sleep 600\n")})
+	def, err := w.conv.Convert(ctx,
+		Dockerfile{Name: "slow", Reference: "kolla/slow:t", Path: "f", Content: []byte("FROM busybox\nRUN echo started; sleep 600\n")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -172,13 +172,15 @@ func unpackSpecial(st llb.State, files []ContextFile) (llb.State, error) {
 	if err := w.Close(); err != nil {
 		return st, err
 	}
-	archive := llb.Scratch().File(llb.Mkfile("/special.tar", 0o600, b.Bytes(), llb.WithCreatedTime(Epoch)), llb.WithCustomName("[internal] special files"))
+	archive := llb.Scratch().File(llb.Mkfile("/special.tar", 0o600, b.Bytes(), llb.WithCreatedTime(Epoch)),
+		llb.WithCustomName("[internal] special files"))
 	return unpack(st, archive, "/special.tar"), nil
 }
 
 // unpack adds the members of a tar to a context.
 func unpack(st, from llb.State, name string) llb.State {
-	return st.File(llb.Copy(from, name, "/", &llb.CopyInfo{AttemptUnpack: true, CreateDestPath: true}), llb.WithCustomName("[internal] special files"))
+	return st.File(llb.Copy(from, name, "/", &llb.CopyInfo{AttemptUnpack: true, CreateDestPath: true}),
+		llb.WithCustomName("[internal] special files"))
 }
 
 // IsArchived reports whether a file reaches the builder in a tar because of its name: LLB
@@ -188,7 +190,8 @@ func IsArchived(name string) bool { return !utf8.ValidString(name) }
 // Archive writes a tar with a file to w.
 func Archive(w io.Writer, name string, mode fs.FileMode, size int64, content io.Reader) error {
 	tw := tar.NewWriter(w)
-	if err := tw.WriteHeader(&tar.Header{Name: name, Mode: unixMode(mode), Size: size, ModTime: Epoch, Typeflag: tar.TypeReg, Format: tar.FormatGNU}); err != nil {
+	if err := tw.WriteHeader(&tar.Header{Name: name, Mode: unixMode(mode), Size: size, ModTime: Epoch, Typeflag: tar.TypeReg,
+		Format: tar.FormatGNU}); err != nil {
 		return err
 	}
 	if _, err := io.Copy(tw, content); err != nil {

@@ -321,7 +321,8 @@ type namedParent struct {
 
 // parents looks up the images that a Dockerfile refers to, and returns the
 // ONBUILD triggers of those that its stages are based on.
-func (c *Converter) parents(ctx context.Context, file *dockerfile.Dockerfile) (parents []namedParent, triggers []instructions.Command, err error) {
+func (c *Converter) parents(ctx context.Context, file *dockerfile.Dockerfile) (parents []namedParent,
+	triggers []instructions.Command, err error) {
 	seen := map[string]bool{}
 	add := func(images []dockerfile.Image) error {
 		for _, im := range images {

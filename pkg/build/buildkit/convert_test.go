@@ -22,7 +22,8 @@ func converter(volatile ...string) *Converter {
 			if ref != "debian:trixie" {
 				return External{}, errors.New("no image " + ref)
 			}
-			return External{Digest: digest.FromString(ref), Config: []byte(`{"os":"linux","architecture":"amd64","config":{"Env":["PATH=/bin"]}}`)}, nil
+			return External{Digest: digest.FromString(ref),
+				Config: []byte(`{"os":"linux","architecture":"amd64","config":{"Env":["PATH=/bin"]}}`)}, nil
 		},
 	})
 }
@@ -127,7 +128,8 @@ func TestConvertErrorsNameThePlace(t *testing.T) {
 		{"bad flag", "FROM debian:trixie\nRUN --mnt=x y\n", "base/Dockerfile:2: "},
 	}
 	for _, tt := range tests {
-		_, err := converter().Convert(context.Background(), Dockerfile{Name: "base", Reference: "kolla/base:t", Path: "base/Dockerfile", Content: []byte(tt.content)})
+		_, err := converter().Convert(context.Background(),
+			Dockerfile{Name: "base", Reference: "kolla/base:t", Path: "base/Dockerfile", Content: []byte(tt.content)})
 		var de *dockerfile.Error
 		if !errors.As(err, &de) || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want it to start with %q", tt.name, err, tt.want)
@@ -137,8 +139,9 @@ func TestConvertErrorsNameThePlace(t *testing.T) {
 
 func TestUnsafeContextPaths(t *testing.T) {
 	for _, p := range []string{"../x", "/etc/passwd", "a/../../b", "", "a//b", ".."} {
-		_, err := converter().Convert(context.Background(), Dockerfile{Name: "base", Reference: "kolla/base:t", Path: "f", Content: []byte(baseFile),
-			Context: []ContextFile{{Path: p, Mode: 0o644}}})
+		_, err := converter().Convert(context.Background(),
+			Dockerfile{Name: "base", Reference: "kolla/base:t", Path: "f", Content: []byte(baseFile),
+				Context: []ContextFile{{Path: p, Mode: 0o644}}})
 		if err == nil || !strings.Contains(err.Error(), "unsafe path") {
 			t.Errorf("path %q: error %v", p, err)
 		}
@@ -149,7 +152,8 @@ func TestOptionsInKeys(t *testing.T) {
 	key := func(change func(*ConvertOptions)) string {
 		c := converter()
 		change(&c.opts)
-		return convert(t, c, Dockerfile{Name: "base", Reference: "kolla/base:t", Content: []byte("ARG V=1\nFROM debian:trixie\nARG V\nRUN echo $V\n")}).Key.String()
+		return convert(t, c, Dockerfile{Name: "base", Reference: "kolla/base:t",
+			Content: []byte("ARG V=1\nFROM debian:trixie\nARG V\nRUN echo $V\n")}).Key.String()
 	}
 	plain := key(func(*ConvertOptions) {})
 	if key(func(o *ConvertOptions) { o.BuildArgs = map[string]string{"V": "2"} }) == plain {
@@ -165,11 +169,13 @@ func TestOptionsInKeys(t *testing.T) {
 
 func TestFromWithVariables(t *testing.T) {
 	c := converter()
-	def := convert(t, c, Dockerfile{Name: "base", Reference: "kolla/base:t", Content: []byte("ARG SUITE=trixie\nFROM debian:${SUITE}\nRUN true\n")})
+	def := convert(t, c, Dockerfile{Name: "base", Reference: "kolla/base:t",
+		Content: []byte("ARG SUITE=trixie\nFROM debian:${SUITE}\nRUN true\n")})
 	if len(def.External) != 1 || def.External[0] != "debian:trixie" {
 		t.Errorf("external images %q", def.External)
 	}
-	_, err := c.Convert(context.Background(), Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "x/Dockerfile", Content: []byte("ARG WHAT\nFROM $WHAT\n")})
+	_, err := c.Convert(context.Background(),
+		Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "x/Dockerfile", Content: []byte("ARG WHAT\nFROM $WHAT\n")})
 	if err == nil || !strings.HasPrefix(err.Error(), "x/Dockerfile:2: FROM $WHAT: no value for WHAT") {
 		t.Errorf("error %v", err)
 	}
@@ -208,8 +214,10 @@ func TestContextPaths(t *testing.T) {
 
 // TestCopyOfMissingFiles checks that the frontend gets no empty build context, on which it panics.
 func TestCopyOfMissingFiles(t *testing.T) {
-	for _, line := range []string{"COPY nosuch /x", "RUN --mount=type=bind,source=nosuch,target=/m true", "RUN --mount=type=bind,target=/m true", "COPY --parents d/./f /x/"} {
-		if _, err := converter().Convert(context.Background(), Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "x", Content: []byte("# syntax=docker/dockerfile:1-labs\nFROM debian:trixie\n" + line + "\n")}); err != nil {
+	for _, line := range []string{"COPY nosuch /x", "RUN --mount=type=bind,source=nosuch,target=/m true",
+		"RUN --mount=type=bind,target=/m true", "COPY --parents d/./f /x/"} {
+		if _, err := converter().Convert(context.Background(), Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "x",
+			Content: []byte("# syntax=docker/dockerfile:1-labs\nFROM debian:trixie\n" + line + "\n")}); err != nil {
 			t.Logf("%s: %v", line, err) // an error is fine, a panic is not
 		}
 	}
@@ -219,7 +227,8 @@ func TestCopyOfMissingFiles(t *testing.T) {
 // template has to name one.
 func TestProxies(t *testing.T) {
 	c := converter()
-	c.opts.BuildArgs = map[string]string{"http_proxy": "http://proxy.example:3128", "https_proxy": "http://proxy.example:3129", "no_proxy": "mirror.example"}
+	c.opts.BuildArgs = map[string]string{"http_proxy": "http://proxy.example:3128",
+		"https_proxy": "http://proxy.example:3129", "no_proxy": "mirror.example"}
 	base, child := pair(t, c, Dockerfile{Content: []byte(baseFile), Context: baseContext()}, Dockerfile{Content: []byte(childFile)})
 	for _, def := range []*Definition{base, child} {
 		commands := 0
@@ -234,7 +243,8 @@ func TestProxies(t *testing.T) {
 			}
 			commands++
 			p := exec.Meta.ProxyEnv
-			if p == nil || p.HttpProxy != "http://proxy.example:3128" || p.HttpsProxy != "http://proxy.example:3129" || p.NoProxy != "mirror.example" {
+			if p == nil || p.HttpProxy != "http://proxy.example:3128" || p.HttpsProxy != "http://proxy.example:3129" ||
+				p.NoProxy != "mirror.example" {
 				t.Errorf("%s: %q has the proxies %v", def.Name, exec.Meta.Args, p)
 			}
 		}

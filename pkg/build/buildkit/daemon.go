@@ -174,7 +174,8 @@ func (d *daemon) start(bin string, opts Options) error {
 		opts.Notice("the machine stopped before the builder's cache was written to disk; it starts with an empty one")
 	}
 	if err := sweep(opts.StateDir); err != nil {
-		return &DaemonError{Addr: opts.StateDir, Err: err, Advice: "an earlier run was killed, and the files that it left there could not be removed"}
+		return &DaemonError{Addr: opts.StateDir, Err: err,
+			Advice: "an earlier run was killed, and the files that it left there could not be removed"}
 	}
 	sweepRunDirs()
 	if d.run, d.use, err = makeRunDir(opts.StateDir); err != nil {
@@ -259,7 +260,8 @@ func (d *daemon) exited() error {
 	select {
 	case <-d.done:
 		st, ok := d.cmd.ProcessState.Sys().(syscall.WaitStatus)
-		return &DaemonError{Addr: d.cmd.Path, Err: fmt.Errorf("ended: %v%s", d.err, lastLines(d.log)), Killed: ok && st.Signaled(), Advice: "its log is " + d.log}
+		return &DaemonError{Addr: d.cmd.Path, Err: fmt.Errorf("ended: %v%s", d.err, lastLines(d.log)), Killed: ok &&
+			st.Signaled(), Advice: "its log is " + d.log}
 	default:
 		return nil
 	}
@@ -281,7 +283,8 @@ func lastLines(file string) string {
 // a second after each failed attempt.
 func (d *daemon) awaitSocket(ctx context.Context) {
 	path := strings.TrimPrefix(d.addr, "unix://")
-	for end := time.Now().Add(startTimeout); time.Now().Before(end) && ctx.Err() == nil && d.exited() == nil; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(startTimeout); time.Now().Before(end) && ctx.Err() == nil &&
+		d.exited() == nil; time.Sleep(5 * time.Millisecond) {
 		if conn, err := net.Dial("unix", path); err == nil {
 			conn.Close()
 			return

@@ -39,7 +39,8 @@ func TestStartedBuilderDoesNotWaitForTheDisk(t *testing.T) {
 		t.Errorf("this process cannot sync: %v", err)
 	}
 	// Files that a step writes are in the image although the sync was ignored.
-	d, err := w.build(t.Context(), "base", "FROM busybox\nRUN echo kept > /kept && dd if=/dev/zero of=/zeros bs=1024 count=8 conv=fsync 2>/dev/null\n")
+	d, err := w.build(t.Context(), "base",
+		"FROM busybox\nRUN echo kept > /kept && dd if=/dev/zero of=/zeros bs=1024 count=8 conv=fsync 2>/dev/null\n")
 	if err != nil {
 		t.Fatal(err)
 	}

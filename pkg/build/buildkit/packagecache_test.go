@@ -113,7 +113,8 @@ RUN python3 -m pip --no-cache-dir install b
 	if len(plain.LLB.Source.Locations) != len(cached.LLB.Source.Locations) {
 		t.Error("places were lost")
 	}
-	if again, err := addPackageCaches(context.Background(), plain.LLB, "debian"); err != nil || string(again.Def[len(again.Def)-1]) != string(cached.LLB.Def[len(cached.LLB.Def)-1]) {
+	if again, err := addPackageCaches(context.Background(), plain.LLB, "debian"); err != nil ||
+		string(again.Def[len(again.Def)-1]) != string(cached.LLB.Def[len(cached.LLB.Def)-1]) {
 		t.Errorf("the same definition came out differently (%v)", err)
 	}
 }
@@ -177,7 +178,8 @@ func TestCacheOfDnf(t *testing.T) {
 		served.ServeHTTP(w, r)
 	}))
 	defer server.Close()
-	if err := os.WriteFile(filepath.Join(dir, "repos/t.repo"), []byte("[t]\nname=t\ngpgcheck=0\nbaseurl="+server.URL+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "repos/t.repo"),
+		[]byte("[t]\nname=t\ngpgcheck=0\nbaseurl="+server.URL+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	step := func() []string {

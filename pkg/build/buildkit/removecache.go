@@ -42,7 +42,8 @@ func RemoveCache(state string) (int64, error) {
 	lock, err := filelock.Try(filepath.Join(state, lockName))
 	var held *filelock.HeldError
 	if errors.As(err, &held) {
-		return 0, usererr.Errorf("run the command again when that process has ended", "removing the builder's cache: a builder uses %s%s", state, held.By())
+		return 0, usererr.Errorf("run the command again when that process has ended",
+			"removing the builder's cache: a builder uses %s%s", state, held.By())
 	}
 	if err != nil {
 		return 0, fmt.Errorf("removing the builder's cache: %w", err)

@@ -91,7 +91,8 @@ func TestOpenAgents(t *testing.T) {
 
 // TestRedact checks that no line of a secret is left in a text, the longest first.
 func TestRedact(t *testing.T) {
-	env := map[string]string{"KEY": "-----BEGIN KEY-----\nabcdefgh\n  indented-line\n-----END KEY-----\n", "LONG": "abcdefghij", "SHORT": "abc"}
+	env := map[string]string{"KEY": "-----BEGIN KEY-----\nabcdefgh\n  indented-line\n-----END KEY-----\n",
+		"LONG": "abcdefghij", "SHORT": "abc"}
 	s, err := OpenSecrets([]string{"id=k,env=KEY", "id=l,env=LONG", "id=s,env=SHORT"}, nil, func(name string) string { return env[name] })
 	if err != nil {
 		t.Fatal(err)

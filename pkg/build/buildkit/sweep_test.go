@@ -49,7 +49,8 @@ func TestKilledBuilderLeavesNothing(t *testing.T) {
 	}
 	// BuildKit deletes what a step's root file system contains if it cannot be unmounted, so
 	// no other process may see it: du or a backup would keep it busy.
-	if seen, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", w.b.daemon.cmd.Process.Pid)); err != nil || !strings.Contains(string(seen), state) {
+	if seen, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", w.b.daemon.cmd.Process.Pid)); err != nil ||
+		!strings.Contains(string(seen), state) {
 		t.Fatalf("the root of the running step is not mounted in %s: %v", state, err)
 	}
 	if points, err := mounts.Below(state); err != nil || len(points) > 0 {
@@ -142,7 +143,8 @@ func TestUnusableTempDir(t *testing.T) {
 		}
 	}
 	// The record of an earlier version is not an error either.
-	for _, note := range []string{"/etc/passwd/kolla-buildkit-x", "kolla-buildkit-x", loop + "/kolla-buildkit-x", "", "/\x00kolla-buildkit-", strings.Repeat("x", 5000)} {
+	for _, note := range []string{"/etc/passwd/kolla-buildkit-x", "kolla-buildkit-x", loop + "/kolla-buildkit-x", "",
+		"/\x00kolla-buildkit-", strings.Repeat("x", 5000)} {
 		state := t.TempDir()
 		if err := os.WriteFile(filepath.Join(state, runNote), []byte(note), 0o600); err != nil {
 			t.Fatal(err)

@@ -32,7 +32,8 @@ func addTrust(ctx context.Context, def *llb.Definition, ca []byte) (*llb.Definit
 	apt := fmt.Appendf(nil, "Acquire::https::CAInfo \"%s/ca.pem\";\n", trustDir)
 	files := llb.Scratch().
 		File(llb.Mkfile("/ca.pem", 0o644, ca, llb.WithCreatedTime(Epoch)), llb.WithCustomName("[internal] certificate of the step proxy")).
-		File(llb.Mkfile("/apt.conf", 0o644, apt, llb.WithCreatedTime(Epoch)), llb.WithCustomName("[internal] certificate of the step proxy for apt"))
+		File(llb.Mkfile("/apt.conf", 0o644, apt, llb.WithCreatedTime(Epoch)),
+			llb.WithCustomName("[internal] certificate of the step proxy for apt"))
 	var dir digest.Digest
 	return rewriteSteps(def, func(out *llb.Definition, op *pb.Op, exec *pb.ExecOp) (bool, error) {
 		if exec.Network == pb.NetMode_NONE {
@@ -45,7 +46,8 @@ func addTrust(ctx context.Context, def *llb.Definition, ca []byte) (*llb.Definit
 			}
 		}
 		op.Inputs = append(op.Inputs, &pb.Input{Digest: dir.String()})
-		exec.Mounts = append(exec.Mounts, &pb.Mount{Dest: trustDir, Input: int64(len(op.Inputs) - 1), Output: int64(pb.SkipOutput), Readonly: true})
+		exec.Mounts = append(exec.Mounts,
+			&pb.Mount{Dest: trustDir, Input: int64(len(op.Inputs) - 1), Output: int64(pb.SkipOutput), Readonly: true})
 		exec.Meta.RemoveMountStubsRecursive = true
 		for _, name := range trustVariables {
 			addVariable(exec.Meta, name, trustDir+"/ca.pem")

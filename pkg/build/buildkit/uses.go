@@ -75,7 +75,8 @@ func checkCopies(d Dockerfile, file *dockerfile.Dockerfile, triggers []instructi
 		if slices.ContainsFunc(d.Ignored, func(i string) bool { return i == p || strings.HasPrefix(i, p+"/") }) {
 			return file.ErrorAt(use.Line, fmt.Errorf("%s %s: %s leaves it out of the build context", use.Instruction, use.Path, d.IgnoreFile))
 		}
-		return file.ErrorAt(use.Line, fmt.Errorf("%s %s: the build context has no such file%s", use.Instruction, use.Path, contextListing(d.Context)))
+		return file.ErrorAt(use.Line,
+			fmt.Errorf("%s %s: the build context has no such file%s", use.Instruction, use.Path, contextListing(d.Context)))
 	}
 	return nil
 }

@@ -21,7 +21,8 @@ func TestLastWords(t *testing.T) {
 			var kinds []build.EventKind
 			w := newWatcher(image.ID{Name: "nova"}, func(e build.Event) { kinds = append(kinds, e.Kind) })
 			now := time.Now()
-			end := &client.SolveStatus{Vertexes: []*client.Vertex{{Digest: "sha256:1", Name: "RUN", Started: &now, Completed: &now, Error: "exit code 1"}}}
+			end := &client.SolveStatus{Vertexes: []*client.Vertex{{Digest: "sha256:1", Name: "RUN", Started: &now,
+				Completed: &now, Error: "exit code 1"}}}
 			logs := []*client.VertexLog{{Vertex: "sha256:1", Stream: 2, Data: []byte("a line\nwhy it failed")}}
 			if later {
 				w.handle(end)
@@ -98,7 +99,8 @@ func TestFailureIgnoresOrderOfStreams(t *testing.T) {
 
 // TestExitError checks the text of failures without a known cause.
 func TestExitError(t *testing.T) {
-	for code, want := range map[int]string{1: "code 1: x", 128: "code 128: x", 134: "SIGABRT", 139: "SIGSEGV", 143: "SIGTERM", 255: "code 255: x"} {
+	for code, want := range map[int]string{1: "code 1: x", 128: "code 128: x", 134: "SIGABRT", 139: "SIGSEGV",
+		143: "SIGTERM", 255: "code 255: x"} {
 		got := exitError(code, "x").Error()
 		bySignal := strings.HasPrefix(want, "SIG")
 		if !strings.Contains(got, want) || !strings.Contains(got, fmt.Sprint(code)) || strings.Contains(got, "signal") != bySignal {

@@ -66,8 +66,9 @@ func (s *site) write(name, content string) {
 // run defines, plans and builds the tree, and returns the results by name.
 func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 	s.t.Helper()
-	cfg, err := cli.Load(cli.Input{Dir: s.dir, SystemFile: filepath.Join(s.dir, "none"), Args: append([]string{"--base", "debian", "--tag", "t",
-		"--images-dir", filepath.Join(s.dir, "tree"), "--data-dir", s.dir}, args...)})
+	cfg, err := cli.Load(cli.Input{Dir: s.dir, SystemFile: filepath.Join(s.dir, "none"),
+		Args: append([]string{"--base", "debian", "--tag", "t",
+			"--images-dir", filepath.Join(s.dir, "tree"), "--data-dir", s.dir}, args...)})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -87,7 +88,8 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 	}
 	var in []plan.Input
 	for _, im := range defined.Images {
-		in = append(in, plan.Input{Image: im.ID, Reference: im.Reference, Parent: im.Parent, Needs: im.Needs, Key: inputs.Key(im.ID), Parts: im.Parts})
+		in = append(in, plan.Input{Image: im.ID, Reference: im.Reference, Parent: im.Parent, Needs: im.Needs,
+			Key: inputs.Key(im.ID), Parts: im.Parts})
 	}
 	s.keys = runstate.OpenKeyHistory(s.dir, "scope")
 	p := plan.New(in, plan.History{
@@ -100,7 +102,8 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 	}, false)
 	b := New(p, Options{Store: s.store, Defined: defined, Inputs: inputs, Warmer: inputs.NewWarmer(s.t.Context()), Keys: s.keys,
 		Busy: func() func() { return func() {} }, Squash: cfg.Squash, Compression: compress.Default, ClampTimes: true,
-		Buildkit: buildkit.Options{DaemonPath: testenv.Buildkitd(s.t), StateDir: filepath.Join(s.dir, "buildkit"), Store: s.store.Content(), Notice: func(string) {}}})
+		Buildkit: buildkit.Options{DaemonPath: testenv.Buildkitd(s.t), StateDir: filepath.Join(s.dir, "buildkit"),
+			Store: s.store.Content(), Notice: func(string) {}}})
 	if p.ToBuild() > 0 {
 		if err := b.Ready(s.t.Context()); err != nil {
 			s.t.Fatal(err)
@@ -154,7 +157,8 @@ func TestBuildIntoTheStore(t *testing.T) {
 		}
 	}
 	baseLayers := s.layers(base.Digest)
-	if childLayers := s.layers(child.Digest); len(childLayers) != len(baseLayers)+2 || !slices.Equal(childLayers[:len(baseLayers)], baseLayers) {
+	if childLayers := s.layers(child.Digest); len(childLayers) != len(baseLayers)+2 ||
+		!slices.Equal(childLayers[:len(baseLayers)], baseLayers) {
 		t.Errorf("base has layers %v, child %v", baseLayers, childLayers)
 	}
 

@@ -16,7 +16,8 @@ import (
 
 // squash merges the layers that a built image adds to its parent into one, and
 // returns the digest of the new image. It is reported as a step of the build.
-func (b *Builder) squash(ctx context.Context, id image.ID, d digest.Digest, def *buildkit.Definition, emit func(build.Event)) (digest.Digest, error) {
+func (b *Builder) squash(ctx context.Context, id image.ID, d digest.Digest, def *buildkit.Definition,
+	emit func(build.Event)) (digest.Digest, error) {
 	failed := func(err error) (digest.Digest, error) { return "", fmt.Errorf("squashing %s: %w", id, err) }
 	img, err := b.staging.Image(d)
 	if err != nil {

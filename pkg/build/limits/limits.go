@@ -168,13 +168,15 @@ type DiskError struct {
 
 // Error implements error.
 func (e *DiskError) Error() string {
-	return fmt.Sprintf("not started for lack of disk space: %s are free in %s, and %s must stay free (no space left, after the builder's cache freed %s)",
+	return fmt.Sprintf("not started for lack of disk space: %s are free in %s, and %s must stay free (no space left, "+
+		"after the builder's cache freed %s)",
 		units.Bytes(e.Free), e.Dir, units.Bytes(e.MinFree), units.Bytes(e.Pruned))
 }
 
 // Hint returns a hint for the user.
 func (e *DiskError) Hint() string {
-	return "free some space there (kolla-build gc removes what no stored image uses), or lower --min-free; the next run continues from what was built"
+	return "free some space there (kolla-build gc removes what no stored image uses), or lower --min-free; the next run " +
+		"continues from what was built"
 }
 
 // unpackedRatio is how much larger an image's own layers are in the builder's cache

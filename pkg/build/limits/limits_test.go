@@ -19,7 +19,8 @@ import (
 
 func TestAdmit(t *testing.T) {
 	var notices []string
-	l := New(Options{Dir: t.TempDir(), MinFree: 1000, ImageMemory: 1 << 30, LocalBuilder: true, Notice: func(s string) { notices = append(notices, s) }})
+	l := New(Options{Dir: t.TempDir(), MinFree: 1000, ImageMemory: 1 << 30, LocalBuilder: true,
+		Notice: func(s string) { notices = append(notices, s) }})
 	l.maxImages = 4
 	free, memory := int64(2000), int64(8<<30)
 	l.freeDisk, l.availableMemory = func(string) int64 { return free }, func() int64 { return memory }
@@ -150,7 +151,8 @@ func TestGroupMemory(t *testing.T) {
 	if got := groupMemory(dir); got != 0 {
 		t.Errorf("without a control group %d bytes are left", got)
 	}
-	for name, text := range map[string]string{"memory.max": "8000\n", "memory.current": "7900\n", "memory.stat": "anon 900\ninactive_file 6000\nactive_file 500\n"} {
+	for name, text := range map[string]string{"memory.max": "8000\n", "memory.current": "7900\n",
+		"memory.stat": "anon 900\ninactive_file 6000\nactive_file 500\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +173,8 @@ func TestGroupMemory(t *testing.T) {
 
 func TestEstimateDisk(t *testing.T) {
 	id := func(name string) image.ID { return image.ID{Name: name} }
-	p := plan.New([]plan.Input{{Image: id("base"), Key: "1"}, {Image: id("a"), Parent: id("base"), Needs: []image.ID{id("base")}, Key: "2"}, {Image: id("new"), Key: "3"}},
+	p := plan.New([]plan.Input{{Image: id("base"), Key: "1"},
+		{Image: id("a"), Parent: id("base"), Needs: []image.ID{id("base")}, Key: "2"}, {Image: id("new"), Key: "3"}},
 		plan.History{Stored: func(k digest.Digest) (plan.StoredImage, bool) { return plan.StoredImage{Digest: "sha256:x"}, k == "1" },
 			Parts:    func(image.ID) (map[string]string, bool) { return nil, false },
 			Duration: func(image.ID) (time.Duration, bool) { return 0, false }}, false)

@@ -38,7 +38,8 @@ type TracedUploader struct{ build.Uploader }
 
 // Upload implements build.Uploader.
 func (t TracedUploader) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
-	ctx, span := trace.Start(ctx, "push "+it.Image.String(), attribute.String("kolla.image", it.Image.String()), attribute.String("kolla.digest", d.String()))
+	ctx, span := trace.Start(ctx, "push "+it.Image.String(), attribute.String("kolla.image", it.Image.String()),
+		attribute.String("kolla.digest", d.String()))
 	err := t.Uploader.Upload(ctx, it, d)
 	span.End(err)
 	return err

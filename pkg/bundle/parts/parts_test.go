@@ -304,7 +304,8 @@ func TestPartsBesideTheNamed(t *testing.T) {
 	if err != nil || !bytes.Equal(got, stream) {
 		t.Fatalf("parts in two directories, one named in each: %v", err)
 	}
-	if p := strings.Join(s.Problems(), "\n"); !strings.Contains(p, leftover+": it is a part of another bundle") || strings.Contains(p, "missing") {
+	if p := strings.Join(s.Problems(), "\n"); !strings.Contains(p, leftover+": it is a part of another bundle") ||
+		strings.Contains(p, "missing") {
 		t.Errorf("problems: %s", p)
 	}
 	// A damaged part does not tell which of two sets is meant.
@@ -318,7 +319,8 @@ func TestPartsBesideTheNamed(t *testing.T) {
 
 // FuzzHeader reads headers: accepted ones are consistent and written back equal.
 func FuzzHeader(f *testing.F) {
-	h := Header{Version: version, Set: digest.NewDigestFromEncoded(digest.SHA256, digestHex), Size: 100, Data: 2, Parity: 1, Payload: 64, Number: 1, Digest: digest.NewDigestFromEncoded(digest.SHA256, digestHex)}
+	h := Header{Version: version, Set: digest.NewDigestFromEncoded(digest.SHA256, digestHex), Size: 100, Data: 2, Parity: 1,
+		Payload: 64, Number: 1, Digest: digest.NewDigestFromEncoded(digest.SHA256, digestHex)}
 	b, err := h.encode()
 	if err != nil {
 		f.Fatal(err)

@@ -79,7 +79,8 @@ func TestCommitRollsBack(t *testing.T) {
 		p := push.New(registrytest.Client(t, registry.Options{Retries: 2, Jobs: 2}), push.Options{Journal: journal})
 		// Only the stall waits for this limit. Requests that nothing delays must not reach it
 		// on a busy machine.
-		impatient := push.New(registrytest.Client(t, registry.Options{Retries: -1, Jobs: 2, Timeout: 2 * time.Second}), push.Options{Journal: journal})
+		impatient := push.New(registrytest.Client(t, registry.Options{Retries: -1, Jobs: 2, Timeout: 2 * time.Second}),
+			push.Options{Journal: journal})
 		before, after := twoSets(t, p, px.Host, 8)
 		restored := 0
 		for _, nth := range []int{0, 3, 7} {
@@ -388,7 +389,8 @@ func killMidway(t *testing.T, host, journal string, tags []push.Tag) {
 		return registrytest.Stall
 	})
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestKilledCommitIsFinished$")
-	cmd.Env = append(os.Environ(), "REGISTRY_TEST_COMMIT="+px.Host, "REGISTRY_TEST_JOURNAL="+journal, "REGISTRY_TEST_DIGEST="+tags[0].Digest.String())
+	cmd.Env = append(os.Environ(), "REGISTRY_TEST_COMMIT="+px.Host, "REGISTRY_TEST_JOURNAL="+journal,
+		"REGISTRY_TEST_DIGEST="+tags[0].Digest.String())
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

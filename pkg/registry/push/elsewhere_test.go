@@ -121,7 +121,8 @@ func TestRegistriesWithoutMounts(t *testing.T) {
 				}
 				pass.ServeHTTP(w, r)
 			}))
-			if got := pushOnly(t, host, map[string]v1.Image{"second/web": first, "second/worker": registrytest.Image(t, first, 1000, 1)}); got.Uploaded < 2 {
+			if got := pushOnly(t, host,
+				map[string]v1.Image{"second/web": first, "second/worker": registrytest.Image(t, first, 1000, 1)}); got.Uploaded < 2 {
 				t.Errorf("%+v", got)
 			}
 		})

@@ -22,7 +22,8 @@ import (
 )
 
 // pushFaults are the possible faults of any request of a push.
-var pushFaults = []registrytest.Fault{registrytest.Reset, registrytest.Status429, registrytest.Status503, registrytest.Truncate, registrytest.Cut, registrytest.Stall, registrytest.Lost}
+var pushFaults = []registrytest.Fault{registrytest.Reset, registrytest.Status429, registrytest.Status503,
+	registrytest.Truncate, registrytest.Cut, registrytest.Stall, registrytest.Lost}
 
 // A registry fails at random requests: the set still arrives completely, and the tags
 // do not change until the commit.

@@ -45,7 +45,8 @@ func TestCommitWithoutReplacing(t *testing.T) {
 		}
 		mustReferTo(t, host, before)
 		var missing *registry.NotFoundError
-		if _, err := registrytest.Client(t, registry.Options{}).Head(t.Context(), withoutReplacing(after, "newer")[0].Ref); !errors.As(err, &missing) {
+		if _, err := registrytest.Client(t, registry.Options{}).Head(t.Context(),
+			withoutReplacing(after, "newer")[0].Ref); !errors.As(err, &missing) {
 			t.Errorf("a new tag of a refused set: %v", err)
 		}
 	})

@@ -228,7 +228,8 @@ func TestPushIndexAndFetchByPlatform(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			idx = mutate.AppendManifests(idx, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+			idx = mutate.AppendManifests(idx,
+				mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 			want[arch] = registrytest.Digest(t, img)
 		}
 		d, err := p.PushIndex(ctx, host+"/kolla/base", idx)
@@ -333,7 +334,8 @@ func TestCommitFailures(t *testing.T) {
 		}
 		at(registrytest.Digest(t, img))
 
-		if err := p.Commit(ctx, []push.Tag{{Ref: tags[0].Ref, Digest: registrytest.Digest(t, img)}, {Ref: tags[0].Ref, Digest: registrytest.Digest(t, old)}}); err == nil {
+		if err := p.Commit(ctx, []push.Tag{{Ref: tags[0].Ref, Digest: registrytest.Digest(t, img)},
+			{Ref: tags[0].Ref, Digest: registrytest.Digest(t, old)}}); err == nil {
 			t.Error("one tag for two images was taken")
 		}
 	})

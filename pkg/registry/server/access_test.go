@@ -20,7 +20,8 @@ import (
 func TestOpenRegistriesAreRefused(t *testing.T) {
 	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0", "10.0.0.1:4000", "example.org:4000"} {
 		var open *server.OpenError
-		if _, err := server.Start(server.Options{Addr: addr, Dir: t.TempDir()}); !errors.As(err, &open) || !strings.Contains(open.Hint(), "--htpasswd") {
+		if _, err := server.Start(server.Options{Addr: addr, Dir: t.TempDir()}); !errors.As(err, &open) ||
+			!strings.Contains(open.Hint(), "--htpasswd") {
 			t.Errorf("%s: %v", addr, err)
 		}
 	}
@@ -166,7 +167,8 @@ func TestSkopeoLogsInToPush(t *testing.T) {
 	source := registrytest.Embedded(t, server.Options{})
 	pushImage(t, source.Host())
 	registrytest.Run(t, skopeo, "copy", "--src-tls-verify=false", "docker://"+source.Host()+"/kolla/base:t", "oci:"+layout+":t")
-	registrytest.Run(t, skopeo, "copy", "--dest-tls-verify=false", "--dest-creds", "ada:s3cret", "oci:"+layout+":t", "docker://"+s.Host()+"/kolla/base:t")
+	registrytest.Run(t, skopeo, "copy", "--dest-tls-verify=false", "--dest-creds", "ada:s3cret", "oci:"+layout+":t",
+		"docker://"+s.Host()+"/kolla/base:t")
 	registrytest.Run(t, skopeo, "inspect", "--tls-verify=false", "--no-creds", "docker://"+s.Host()+"/kolla/base:t")
 }
 

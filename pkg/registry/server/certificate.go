@@ -111,7 +111,8 @@ func (c *certificates) warn(now time.Time) {
 	leaf := c.pair.Leaf
 	switch date := func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }; {
 	case now.Before(leaf.NotBefore):
-		c.log("warning: the certificate %s is not valid before %s, and the clock says %s: clients refuse it", c.certificate, date(leaf.NotBefore), date(now))
+		c.log("warning: the certificate %s is not valid before %s, and the clock says %s: clients refuse it", c.certificate,
+			date(leaf.NotBefore), date(now))
 	case now.After(leaf.NotAfter):
 		c.log("warning: the certificate %s expired on %s: clients refuse it", c.certificate, date(leaf.NotAfter))
 	case now.After(leaf.NotAfter.Add(-certificateWarning)):
@@ -195,8 +196,9 @@ func loadAuthority(dir string, now time.Time) (*x509.Certificate, *ecdsa.Private
 func newAuthority(dir string, now time.Time) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	host, _ := os.Hostname()
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: "kolla-build registry of " + host, Organization: []string{"kolla-build"}}, NotAfter: now.Add(authorityValid),
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		Subject:  pkix.Name{CommonName: "kolla-build registry of " + host, Organization: []string{"kolla-build"}},
+		NotAfter: now.Add(authorityValid),
+		IsCA:     true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	return issue(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key"), template, nil, nil, now)
 }
@@ -231,9 +233,11 @@ func issue(
 		return nil, nil, err
 	}
 	// The key is written first, because a certificate without a key is unusable.
-	err = atomicfile.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), atomicfile.Options{Durable: true, Mode: 0o600})
+	err = atomicfile.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+		atomicfile.Options{Durable: true, Mode: 0o600})
 	if err == nil {
-		err = atomicfile.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), atomicfile.Options{Durable: true, Mode: 0o644})
+		err = atomicfile.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+			atomicfile.Options{Durable: true, Mode: 0o644})
 	}
 	return cert, key, err
 }

@@ -17,7 +17,8 @@ func TestForeignDirectoriesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	var de *server.DirError
-	if _, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{}); !errors.As(err, &de) || de.Foreign != "passwd" || de.Hint() == "" {
+	if _, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{}); !errors.As(err, &de) ||
+		de.Foreign != "passwd" || de.Hint() == "" {
 		t.Errorf("collecting garbage: %v", err)
 	}
 	if _, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: dir}); !errors.As(err, &de) || de.Foreign != "passwd" {
@@ -29,7 +30,8 @@ func TestForeignDirectoriesAreRefused(t *testing.T) {
 	if n, err := server.GarbageCollect(context.Background(), t.TempDir(), server.GCOptions{}); n.Freed != 0 || err != nil {
 		t.Errorf("an empty directory: %d, %v", n, err)
 	}
-	if _, err := server.GarbageCollect(context.Background(), filepath.Join(dir, "none"), server.GCOptions{}); !errors.As(err, &de) || !strings.Contains(err.Error(), "no such file") {
+	if _, err := server.GarbageCollect(context.Background(), filepath.Join(dir, "none"), server.GCOptions{}); !errors.As(err, &de) ||
+		!strings.Contains(err.Error(), "no such file") {
 		t.Errorf("no directory: %v", err)
 	}
 }
@@ -98,7 +100,8 @@ func TestUnrelatedDirectories(t *testing.T) {
 		if _, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: dir}); !errors.As(err, &de) || de.Foreign == "" {
 			t.Errorf("%s: serving: %v", name, err)
 		}
-		if _, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{Untagged: true}); !errors.As(err, &de) || de.Foreign == "" {
+		if _, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{Untagged: true}); !errors.As(err,
+			&de) || de.Foreign == "" {
 			t.Errorf("%s: collecting garbage: %v", name, err)
 		}
 		for _, f := range files {

@@ -200,7 +200,8 @@ func TestTruncatedBodies(t *testing.T) {
 		}
 		conn.Close()
 	}
-	if status, _ := request(t, http.MethodHead, base+"/v2/kolla/base/blobs/"+digest.FromString("x").String(), nil, nil); status != http.StatusNotFound {
+	if status, _ := request(t, http.MethodHead, base+"/v2/kolla/base/blobs/"+digest.FromString("x").String(), nil,
+		nil); status != http.StatusNotFound {
 		t.Errorf("the blob of a truncated upload: status %d", status)
 	}
 }
@@ -269,7 +270,8 @@ func TestFailedUploadsAreFreed(t *testing.T) {
 	base := "http://" + s.Addr().String()
 	fill := func() (full bool) {
 		for range 20 {
-			status, text := request(t, http.MethodPatch, startUpload(t, base, "kolla/base"), bytes.NewReader(make([]byte, 700_000)), map[string]string{"Content-Type": "application/octet-stream"})
+			status, text := request(t, http.MethodPatch, startUpload(t, base, "kolla/base"),
+				bytes.NewReader(make([]byte, 700_000)), map[string]string{"Content-Type": "application/octet-stream"})
 			if status == http.StatusInsufficientStorage {
 				if !strings.Contains(text, "no space left") {
 					t.Errorf("the answer is %s", text)
@@ -287,7 +289,8 @@ func TestFailedUploadsAreFreed(t *testing.T) {
 	}
 	var answer *registry.AnswerError
 	img := registrytest.Base(t, 2_000_000)
-	if _, err := push.New(registrytest.Client(t, registry.Options{Retries: 1}), push.Options{}).Push(t.Context(), s.Host()+"/kolla/base", img); !errors.As(err, &answer) || !strings.Contains(answer.Hint(), "disk is full") {
+	if _, err := push.New(registrytest.Client(t, registry.Options{Retries: 1}), push.Options{}).Push(t.Context(),
+		s.Host()+"/kolla/base", img); !errors.As(err, &answer) || !strings.Contains(answer.Hint(), "disk is full") {
 		t.Fatalf("pushing to a full disk: %v", err)
 	}
 	if err := s.Purge(time.Now().Add(time.Second)); err != nil {
@@ -303,7 +306,8 @@ func TestFailedUploadsAreFreed(t *testing.T) {
 		t.Errorf("freed %d bytes (%v)", freed, err)
 	}
 	restarted := registrytest.Embedded(t, server.Options{Dir: dir})
-	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(t.Context(), restarted.Host()+"/kolla/base", img); err != nil {
+	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(t.Context(),
+		restarted.Host()+"/kolla/base", img); err != nil {
 		t.Errorf("pushing after garbage collection: %v", err)
 	}
 }
@@ -316,7 +320,8 @@ func TestPurgeKeepsUploadsInProgress(t *testing.T) {
 	if err := s.Purge(time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if status, text := request(t, http.MethodPut, location+"&digest="+digest.FromString("x").String(), strings.NewReader("x"), nil); status != http.StatusCreated {
+	if status, text := request(t, http.MethodPut, location+"&digest="+digest.FromString("x").String(),
+		strings.NewReader("x"), nil); status != http.StatusCreated {
 		t.Errorf("status %d: %s", status, text)
 	}
 }
@@ -346,12 +351,14 @@ func TestRemainsOfKilledProcesses(t *testing.T) {
 	tags := filepath.Join(repos, "kolla/base/_manifests/tags")
 	hex := d.Encoded()
 	for path, content := range map[string]string{
-		filepath.Join(tags, "begun/index/sha256", hex, "link"):                                                        d.String(),
-		filepath.Join(tags, "empty/current/link"):                                                                     "",
-		filepath.Join(tags, "renamed/current/link.0b0f8a52-6dc5-4b3c-9f0d-6f2f1f2d3c4e.tmp"):                          d.String(),
-		filepath.Join(tags, "t/current/link.0b0f8a52-6dc5-4b3c-9f0d-6f2f1f2d3c4f.tmp"):                                d.String()[:20],
-		filepath.Join(tags, "dangling/current/link"):                                                                  digest.FromString("n").String(),
-		filepath.Join(repos, "kolla/base/_manifests/revisions/sha256", digest.FromString("n").Encoded(), "link"):      digest.FromString("n").String(),
+		filepath.Join(tags, "begun/index/sha256", hex, "link"):                               d.String(),
+		filepath.Join(tags, "empty/current/link"):                                            "",
+		filepath.Join(tags, "renamed/current/link.0b0f8a52-6dc5-4b3c-9f0d-6f2f1f2d3c4e.tmp"): d.String(),
+		filepath.Join(tags, "t/current/link.0b0f8a52-6dc5-4b3c-9f0d-6f2f1f2d3c4f.tmp"):       d.String()[:20],
+		filepath.Join(tags,
+			"dangling/current/link"): digest.FromString("n").String(),
+		filepath.Join(repos, "kolla/base/_manifests/revisions/sha256", digest.FromString("n").Encoded(),
+			"link"): digest.FromString("n").String(),
 		filepath.Join(repos, "kolla/base/_manifests/revisions/sha256", digest.FromString("m").Encoded(), "link"):      "",
 		filepath.Join(repos, "kolla/base/_uploads/0b0f8a52-6dc5-4b3c-9f0d-6f2f1f2d3c4e/data"):                         strings.Repeat("x", 5000),
 		filepath.Join(repos, "kolla/other/_uploads/0b0f8a52-6dc5-4b3c-9f0d-6f2f1f2d3c4e/data"):                        strings.Repeat("x", 5000),
@@ -442,7 +449,8 @@ func TestKilledWhileTagging(t *testing.T) {
 			client := registrytest.Client(t, registry.Options{Retries: -1})
 			n := 0
 			for ; ctx.Err() == nil; n++ {
-				if push.New(client, push.Options{}).Commit(ctx, []push.Tag{{Ref: fmt.Sprintf("%s/kolla/base:r%d-%d", addr, round, n), Digest: d.Digest}}) != nil {
+				if push.New(client, push.Options{}).Commit(ctx,
+					[]push.Tag{{Ref: fmt.Sprintf("%s/kolla/base:r%d-%d", addr, round, n), Digest: d.Digest}}) != nil {
 					break
 				}
 				if n == 20 {

@@ -14,7 +14,8 @@ import (
 // paths are made, and that the number of values is counted correctly.
 func FuzzManifest(f *testing.F) {
 	d := digest.FromString("x").String()
-	f.Add([]byte(`{"config":{"digest":"` + d + `"},"layers":[{"digest":"sha256:../../x"},null,{}],"manifests":[{"digest":"` + d + `"}],"subject":{}}`))
+	f.Add([]byte(`{"config":{"digest":"` + d + `"},"layers":[{"digest":"sha256:../../x"},null,{}],"manifests":[{"digest":"` +
+		d + `"}],"subject":{}}`))
 	f.Add([]byte(`{"annotations":{"a":"{[,\"\\"},"layers":[[],{},"",1]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m, err := parseManifest(raw)
@@ -44,7 +45,8 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "/v2/a/referrers/sha256:", "", "", "")
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, method, path, query, contentRange, contentType string) {
-		r := &http.Request{Method: method, URL: &url.URL{Path: path, RawQuery: query}, Header: http.Header{"Content-Range": {contentRange}, "Content-Type": {contentType}}, Body: http.NoBody}
+		r := &http.Request{Method: method, URL: &url.URL{Path: path, RawQuery: query},
+			Header: http.Header{"Content-Range": {contentRange}, "Content-Type": {contentType}}, Body: http.NoBody}
 		for _, check := range []func(*http.Request) *problem{checkName, checkUpload} {
 			if p := check(r); p != nil && (p.status < 400 || p.status >= 500) {
 				t.Errorf("status %d", p.status)

@@ -76,7 +76,8 @@ func TestCollectWhileServing(t *testing.T) {
 	proxy := registrytest.StartProxy(t, s.Host(), func(*http.Request) registrytest.Fault {
 		mu.Lock()
 		defer mu.Unlock()
-		faults := []registrytest.Fault{registrytest.Reset, registrytest.Status429, registrytest.Status503, registrytest.Truncate, registrytest.Cut, registrytest.Lost}
+		faults := []registrytest.Fault{registrytest.Reset, registrytest.Status429, registrytest.Status503,
+			registrytest.Truncate, registrytest.Cut, registrytest.Lost}
 		if rnd.IntN(12) > 0 {
 			return registrytest.None
 		}
@@ -256,11 +257,13 @@ func TestRequestedDigestsAreNotRemembered(t *testing.T) {
 	for i := range n {
 		d := digest.FromString(fmt.Sprint(i))
 		for _, path := range []string{"blobs", "manifests"} {
-			if status, _ := request(t, http.MethodHead, fmt.Sprintf("http://%s/v2/kolla/base/%s/%s", s.Host(), path, d), nil, nil); status != http.StatusNotFound {
+			if status, _ := request(t, http.MethodHead, fmt.Sprintf("http://%s/v2/kolla/base/%s/%s", s.Host(), path, d), nil,
+				nil); status != http.StatusNotFound {
 				t.Fatalf("status %d", status)
 			}
 		}
-		if status, _ := request(t, http.MethodPost, fmt.Sprintf("http://%s/v2/kolla/base/blobs/uploads/?mount=%s&from=kolla/other", s.Host(), d), nil, nil); status != http.StatusAccepted {
+		if status, _ := request(t, http.MethodPost, fmt.Sprintf("http://%s/v2/kolla/base/blobs/uploads/?mount=%s&from=kolla/other",
+			s.Host(), d), nil, nil); status != http.StatusAccepted {
 			t.Fatalf("mount: status %d", status)
 		}
 	}

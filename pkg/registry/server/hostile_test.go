@@ -26,7 +26,8 @@ import (
 func TestSlowRequestsAreCutOff(t *testing.T) {
 	testenv.Slow(t)
 	defer server.SetPace(time.Second, 100)()
-	addr := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull}).Addr().String()
+	addr := registrytest.Embedded(t,
+		server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull}).Addr().String()
 	connect := func() net.Conn {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
@@ -103,7 +104,8 @@ func pushManifest(t *testing.T, base, reference string, subject digest.Digest, a
 		t.Fatal(err)
 	}
 	header := map[string]string{"Content-Type": m.MediaType}
-	if status, text := request(t, http.MethodPut, base+"/v2/kolla/base/manifests/"+reference, strings.NewReader(string(raw)), header); status != http.StatusCreated {
+	if status, text := request(t, http.MethodPut, base+"/v2/kolla/base/manifests/"+reference, strings.NewReader(string(raw)),
+		header); status != http.StatusCreated {
 		t.Fatalf("manifest: status %d: %s", status, text)
 	}
 	return digest.FromBytes(raw)
@@ -158,7 +160,8 @@ func TestTagsThatChangeDuringDeletions(t *testing.T) {
 		if status := <-deleted; status != http.StatusAccepted {
 			t.Errorf("deleting: status %d", status)
 		}
-		status, text := request(t, http.MethodGet, base+"/v2/kolla/base/manifests/t", nil, map[string]string{"Accept": ocispec.MediaTypeImageManifest})
+		status, text := request(t, http.MethodGet, base+"/v2/kolla/base/manifests/t", nil,
+			map[string]string{"Accept": ocispec.MediaTypeImageManifest})
 		if status != http.StatusOK || digest.FromString(text) != current {
 			t.Fatalf("round %d: the tag of the new manifest: status %d: %.200s", i, status, text)
 		}

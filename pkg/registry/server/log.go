@@ -69,7 +69,8 @@ func (l *requestLog) wrap(next http.Handler) http.Handler {
 				l.printf("%s: the login of %q was refused", r.RemoteAddr, name)
 			}
 			if l.all || alwaysLogged(r, rec.status) {
-				l.printf("%s %s %s %s %d %d bytes %s", r.RemoteAddr, cmp.Or(printable(*user), "-"), r.Method, printable(r.URL.Path), rec.status, rec.bytes,
+				l.printf("%s %s %s %s %d %d bytes %s", r.RemoteAddr, cmp.Or(printable(*user), "-"), r.Method,
+					printable(r.URL.Path), rec.status, rec.bytes,
 					time.Since(start).Round(time.Millisecond))
 			}
 		}()

@@ -111,7 +111,8 @@ func (m *metrics) text(dir string, certificateEnd time.Time) string {
 		value("kolla_registry_disk_size_bytes", "gauge", "Size of the file system that stores the images.", float64(total))
 	}
 	if !certificateEnd.IsZero() {
-		value("kolla_registry_certificate_end_timestamp_seconds", "gauge", "When the certificate of the server ends.", float64(certificateEnd.Unix()))
+		value("kolla_registry_certificate_end_timestamp_seconds", "gauge", "When the certificate of the server ends.",
+			float64(certificateEnd.Unix()))
 	}
 	value("kolla_registry_start_timestamp_seconds", "gauge", "When the registry started.", float64(m.started.Unix()))
 	b.WriteString("# EOF\n")

@@ -28,7 +28,8 @@ func (h *handler) findMount(r *http.Request) {
 		_, err := os.Stat(filepath.Join(repository, "_layers", d.Algorithm().String(), d.Encoded(), "link"))
 		return err == nil
 	}
-	if from := filepath.FromSlash(q.Get("from")); from != "" && filepath.IsLocal(from) && has(filepath.Join(h.use.tree, "repositories", from)) {
+	if from := filepath.FromSlash(q.Get("from")); from != "" && filepath.IsLocal(from) &&
+		has(filepath.Join(h.use.tree, "repositories", from)) {
 		return
 	}
 	_ = eachRepository(h.dir, func(name, path string) error { // without one, the blob is uploaded

@@ -92,7 +92,8 @@ func referrersOf(tree, name string, d digest.Digest, artifactType, last string) 
 		if size += int(m.size) + 200; size > maxReferrersPage && len(found) > 0 {
 			return found, true, nil
 		}
-		found = append(found, ocispec.Descriptor{MediaType: m.MediaType, Digest: rev, Size: m.size, ArtifactType: m.ArtifactType, Annotations: m.Annotations})
+		found = append(found, ocispec.Descriptor{MediaType: m.MediaType, Digest: rev, Size: m.size,
+			ArtifactType: m.ArtifactType, Annotations: m.Annotations})
 	}
 	return found, false, nil
 }

@@ -58,7 +58,8 @@ func TestTagsSurviveARestart(t *testing.T) {
 	}
 	restarted := registrytest.Embedded(t, server.Options{Dir: dir, ReadOnly: true})
 	registrytest.MustPull(t, restarted.Host(), "HOST/kolla/base:t", d.Digest)
-	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, restarted.Host()+"/kolla/base", registrytest.Base(t, 10)); err == nil {
+	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx,
+		restarted.Host()+"/kolla/base", registrytest.Base(t, 10)); err == nil {
 		t.Error("a read-only registry took a push")
 	}
 }
@@ -138,7 +139,8 @@ func TestServeErrors(t *testing.T) {
 // something else; those of refused logins and of requests that need none are not users.
 func TestServeLogNamesUsers(t *testing.T) {
 	log := &syncBuffer{}
-	s := registrytest.Embedded(t, server.Options{Log: log, Verbose: true, Anonymous: server.AccessPull, Htpasswd: registrytest.Htpasswd(t, "ada lovelace", "s3cret")})
+	s := registrytest.Embedded(t,
+		server.Options{Log: log, Verbose: true, Anonymous: server.AccessPull, Htpasswd: registrytest.Htpasswd(t, "ada lovelace", "s3cret")})
 	request := func(method, path, user, password string) {
 		t.Helper()
 		req, err := http.NewRequest(method, "http://"+s.Host()+path, nil)
@@ -249,11 +251,13 @@ func TestGarbageCollect(t *testing.T) {
 	restarted := registrytest.Embedded(t, server.Options{Dir: dir})
 	registrytest.MustPull(t, restarted.Host(), "HOST/kolla/base:kept", registrytest.Digest(t, kept))
 	var nf *registry.NotFoundError
-	if _, err := registrytest.Client(t, registry.Options{}).Head(ctx, restarted.Host()+"/kolla/base@"+registrytest.Digest(t, removed).String()); !errors.As(err, &nf) {
+	if _, err := registrytest.Client(t, registry.Options{}).Head(ctx,
+		restarted.Host()+"/kolla/base@"+registrytest.Digest(t, removed).String()); !errors.As(err, &nf) {
 		t.Errorf("the untagged image: %v", err)
 	}
 	// Collected content can be pushed again.
-	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, restarted.Host()+"/kolla/base", removed); err != nil {
+	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx,
+		restarted.Host()+"/kolla/base", removed); err != nil {
 		t.Error(err)
 	}
 	if _, err := server.GarbageCollect(ctx, filepath.Join(dir, "none"), server.GCOptions{}); err == nil {

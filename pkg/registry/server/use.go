@@ -198,7 +198,8 @@ func aliasTarget(tree, repository string, d digest.Digest) digest.Digest {
 	if d == "" || d.Algorithm() == digest.Canonical {
 		return ""
 	}
-	return readLink(filepath.Join(tree, "repositories", filepath.FromSlash(repository), "_layers", d.Algorithm().String(), d.Encoded(), "link"))
+	return readLink(filepath.Join(tree, "repositories", filepath.FromSlash(repository), "_layers",
+		d.Algorithm().String(), d.Encoded(), "link"))
 }
 
 func validDigest(s string) digest.Digest {

@@ -26,7 +26,8 @@ func TestManifestsAreUsedWithTheirBlobs(t *testing.T) {
 		t.Helper()
 		d := digest.FromString(text)
 		path := u.blob(d)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600), os.Chtimes(path, long, long)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600),
+			os.Chtimes(path, long, long)); err != nil {
 			t.Fatal(err)
 		}
 		return d

@@ -50,7 +50,8 @@ var dirNames = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d{6}(-\d+)?$`)
 // Open determines the paths of a run's files, and removes the files of an earlier run, so
 // that they are not mistaken for those of a run that ends before its reports.
 func Open(cfg *config.Config, started time.Time) (Files, error) {
-	f := Files{SummaryJSON: cfg.SummaryJSONFile, HTML: cfg.ReportHTML, JUnit: cfg.JUnitFile, Metrics: cfg.MetricsFile, logsDir: cfg.LogsDir, parent: cfg.ReportDir}
+	f := Files{SummaryJSON: cfg.SummaryJSONFile, HTML: cfg.ReportHTML, JUnit: cfg.JUnitFile, Metrics: cfg.MetricsFile,
+		logsDir: cfg.LogsDir, parent: cfg.ReportDir}
 	if cfg.LogsDir != "" {
 		if err := workspace.CheckWritable(cfg.LogsDir); err != nil {
 			return f, fmt.Errorf("--logs-dir %s: %w", cfg.LogsDir, err)

@@ -169,7 +169,8 @@ func TestChromium187(t *testing.T) {
 	if n := eval[int](b, `document.querySelectorAll("#timeline-svg .bar:not(.push)").length`); n < 100 {
 		t.Errorf("%d bars in the timeline", n)
 	}
-	if n := eval[int](b, `document.querySelectorAll("#timeline-svg .bar.critical").length`); n == 0 || n != eval[int](b, `document.querySelectorAll(".path li").length`) {
+	if n := eval[int](b, `document.querySelectorAll("#timeline-svg .bar.critical").length`); n == 0 ||
+		n != eval[int](b, `document.querySelectorAll(".path li").length`) {
 		t.Errorf("%d bars on the critical path", n)
 	}
 	// Boxes do not overlap, and all of them are within the picture.
@@ -181,7 +182,8 @@ func TestChromium187(t *testing.T) {
 		t.Error(clash)
 	}
 	// Names fit their boxes in the browser's own font.
-	if wide := eval[string](b, `Array.from(document.querySelectorAll("#graph-svg .node")).filter(n => n.querySelector("text").getBBox().x + n.querySelector("text").getBBox().width > n.querySelector("rect").getBBox().x + n.querySelector("rect").getBBox().width).map(n => n.dataset.name).join(" ")`); wide != "" {
+	if wide := eval[string](b,
+		`Array.from(document.querySelectorAll("#graph-svg .node")).filter(n => n.querySelector("text").getBBox().x + n.querySelector("text").getBBox().width > n.querySelector("rect").getBBox().x + n.querySelector("rect").getBBox().width).map(n => n.dataset.name).join(" ")`); wide != "" {
 		t.Errorf("names wider than their boxes: %s", wide)
 	}
 	if title := eval[string](b, `document.title`); !strings.Contains(title, "failed") {
@@ -212,7 +214,8 @@ func (b *browser) graph() {
 	if after := eval[float64](b, `document.querySelector("#graph-svg").getBoundingClientRect().width`); after <= before {
 		b.t.Errorf("zooming in: %v to %v wide", before, after)
 	}
-	b.do(chromedp.Focus(`.node[tabindex="0"]`), chromedp.KeyEvent(kb.ArrowLeft), chromedp.KeyEvent(kb.ArrowLeft), chromedp.KeyEvent(kb.ArrowLeft))
+	b.do(chromedp.Focus(`.node[tabindex="0"]`), chromedp.KeyEvent(kb.ArrowLeft), chromedp.KeyEvent(kb.ArrowLeft),
+		chromedp.KeyEvent(kb.ArrowLeft))
 	if got := eval[string](b, `document.activeElement.dataset.name`); got != "base" {
 		b.t.Errorf("three times left from a failed image is %q", got)
 	}
@@ -232,7 +235,8 @@ func (b *browser) graph() {
 func (b *browser) table() {
 	first := `document.querySelector("#image-table tbody").dataset.name`
 	b.do(chromedp.Click(`th[data-sort="seconds"] button`))
-	slowest := eval[string](b, `Array.from(document.querySelectorAll("#image-table tbody.image")).reduce((a, b) => Number(b.dataset.seconds) > Number(a.dataset.seconds) ? b : a).dataset.name`)
+	slowest := eval[string](b,
+		`Array.from(document.querySelectorAll("#image-table tbody.image")).reduce((a, b) => Number(b.dataset.seconds) > Number(a.dataset.seconds) ? b : a).dataset.name`)
 	if got := eval[string](b, first); got != slowest {
 		b.t.Errorf("sorted by time, %s is first, the slowest is %s", got, slowest)
 	}
@@ -254,9 +258,11 @@ func TestChromiumFailedLogByClick(t *testing.T) {
 		t.Fatal("the log is open from the start")
 	}
 	b.do(chromedp.Click(`.node.s-error[data-name="trove-base"] text`), chromedp.WaitVisible(`#more-trove-base a[href="#failure-trove-base"]`),
-		chromedp.Click(`#more-trove-base a[href="#failure-trove-base"]`), chromedp.Click(`#failure-trove-base details.full summary`), chromedp.WaitVisible(last))
+		chromedp.Click(`#more-trove-base a[href="#failure-trove-base"]`),
+		chromedp.Click(`#failure-trove-base details.full summary`), chromedp.WaitVisible(last))
 	eval[any](b, `document.querySelector("`+last+`").scrollIntoView({block: "center"})`)
-	if text := eval[string](b, `document.querySelector("`+last+`").textContent`); !strings.Contains(text, "the last line of the whole log of trove-base") || !strings.Contains(text, "Get:0 ") || !strings.Contains(text, "<script>") {
+	if text := eval[string](b, `document.querySelector("`+last+`").textContent`); !strings.Contains(text,
+		"the last line of the whole log of trove-base") || !strings.Contains(text, "Get:0 ") || !strings.Contains(text, "<script>") {
 		t.Errorf("the log has %d characters, ending in %q", len(text), text[max(0, len(text)-200):])
 	}
 	if !eval[bool](b, visible+`("`+last+`")`) {
@@ -264,7 +270,8 @@ func TestChromiumFailedLogByClick(t *testing.T) {
 	}
 	b.shot("log", false)
 	b.do(chromedp.Click(`#failure-trove-base .more a`), chromedp.WaitReady("pre"))
-	if got := eval[string](b, `location.pathname + document.body.textContent`); !strings.Contains(got, "/logs/trove-base.log") || !strings.Contains(got, "the whole log of trove-base") {
+	if got := eval[string](b, `location.pathname + document.body.textContent`); !strings.Contains(got, "/logs/trove-base.log") ||
+		!strings.Contains(got, "the whole log of trove-base") {
 		t.Errorf("the link to the file leads to %.200q", got)
 	}
 	b.quiet()
@@ -305,7 +312,8 @@ func TestChromiumNarrowAndDark(t *testing.T) {
 	dir := t.TempDir()
 	run := big(t, dir)
 	b := open(t, run, dir, 390, 800)
-	b.do(command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}))
+	b.do(command(emulation.SetEmulatedMedia,
+		emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}))
 	if over := eval[int](b, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
 		t.Errorf("the page is %d pixels wider than a narrow window", over)
 	}

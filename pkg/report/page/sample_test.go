@@ -51,7 +51,8 @@ func big(t testing.TB, dir string) *report.Run {
 	run := &report.Run{Title: "debian 12, binary, 2026.1", Version: "1.0.0", Started: began, Slots: 8, Outcome: report.OutcomeFailed,
 		Needs: map[image.ID][]image.ID{}, Registry: "registry.example:4000"}
 	run.Duration = 61 * time.Minute
-	earlier := report.Record{Started: began.Add(-24 * time.Hour), Seconds: 3333, Outcome: report.OutcomeOK, Built: 9, Unchanged: 178, Tags: []string{"2026.1-20261121", "2026.1"}, Images: map[image.ID]report.ImageRecord{}}
+	earlier := report.Record{Started: began.Add(-24 * time.Hour), Seconds: 3333, Outcome: report.OutcomeOK, Built: 9,
+		Unchanged: 178, Tags: []string{"2026.1-20261121", "2026.1"}, Images: map[image.ID]report.ImageRecord{}}
 	free := make([]time.Time, 8)
 	for i := range free {
 		free[i] = began.Add(20 * time.Second)
@@ -65,8 +66,9 @@ func big(t testing.TB, dir string) *report.Run {
 		for _, name := range strings.Fields(families[parent]) {
 			n++
 			queue = append(queue, name)
-			res := report.Result{Result: build.Result{Image: named(name), Parent: named(parent), Reference: "registry.example:4000/kolla/" + name + ":2026.1-20261122",
-				Digest: ocidigest.Digest(fmt.Sprintf("sha256:%064x", n)), Size: int64(40+rnd.IntN(600)) << 20}}
+			res := report.Result{Result: build.Result{Image: named(name), Parent: named(parent),
+				Reference: "registry.example:4000/kolla/" + name + ":2026.1-20261122",
+				Digest:    ocidigest.Digest(fmt.Sprintf("sha256:%064x", n)), Size: int64(40+rnd.IntN(600)) << 20}}
 			if parent != "" {
 				run.Needs[named(name)] = []image.ID{named(parent)}
 			}
@@ -102,7 +104,8 @@ func big(t testing.TB, dir string) *report.Run {
 				res.Reason = "packages moved: libssl3 3.0.15-1 to 3.0.16-1"
 			}
 			a := report.Activity{Image: named(name), Start: start, End: end}
-			for i, s := range []string{"FROM kolla/" + parent, "RUN apt-get -y install --no-install-recommends " + name + " python3-" + name, "COPY extend_start.sh /usr/local/bin/kolla_extend_start", "RUN chmod 755 /usr/local/bin/kolla_extend_start"} {
+			for i, s := range []string{"FROM kolla/" + parent, "RUN apt-get -y install --no-install-recommends " + name + " python3-" +
+				name, "COPY extend_start.sh /usr/local/bin/kolla_extend_start", "RUN chmod 755 /usr/local/bin/kolla_extend_start"} {
 				a.Steps = append(a.Steps, report.StepTime{Name: s, Start: start, Took: elapsed * time.Duration([]int{1, 7, 1, 1}[i]) / 10})
 			}
 			switch name {
@@ -110,10 +113,12 @@ func big(t testing.TB, dir string) *report.Run {
 				fail(t, dir, &res)
 				failed[name] = name
 			case "skyline-console":
-				res.Status, res.Failure = build.StatusPushError, &build.Failure{Err: errors.New("pushing: connection reset by peer"), Hint: "is the registry up?"}
+				res.Status, res.Failure = build.StatusPushError, &build.Failure{Err: errors.New("pushing: connection reset by peer"),
+					Hint: "is the registry up?"}
 			default:
 				a.Push = report.Interval{Start: end, End: end.Add(elapsed / 9)}
-				res.Packages = []report.PackageChange{{Name: "libssl3", From: "3.0.15-1~deb12u1", To: "3.0.16-1~deb12u1"}, {Name: "python3-oslo.messaging", From: "14.0.0-1", To: "14.0.1-1"}}[:1+rnd.IntN(2)]
+				res.Packages = []report.PackageChange{{Name: "libssl3", From: "3.0.15-1~deb12u1", To: "3.0.16-1~deb12u1"},
+					{Name: "python3-oslo.messaging", From: "14.0.0-1", To: "14.0.1-1"}}[:1+rnd.IntN(2)]
 			}
 			run.Activities = append(run.Activities, a)
 			run.Results = append(run.Results, res)
@@ -126,18 +131,22 @@ func big(t testing.TB, dir string) *report.Run {
 	}
 	for i := range run.Results {
 		if r := &run.Results[i]; r.Image.Name == "nova-compute" {
-			r.Packages = append(r.Packages, report.PackageChange{Name: "python3-os-brick", To: "6.2.0-1"}, report.PackageChange{Name: "python3-retrying", From: "1.3.3-4"})
+			r.Packages = append(r.Packages, report.PackageChange{Name: "python3-os-brick", To: "6.2.0-1"},
+				report.PackageChange{Name: "python3-retrying", From: "1.3.3-4"})
 		}
 	}
 	run.Needs[named("ironic-pxe")] = append(run.Needs[named("ironic-pxe")], named("dnsmasq"))
 	replayed := replay(run.Activities)
 	run.Activities, run.Times = replayed.Activities(began), replayed.Times(run.Needs, run.Started, run.Started.Add(run.Duration))
-	run.Times.Stages = []report.StageTime{{Name: "render templates", Start: began, Took: 3 * time.Second}, {Name: "define images", Start: began.Add(3 * time.Second), Took: 12 * time.Second}}
+	run.Times.Stages = []report.StageTime{{Name: "render templates", Start: began, Took: 3 * time.Second},
+		{Name: "define images", Start: began.Add(3 * time.Second), Took: 12 * time.Second}}
 	run.Past = []report.Record{earlier}
 	for i := range 9 {
-		run.Past = append(run.Past, report.Record{Started: began.Add(-time.Duration(i+2) * 24 * time.Hour), Seconds: float64(20 + rnd.IntN(3000)), Outcome: report.OutcomeOK, Built: rnd.IntN(40), Unchanged: 160})
+		run.Past = append(run.Past, report.Record{Started: began.Add(-time.Duration(i+2) * 24 * time.Hour),
+			Seconds: float64(20 + rnd.IntN(3000)), Outcome: report.OutcomeOK, Built: rnd.IntN(40), Unchanged: 160})
 	}
-	run.Notes = []string{"builder: buildkitd v0.34.2, started for this run", "cinder-api: temporary fault, trying again in 2s (1 of 3): Temporary failure resolving 'deb.example'"}
+	run.Notes = []string{"builder: buildkitd v0.34.2, started for this run",
+		"cinder-api: temporary fault, trying again in 2s (1 of 3): Temporary failure resolving 'deb.example'"}
 	if len(run.Results) != 187 {
 		t.Fatalf("%d images", len(run.Results))
 	}
@@ -160,25 +169,32 @@ func replay(in []report.Activity) *report.Recorder {
 			r.Handle(build.Event{Kind: build.EventPushStart, Image: a.Image, Time: a.Push.Start})
 			r.Handle(build.Event{Kind: build.EventPushEnd, Image: a.Image, Time: a.Push.End})
 		}
-		r.Handle(build.Event{Kind: build.EventImageEnd, Image: a.Image, Time: a.End, Result: &build.Result{Started: a.Start, Duration: a.End.Sub(a.Start)}})
+		r.Handle(build.Event{Kind: build.EventImageEnd, Image: a.Image, Time: a.End,
+			Result: &build.Result{Started: a.Start, Duration: a.End.Sub(a.Start)}})
 	}
 	return r
 }
 
 // hostile is output that tries to break out of the page.
-const hostile = `</pre></details><script>document.title="pwned"</script><img src=x onerror="document.title='pwned'">` + "\x1b[31m\u202eevil\x1b[0m"
+const hostile = `</pre></details><script>document.title="pwned"</script><img src=x onerror="document.title='pwned'">` +
+	"\x1b[31m\u202eevil\x1b[0m"
 
 // fail makes res a failed image with a log.
 func fail(t testing.TB, dir string, res *report.Result) {
-	res.Status, res.Reason, res.Digest, res.Size = build.StatusError, "a command ended with exit code 100: E: Unable to locate package python3-trove-dashboard", "", 0
-	res.Failure = &build.Failure{Err: errors.New(res.Reason), Template: res.Image.Name + "/Dockerfile.j2", Dockerfile: "/tmp/kolla/docker/" + res.Image.Name + "/Dockerfile", Line: 14, ExitCode: 100,
-		Source: []string{"RUN apt-get -y install --no-install-recommends \\", "      python3-trove \\", "      python3-trove-dashboard <b>&amp;"}, Step: "RUN apt-get -y install python3-trove python3-trove-dashboard",
-		Tail: []string{"Reading package lists...", "Building dependency tree...", "E: Unable to locate package python3-trove-dashboard", hostile}, Hint: "the repositories that this image enables have no such package"}
+	res.Status, res.Reason, res.Digest, res.Size = build.StatusError, "a command ended with exit code 100: E: Unable to "+
+		"locate package python3-trove-dashboard", "", 0
+	res.Failure = &build.Failure{Err: errors.New(res.Reason), Template: res.Image.Name + "/Dockerfile.j2",
+		Dockerfile: "/tmp/kolla/docker/" + res.Image.Name + "/Dockerfile", Line: 14, ExitCode: 100,
+		Source: []string{"RUN apt-get -y install --no-install-recommends \\", "      python3-trove \\",
+			"      python3-trove-dashboard <b>&amp;"}, Step: "RUN apt-get -y install python3-trove python3-trove-dashboard",
+		Tail: []string{"Reading package lists...", "Building dependency tree...", "E: Unable to locate package python3-trove-dashboard",
+			hostile}, Hint: "the repositories that this image enables have no such package"}
 	var b strings.Builder
 	for i := range 800 {
 		fmt.Fprintf(&b, "Get:%d http://deb.example/debian bookworm/main amd64 python3-something-%d all 1.2.%d-1 [%d kB]\n", i, i, i, 10+i)
 	}
-	b.WriteString(hostile + "\nE: Unable to locate package python3-trove-dashboard\nthe last line of the whole log of " + res.Image.Name + "\n")
+	b.WriteString(hostile + "\nE: Unable to locate package python3-trove-dashboard\nthe last line of the " +
+		"whole log of " + res.Image.Name + "\n")
 	res.Log = filepath.Join(dir, "logs", res.Image.Name+".log")
 	if err := os.MkdirAll(filepath.Dir(res.Log), 0o755); err != nil {
 		t.Fatal(err)

@@ -120,7 +120,8 @@ func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool
 			st = build.StatusCanceled
 		}
 		l := legendOf(st)
-		b := bar{ID: id(a.Image.String()), Name: clean(a.Image.String()), Status: l.Status, Sign: l.Sign, Critical: critical[a.Image], H: barHeight}
+		b := bar{ID: id(a.Image.String()), Name: clean(a.Image.String()), Status: l.Status, Sign: l.Sign,
+			Critical: critical[a.Image], H: barHeight}
 		if !a.Start.IsZero() {
 			b.X, b.W, b.Y = percent(a.Start), percent(a.End)-percent(a.Start), firstSlot+a.Slot*slotHeight+2
 			b.Title = fmt.Sprintf("%s: %s, %s, from %s", b.Name, l.Word, units.Duration(a.End.Sub(a.Start)), units.Duration(a.Start.Sub(from)))

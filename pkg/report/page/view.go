@@ -128,7 +128,8 @@ func (v *view) verdict(run *report.Run) {
 	}
 	switch {
 	case run.Stuck > 0:
-		lead = append(lead, fmt.Sprintf("The set was not published, and %s could not be restored: the error lists them.", units.Count(run.Stuck, "tag")))
+		lead = append(lead, fmt.Sprintf("The set was not published, and %s could not be restored: the error lists them.",
+			units.Count(run.Stuck, "tag")))
 	case len(run.Left) > 0:
 		var unchanged []string
 		for _, id := range run.Left {
@@ -245,7 +246,8 @@ func pastRuns(run *report.Run) []pastRun {
 		if r.Outcome != report.OutcomeOK {
 			sign = "✗"
 		}
-		out = append(out, pastRun{When: r.Started.Local().Format("Mon 2 Jan 15:04"), ISO: r.Started.Format(time.RFC3339), Outcome: string(r.Outcome), Sign: sign,
+		out = append(out, pastRun{When: r.Started.Local().Format("Mon 2 Jan 15:04"), ISO: r.Started.Format(time.RFC3339),
+			Outcome: string(r.Outcome), Sign: sign,
 			Took: units.Duration(time.Duration(r.Seconds * float64(time.Second))), Tags: clean(strings.Join(r.Tags, ", ")),
 			Built: r.Built, Unchanged: r.Unchanged, Failed: r.Failed, Bar: int(100 * r.Seconds / longest), Current: i == 0})
 	}

@@ -75,7 +75,8 @@ func TestWhole(t *testing.T) {
 }
 
 func TestVerifyRemovesDamagedBlobs(t *testing.T) {
-	for name, change := range map[string]func(string) error{"changed": flipBit, "missing": os.Remove, "undamaged": func(string) error { return nil }} {
+	for name, change := range map[string]func(string) error{"changed": flipBit, "missing": os.Remove,
+		"undamaged": func(string) error { return nil }} {
 		s, image, layer := damaged(t, change)
 		removed := 0
 		found := Verify(t.Context(), s, []digest.Digest{image, image, ""}, func(*store.BlobError) { removed++ })

@@ -39,7 +39,8 @@ func init() {
 			return &cyclerValue{items: args}
 		},
 	}
-	joiner := value.NewFunction("jinja2.utils.Joiner", "sep=None", func(fr *value.Frame, a []any) any { return &joinerValue{sep: value.Or(a[0], ", ")} })
+	joiner := value.NewFunction("jinja2.utils.Joiner", "sep=None",
+		func(fr *value.Frame, a []any) any { return &joinerValue{sep: value.Or(a[0], ", ")} })
 	joiner.Kind = value.ClassObject
 	Globals["joiner"] = joiner
 	Globals["lipsum"] = value.NewFunction("generate_lorem_ipsum", "n=5 html=True min=20 max=100", lipsum)

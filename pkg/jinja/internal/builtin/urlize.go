@@ -123,7 +123,8 @@ func linkWord(word, rel, target string, schemes []string, trim func(string) stri
 		middle = `<a href="` + href + `"` + rel + target + `>` + trim(middle) + `</a>`
 	case strings.HasPrefix(middle, "mailto:") && compiledURLPatterns().email.MatchString(middle[7:]):
 		middle = `<a href="` + middle + `">` + middle[7:] + `</a>`
-	case strings.Contains(middle, "@") && !strings.HasPrefix(middle, "www.") && !strings.Contains(middle, ":") && compiledURLPatterns().email.MatchString(middle):
+	case strings.Contains(middle, "@") && !strings.HasPrefix(middle, "www.") && !strings.Contains(middle, ":") &&
+		compiledURLPatterns().email.MatchString(middle):
 		middle = `<a href="mailto:` + middle + `">` + middle + `</a>`
 	default:
 		for _, scheme := range schemes {

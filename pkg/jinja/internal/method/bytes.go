@@ -119,7 +119,8 @@ func addBytesMethods() {
 	}
 	bytesMethods.Add("splitlines", "keepends=False", func(fr *value.Frame, recv any, a []any) any {
 		fr.Alloc(32 * len(recv.(value.Bytes)))
-		s := strings.NewReplacer("\v", string(rune(privateBase+'\v')), "\f", string(rune(privateBase+'\f'))).Replace(bytesText(recv.(value.Bytes)))
+		s := strings.NewReplacer("\v", string(rune(privateBase+'\v')), "\f",
+			string(rune(privateBase+'\f'))).Replace(bytesText(recv.(value.Bytes)))
 		return asBytes(listOf(pystr.SplitLines(s, a[0] != value.Missing && value.BoolArg(a[0]))))
 	})
 	bytesMethods.Add("join", "/iterable", func(fr *value.Frame, recv any, a []any) any {

@@ -20,7 +20,8 @@ var privateAttrs = []string{
 func typePrivates(v any) []string {
 	switch v := v.(type) {
 	case string, value.Markup:
-		list := []string{"__add__", "__contains__", "__getitem__", "__getnewargs__", "__iter__", "__len__", "__mod__", "__mul__", "__rmod__", "__rmul__"}
+		list := []string{"__add__", "__contains__", "__getitem__", "__getnewargs__", "__iter__", "__len__", "__mod__",
+			"__mul__", "__rmod__", "__rmul__"}
 		if _, ok := v.(value.Markup); ok {
 			list = append(list, "__html__", "__html_format__", "__module__", "__radd__", "__slots__")
 		}
@@ -31,7 +32,8 @@ func typePrivates(v any) []string {
 			"__iter__", "__len__", "__mul__", "__reversed__", "__rmul__", "__setitem__",
 		}
 	case value.Tuple, *value.GroupTuple:
-		return []string{"__add__", "__class_getitem__", "__contains__", "__getitem__", "__getnewargs__", "__iter__", "__len__", "__mul__", "__rmul__"}
+		return []string{"__add__", "__class_getitem__", "__contains__", "__getitem__", "__getnewargs__", "__iter__",
+			"__len__", "__mul__", "__rmul__"}
 	case *value.Dict:
 		return []string{
 			"__class_getitem__", "__contains__", "__delitem__", "__getitem__", "__ior__",
@@ -48,7 +50,8 @@ func typePrivates(v any) []string {
 		}
 	case *value.Callable:
 		if v.Kind == value.ClassObject {
-			return append([]string{"__base__", "__bases__", "__call__", "__mro__", "__name__", "__qualname__", "__subclasses__"}, typePrivates(&value.Dict{})...)
+			return append([]string{"__base__", "__bases__", "__call__", "__mro__", "__name__", "__qualname__", "__subclasses__"},
+				typePrivates(&value.Dict{})...)
 		}
 		return []string{
 			"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__",

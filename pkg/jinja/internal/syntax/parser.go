@@ -205,7 +205,8 @@ func (p *parser) failUnknown(tag string, pos int, eof bool) {
 }
 
 func (p *parser) knownTags() []string {
-	tags := []string{"for", "if", "block", "extends", "print", "macro", "include", "from", "import", "set", "with", "autoescape", "call", "filter", "raw"}
+	tags := []string{"for", "if", "block", "extends", "print", "macro", "include", "from", "import", "set", "with",
+		"autoescape", "call", "filter", "raw"}
 	if n := len(p.ends); n > 0 {
 		tags = append(tags, p.ends[n-1]...)
 	}

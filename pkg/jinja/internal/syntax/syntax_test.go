@@ -103,7 +103,8 @@ func TestParseErrors(t *testing.T) {
 			continue
 		}
 		if err.Line != c.line || err.Column != c.column || !strings.Contains(err.Message, c.message) || !strings.Contains(err.Hint, c.hint) {
-			t.Errorf("%q:\n  got  %d:%d: %s (%s)\n  want %d:%d: %s (%s)", c.source, err.Line, err.Column, err.Message, err.Hint, c.line, c.column, c.message, c.hint)
+			t.Errorf("%q:\n  got  %d:%d: %s (%s)\n  want %d:%d: %s (%s)", c.source, err.Line, err.Column, err.Message,
+				err.Hint, c.line, c.column, c.message, c.hint)
 		}
 	}
 }
