@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -137,6 +138,10 @@ func (p *Proxy) draw(r *http.Request) (f Fault, position float64, opts Options) 
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f, position, opts := p.draw(r)
+	if slices.Contains([]Fault{TooMany, Internal, Gateway, Busy}, f) {
+		// A client that is still sending could lose the answer with the connection.
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
 	switch f {
 	case Refuse:
 		reset(w)
