@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,18 +68,7 @@ func putCompressed(t *testing.T, st *store.Store, settings compress.Settings, na
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
 	config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, RootFS: ocispec.RootFS{Type: "layers"}}
 	for _, content := range tars {
-		var b bytes.Buffer
-		w, err := settings.NewWriter(&b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(content); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-		m.Layers = append(m.Layers, putBlob(t, st, b.Bytes(), settings.MediaType()))
+		m.Layers = append(m.Layers, putBlob(t, st, compressOnce(t, settings, content), settings.MediaType()))
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(content))
 	}
 	raw, err := json.Marshal(config)
@@ -94,6 +84,31 @@ func putCompressed(t *testing.T, st *store.Store, settings compress.Settings, na
 		t.Fatal(err)
 	}
 	return e
+}
+
+// compressedTars are the layers that compressOnce made, by settings and content: many tests
+// use the same ones.
+var compressedTars sync.Map
+
+func compressOnce(t *testing.T, settings compress.Settings, content []byte) []byte {
+	t.Helper()
+	key := fmt.Sprint(settings, digest.FromBytes(content))
+	if b, ok := compressedTars.Load(key); ok {
+		return b.([]byte)
+	}
+	var b bytes.Buffer
+	w, err := settings.NewWriter(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	compressedTars.Store(key, b.Bytes())
+	return b.Bytes()
 }
 
 func emptyStore(t *testing.T) *store.Store {

@@ -99,9 +99,13 @@ func TestDowngradesAreRefused(t *testing.T) {
 	firstContact = true
 	mu.Unlock()
 	var downgrade *registry.DowngradeError
+	start := time.Now()
 	if err := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1}).Reach(t.Context(),
 		ref.String()); !errors.As(err, &downgrade) {
 		t.Errorf("the first contact: %v", err)
+	}
+	if took := time.Since(start); took > 4*time.Second { // the time that a TLS alert is waited for is 5 s
+		t.Errorf("the first contact took %v", took)
 	}
 	mu.Lock()
 	firstContact = false

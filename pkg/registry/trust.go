@@ -102,8 +102,9 @@ func tlsConfig(etc, registry string) (*tls.Config, error) {
 func mayHideRefusal(err error) bool {
 	var dns *net.DNSError
 	var stalled *retry.StalledError
+	var downgrade *DowngradeError // the server answered
 	return !isTLS(err) && !isPlainHTTPAnswer(err) && !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, context.Canceled) &&
-		!errors.As(err, &dns) && !errors.As(err, &stalled)
+		!errors.As(err, &dns) && !errors.As(err, &stalled) && !errors.As(err, &downgrade)
 }
 
 // tlsRefusal returns the alert with which a server refused the client, nil if there is

@@ -206,25 +206,32 @@ func TestCancelStopsTheBuildAndTheDaemonGoesOn(t *testing.T) {
 }
 
 func TestDaemonErrors(t *testing.T) {
-	tests := []struct {
+	for _, tt := range []struct {
 		name string
 		opts Options
 		want string
+		slow bool // a daemon that is being started gets five seconds
 	}{
-		{"no address", Options{Addr: "localhost:1234"}, "not an address"},
-		{"no daemon", Options{Addr: "tcp://127.0.0.1:1"}, "is buildkitd running there"},
-		{"no socket", Options{Addr: "unix:///nonexistent/buildkitd.sock"}, "is buildkitd running there"},
-		{"no binary", Options{DaemonPath: "/nonexistent/buildkitd"}, "--buildkitd"},
+		{"no address", Options{Addr: "localhost:1234"}, "not an address", false},
+		{"no daemon", Options{Addr: "tcp://127.0.0.1:1"}, "is buildkitd running there", true},
+		{"no socket", Options{Addr: "unix:///nonexistent/buildkitd.sock"}, "is buildkitd running there", true},
+		{"no binary", Options{DaemonPath: "/nonexistent/buildkitd"}, "--buildkitd", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.slow {
+				testenv.Slow(t)
+			}
+			t.Parallel()
+			_, err := Open(t.Context(), tt.opts)
+			var de *DaemonError
+			if !errors.As(err, &de) || !strings.Contains(usererr.Text(err), tt.want) {
+				t.Errorf("error %v, want %q in it", err, tt.want)
+			}
+		})
 	}
-	for _, tt := range tests {
-		ctx, cancel := context.WithCancel(t.Context())
-		_, err := Open(ctx, tt.opts)
-		cancel()
-		var de *DaemonError
-		if !errors.As(err, &de) || !strings.Contains(usererr.Text(err), tt.want) {
-			t.Errorf("%s: error %v, want %q in it", tt.name, err, tt.want)
-		}
-	}
+}
+
+func TestDaemonEndsAtOnce(t *testing.T) {
 	testenv.Buildkitd(t)
 	dir := t.TempDir()
 	broken := filepath.Join(dir, "buildkitd")
@@ -233,6 +240,6 @@ func TestDaemonErrors(t *testing.T) {
 	}
 	_, err := Open(t.Context(), Options{DaemonPath: broken, StateDir: filepath.Join(dir, "state")})
 	if err == nil || !strings.Contains(err.Error(), "cannot do it") {
-		t.Errorf("a daemon that ends at once: error %v, want its last words", err)
+		t.Errorf("error %v, want the daemon's last words", err)
 	}
 }
