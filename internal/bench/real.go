@@ -76,10 +76,7 @@ func (b *bench) real(ctx context.Context) error {
 	if err := s.makeBase(ctx); err != nil {
 		return err
 	}
-	contenders, err := s.contenders(ctx)
-	if err != nil {
-		return err
-	}
+	contenders := s.contenders(ctx)
 	defer func() {
 		for _, c := range contenders {
 			c.close()
@@ -252,7 +249,7 @@ func rounds(runs []usage) string {
 	return fmt.Sprintf(" (median of %s)", strings.Join(walls, ", "))
 }
 
-func (s *realSet) contenders(ctx context.Context) ([]contender, error) {
+func (s *realSet) contenders(ctx context.Context) []contender {
 	contenders := []contender{s.newRealSelf()}
 	for _, variant := range []realBake{{flag: "bake", peer: peerBake}, {flag: "bake-clamped", peer: peerClamped, clamp: true}} {
 		if !s.b.peers[variant.flag] {
@@ -271,7 +268,7 @@ func (s *realSet) contenders(ctx context.Context) ([]contender, error) {
 			contenders = append(contenders, c)
 		}
 	}
-	return contenders, nil
+	return contenders
 }
 
 // makeBase makes the base image once, so that no measurement includes it.

@@ -17,8 +17,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// maxAuthFile is the size in bytes of the largest file with logins that is read.
-const maxAuthFile = 4 << 20
+// maxConfigFile is the size in bytes of the largest file with logins, certificates or
+// settings that is read.
+const maxConfigFile = 4 << 20
 
 // authFile is a file with logins: Docker's config.json, Podman's auth.json.
 type authFile struct {
@@ -81,7 +82,7 @@ func readAuthFiles() ([]authFile, error) {
 		files = append(files, f)
 	}
 	for _, p := range authPaths() {
-		b, err := readFileLimited(p.path, maxAuthFile)
+		b, err := readConfigFile(p.path)
 		if err != nil {
 			// Services without a home directory use root's.
 			if !p.explicit && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errIsDirectory)) {
@@ -100,7 +101,8 @@ func readAuthFiles() ([]authFile, error) {
 
 var errIsDirectory = errors.New("it is a directory")
 
-func readFileLimited(path string, limit int64) ([]byte, error) {
+// readConfigFile reads a file of up to maxConfigFile bytes.
+func readConfigFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -109,9 +111,9 @@ func readFileLimited(path string, limit int64) ([]byte, error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, errIsDirectory
 	}
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("it is larger than %d bytes", limit)
+	b, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	if err == nil && len(b) > maxConfigFile {
+		err = fmt.Errorf("it is larger than %d bytes", maxConfigFile)
 	}
 	return b, err
 }

@@ -14,9 +14,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// maxDaemonConf is the size in bytes of the largest daemon.json that is read.
-const maxDaemonConf = 4 << 20
-
 // daemonConf is what Docker's daemon knows of registries.
 type daemonConf struct {
 	Insecure []string `json:"insecure-registries"` // HOST[:PORT], or a network
@@ -48,7 +45,7 @@ func readDaemonConf(etc string) (daemonConf, string, error) {
 		paths = append(paths, filepath.Join(dir, "docker", "daemon.json"))
 	}
 	for _, path := range paths {
-		b, err := readFileLimited(path, maxDaemonConf)
+		b, err := readConfigFile(path)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			continue
 		}

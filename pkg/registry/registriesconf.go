@@ -14,9 +14,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// maxRegistriesConf is the size in bytes of the largest registries.conf that is read.
-const maxRegistriesConf = 4 << 20
-
 // registriesConf is the configuration of registries for podman and skopeo: mirrors,
 // other locations, and insecure registries.
 type registriesConf struct {
@@ -157,7 +154,7 @@ func exists(path string) bool {
 }
 
 func readRegistriesFile(path string) (registriesFile, error) {
-	b, err := readFileLimited(path, maxRegistriesConf)
+	b, err := readConfigFile(path)
 	if err != nil {
 		return registriesFile{}, err
 	}

@@ -18,9 +18,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// maxCertificate is the size in bytes of the largest certificate file that is read.
-const maxCertificate = 4 << 20
-
 // certificateDirs lists the directories in which docker, podman and skopeo search the
 // certificates of a registry: *.crt are authorities, *.cert and *.key are a client
 // certificate and its key.
@@ -136,7 +133,7 @@ func (c *Client) tlsRefusal(ctx context.Context, key hostKey) error {
 
 // addAuthority adds the certificates of a file to those of the system.
 func addAuthority(config *tls.Config, path string) error {
-	b, err := readFileLimited(path, maxCertificate)
+	b, err := readConfigFile(path)
 	if err != nil {
 		return err
 	}
