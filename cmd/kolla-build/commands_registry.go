@@ -38,7 +38,7 @@ type registryFlags struct {
 const defaultUnused = 24 * time.Hour
 
 func registryCommand() *command {
-	var o registryFlags
+	var flags registryFlags
 	actions := []string{"serve", "gc", "trust"}
 	return &command{
 		Command: cli.Command{
@@ -47,7 +47,7 @@ func registryCommand() *command {
 			About: "By default it serves localhost only, and every program there may push. To serve other hosts, set " +
 				"--htpasswd, --anonymous or --read-only. trust prints how hosts that reach it as HOST trust its certificate.",
 			Options: loadOptions,
-			Flags:   o.define,
+			Flags:   flags.define,
 			Words:   actions,
 			Examples: []cli.Example{
 				{Line: "kolla-build registry serve", Effect: "Serve a registry on port 4000 of localhost."},
@@ -55,15 +55,15 @@ func registryCommand() *command {
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			if err := checkEmpty(o.flags, "addr", "dir", "htpasswd", "anonymous", "tls-certificate", "tls-key", "load"); err != nil {
+			if err := checkEmpty(flags.flags, "addr", "dir", "htpasswd", "anonymous", "tls-certificate", "tls-key", "load"); err != nil {
 				return err
 			}
-			if o.Dir == "" {
-				o.Dir = filepath.Join(cfg.DataDir, "registry")
+			if flags.Dir == "" {
+				flags.Dir = filepath.Join(cfg.DataDir, "registry")
 			}
-			o.Log, o.Anonymous = con.Stderr, server.Access(o.anonymous)
+			flags.Log, flags.Anonymous = con.Stderr, server.Access(flags.anonymous)
 			if len(cfg.Args) > 0 && cfg.Args[0] == "trust" {
-				return o.trust(con.Stdout, cfg.Args[1:])
+				return flags.trust(con.Stdout, cfg.Args[1:])
 			}
 			action := ""
 			if len(cfg.Args) > 0 {
@@ -74,9 +74,9 @@ func registryCommand() *command {
 				return &config.Error{Message: fmt.Sprintf("registry %s: unexpected argument %q", action, cfg.Args[1]),
 					Hint: fmt.Sprintf("kolla-build registry %s takes options only; kolla-build help registry lists them", action)}
 			case action == "serve":
-				return o.serve(ctx, cfg, con)
+				return flags.serve(ctx, cfg, con)
 			case action == "gc":
-				return o.gc(ctx, con)
+				return flags.gc(ctx, con)
 			}
 			return unknownAction(action, actions)
 		},

@@ -20,21 +20,21 @@ type Paragraph map[string]string
 // The time is linear in the length of the text, regardless of the text contains;
 // pault.ag/go/debian/control is quadratic in the lines of a field.
 func Paragraphs(text []byte, multiline []string, yield func(Paragraph)) {
-	p := Paragraph{}
+	paragraph := Paragraph{}
 	var field string // the multiline field that is being read, or ""
 	var lines []string
 	endField := func() {
 		if field != "" {
-			p[field] = strings.Join(lines, "\n")
+			paragraph[field] = strings.Join(lines, "\n")
 		}
 		field, lines = "", nil
 	}
 	endParagraph := func() {
 		endField()
-		if len(p) > 0 {
-			yield(p)
+		if len(paragraph) > 0 {
+			yield(paragraph)
 		}
-		p = Paragraph{}
+		paragraph = Paragraph{}
 	}
 	for len(text) > 0 {
 		var line []byte
@@ -55,9 +55,9 @@ func Paragraphs(text []byte, multiline []string, yield func(Paragraph)) {
 				continue
 			}
 			key := strings.ToLower(string(bytes.TrimSpace(name)))
-			p[key] = strings.TrimSpace(string(value))
+			paragraph[key] = strings.TrimSpace(string(value))
 			if slices.Contains(multiline, key) {
-				field, lines = key, []string{p[key]}
+				field, lines = key, []string{paragraph[key]}
 			}
 		}
 	}

@@ -91,33 +91,33 @@ func Archive(t testing.TB, f Format, images ...Image) []byte {
 
 // Members returns the members of an archive in the order in which the tool writes them,
 // or none for crane, whose archives are written by its library.
-func Members(t testing.TB, f Format, images ...Image) []Member {
+func Members(t testing.TB, format Format, images ...Image) []Member {
 	t.Helper()
 	w := &writer{t: t, done: map[string]bool{}, repositories: map[string]map[string]string{}}
 	for _, img := range images {
-		switch f {
+		switch format {
 		case Docker1, Docker10:
-			w.docker(img, f)
+			w.docker(img, format)
 		case Skopeo:
 			w.skopeo(img)
 		case Docker25, DockerOCI:
-			w.oci(img, f)
+			w.oci(img, format)
 		default:
-			t.Fatalf("format %q", f)
+			t.Fatalf("format %q", format)
 		}
 	}
-	if f != Docker1 {
+	if format != Docker1 {
 		w.add("manifest.json", w.json(w.manifest))
 	}
-	if f == Docker25 || f == DockerOCI {
+	if format == Docker25 || format == DockerOCI {
 		w.add("index.json", w.json(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2},
 			MediaType: ocispec.MediaTypeImageIndex, Manifests: w.index}))
 		w.add("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
 	}
-	if len(w.repositories) > 0 && f != DockerOCI {
+	if len(w.repositories) > 0 && format != DockerOCI {
 		w.add("repositories", w.json(w.repositories))
 	}
-	if f == Docker1 || f == Docker10 || f == Docker25 {
+	if format == Docker1 || format == Docker10 || format == Docker25 {
 		// Docker packs a directory, whose entries are sorted.
 		slices.SortStableFunc(w.members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	}
@@ -201,7 +201,7 @@ func hexOf(b []byte) string {
 
 // docker writes an image as Docker did up to version 24. A layer that another image
 // has under another ID is a link since 1.10.
-func (w *writer) docker(img Image, f Format) {
+func (w *writer) docker(img Image, format Format) {
 	layers, raw, config := w.content(img.Image)
 	entry := listed{Config: hexOf(raw) + ".json", RepoTags: img.Names}
 	parent := ""
@@ -222,7 +222,7 @@ func (w *writer) docker(img Image, f Format) {
 		file := id + "/layer.tar"
 		first := "layer " + hexOf(layer)
 		switch {
-		case f == Docker10 && w.done[first] && !w.done[file]:
+		case format == Docker10 && w.done[first] && !w.done[file]:
 			i := slices.IndexFunc(w.members, func(m Member) bool {
 				return m.Data != nil && path.Base(m.Name) == "layer.tar" && bytes.Equal(m.Data, layer)
 			})
@@ -235,7 +235,7 @@ func (w *writer) docker(img Image, f Format) {
 		parent = id
 	}
 	w.name(img.Names, parent)
-	if f == Docker10 {
+	if format == Docker10 {
 		w.add(entry.Config, raw)
 		w.manifest = append(w.manifest, entry)
 	}

@@ -137,12 +137,12 @@ func (p *Proxy) draw(r *http.Request) (f Fault, position float64, opts Options) 
 
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f, position, opts := p.draw(r)
-	if slices.Contains([]Fault{TooMany, Internal, Gateway, Busy}, f) {
+	fault, position, opts := p.draw(r)
+	if slices.Contains([]Fault{TooMany, Internal, Gateway, Busy}, fault) {
 		// A client that is still sending could lose the answer with the connection.
 		_, _ = io.Copy(io.Discard, r.Body)
 	}
-	switch f {
+	switch fault {
 	case Refuse:
 		reset(w)
 		return
@@ -151,11 +151,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many requests", http.StatusTooManyRequests)
 		return
 	case Internal, Gateway, Busy:
-		code, _ := strconv.Atoi(string(f))
+		code, _ := strconv.Atoi(string(fault))
 		http.Error(w, http.StatusText(code), code)
 		return
 	}
-	if f != "" && r.ContentLength > 0 && (r.Method == http.MethodPut || r.Method == http.MethodPatch || r.Method == http.MethodPost) {
+	if fault != "" && r.ContentLength > 0 && (r.Method == http.MethodPut || r.Method == http.MethodPatch || r.Method == http.MethodPost) {
 		// Faults occur in requests as well as in answers.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -163,10 +163,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		cut := int(position * float64(len(body)))
-		switch f {
+		switch fault {
 		case Corrupt:
 			body[min(cut, len(body)-1)] ^= 0x20
-			f = ""
+			fault = ""
 		case Reset, Truncate:
 			// The server receives a part, and the client loses the connection.
 			r.Body, r.ContentLength = io.NopCloser(io.MultiReader(bytes.NewReader(body[:cut]), brokenReader{})), int64(len(body))
@@ -176,7 +176,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	if f == "" {
+	if fault == "" {
 		p.pass(w, r, opts.Target)
 		return
 	}
@@ -185,13 +185,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	got := &recorded{header: http.Header{}}
 	p.pass(got, r, opts.Target)
 	if r.Method == http.MethodHead || got.body.Len() == 0 {
-		if f == Stall {
+		if fault == Stall {
 			p.stall(r, opts.Stall)
 		}
 		reset(w)
 		return
 	}
-	p.disturb(w, r, got, f, position, opts)
+	p.disturb(w, r, got, fault, position, opts)
 }
 
 // disturb writes an answer with a fault.

@@ -56,7 +56,7 @@ func TestFaults(t *testing.T) {
 		}
 		return fmt.Sprint("whole: ", bytes.Equal(got, content))
 	}
-	for f, want := range map[Fault][2]string{
+	for fault, want := range map[Fault][2]string{
 		"":       {"whole: true", "arrived whole: true"},
 		Refuse:   {"no answer", "no answer"},
 		Reset:    {"broken after a part: true", "no answer"},
@@ -69,16 +69,17 @@ func TestFaults(t *testing.T) {
 		Corrupt:  {"whole: false", "arrived whole: false"},
 	} {
 		for i, method := range []string{http.MethodGet, http.MethodPut} {
-			opts := Options{Target: strings.TrimPrefix(server.URL, "http://"), Seed: 7, Rate: 1, Faults: []Fault{f}, Stall: 100 * time.Millisecond}
+			opts := Options{Target: strings.TrimPrefix(server.URL, "http://"), Seed: 7, Rate: 1, Faults: []Fault{fault},
+				Stall: 100 * time.Millisecond}
 			p.Set(opts)
-			if f == "" {
+			if fault == "" {
 				p.Quiet()
 			}
 			if got := try(method); got != want[i] {
-				t.Errorf("%s with fault %q: %s, want %s", method, f, got, want[i])
+				t.Errorf("%s with fault %q: %s, want %s", method, fault, got, want[i])
 			}
-			if n := p.Injected()[f]; f != "" && n != 1 {
-				t.Errorf("%s with fault %q: %d counted", method, f, n)
+			if n := p.Injected()[fault]; fault != "" && n != 1 {
+				t.Errorf("%s with fault %q: %d counted", method, fault, n)
 			}
 		}
 	}

@@ -48,22 +48,22 @@ type Server struct {
 }
 
 // Start listens on a free port of the loopback interface.
-func Start(c Content) (*Server, error) {
+func Start(content Content) (*Server, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("starting the stand-in server: %w", err)
 	}
-	s := &Server{listener: l, suite: c.Suite, debs: map[string]Deb{}, files: maps.Clone(c.Files)}
+	s := &Server{listener: l, suite: content.Suite, debs: map[string]Deb{}, files: maps.Clone(content.Files)}
 	s.AddDebs()
 	index := &pyIndex{special: map[string]Wheel{}}
-	for _, w := range c.Wheels {
+	for _, w := range content.Wheels {
 		index.special[normalize(w.Name)] = w
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/apt/", http.StripPrefix("/apt", http.HandlerFunc(s.serveApt)))
 	mux.Handle("/pypi/", http.StripPrefix("/pypi", index))
 	projects := map[string]Project{}
-	for _, p := range c.Projects {
+	for _, p := range content.Projects {
 		projects[p.Name] = p
 	}
 	mux.HandleFunc("/tarballs/openstack/{name}/{file}", func(w http.ResponseWriter, r *http.Request) {
@@ -79,8 +79,8 @@ func Start(c Content) (*Server, error) {
 		}
 		serve(w, r, p.TarGz(), stamp)
 	})
-	if c.RPMDir != "" {
-		mux.Handle("/rpm/", http.StripPrefix("/rpm", http.FileServer(http.Dir(c.RPMDir))))
+	if content.RPMDir != "" {
+		mux.Handle("/rpm/", http.StripPrefix("/rpm", http.FileServer(http.Dir(content.RPMDir))))
 	}
 	mux.HandleFunc("/files/", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()

@@ -299,30 +299,30 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 		return none, err
 	}
 	e := store.Entry{Name: available[i]}
-	d := list[i]
-	if d.MediaType.IsIndex() {
-		if err := checkBlob(ctx, dir, d.Digest, isManifest); err != nil {
+	layer := list[i]
+	if layer.MediaType.IsIndex() {
+		if err := checkBlob(ctx, dir, layer.Digest, isManifest); err != nil {
 			return none, err
 		}
-		sub, err := idx.ImageIndex(d.Digest)
+		sub, err := idx.ImageIndex(layer.Digest)
 		if err != nil {
 			return none, err
 		}
-		if d, err = platformOf(sub, opts); err != nil {
+		if layer, err = platformOf(sub, opts); err != nil {
 			return none, err
 		}
 		idx = sub
 	}
-	if err := checkBlob(ctx, dir, d.Digest, isManifest); err != nil {
+	if err := checkBlob(ctx, dir, layer.Digest, isManifest); err != nil {
 		return none, err
 	}
-	img, err := idx.Image(d.Digest)
+	img, err := idx.Image(layer.Digest)
 	if err != nil {
 		return none, err
 	}
 	man, err := img.Manifest()
 	if err != nil {
-		return none, fmt.Errorf("manifest %s: %w", d.Digest, err)
+		return none, fmt.Errorf("manifest %s: %w", layer.Digest, err)
 	}
 	if err := checkBlob(ctx, dir, man.Config.Digest, isConfig); err != nil {
 		return none, err
@@ -331,8 +331,8 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 		return none, err
 	}
 	// The store verifies the blobs. The digest of the manifest is from the index.
-	if e.Digest.String() != d.Digest.String() {
-		return none, fmt.Errorf("manifest %s: the content has digest %s", d.Digest, e.Digest)
+	if e.Digest.String() != layer.Digest.String() {
+		return none, fmt.Errorf("manifest %s: the content has digest %s", layer.Digest, e.Digest)
 	}
 	return e, st.Check(ctx, e.Digest)
 }

@@ -203,32 +203,32 @@ func (f *CauseFinder) Line(text string) {
 		return
 	}
 	f.joining = false
-	p, m := matchCause(text)
+	pattern, m := matchCause(text)
 	switch {
-	case p == nil:
+	case pattern == nil:
 		f.since++
 		return
 	case f.pattern == nil:
-	case p == f.pattern && p.first && (f.since <= nearLines || p.family == buildFamily):
-		text := p.text(text, m)
+	case pattern == f.pattern && pattern.first && (f.since <= nearLines || pattern.family == buildFamily):
+		text := pattern.text(text, m)
 		if text != f.cause.Text {
 			f.more++
 		}
 		f.since = 0
 		return
-	case f.explains(p):
-		if f.related(p) {
+	case f.explains(pattern):
+		if f.related(pattern) {
 			f.since = 0
 		}
 		return
 	}
-	f.cause = Cause{Text: p.text(text, m), Hint: p.hint}
-	if g := p.re.SubexpIndex("name"); g >= 0 {
+	f.cause = Cause{Text: pattern.text(text, m), Hint: pattern.hint}
+	if g := pattern.re.SubexpIndex("name"); g >= 0 {
 		f.cause.Name = m[g]
-		f.cause.Package = p.family == aptFamily || p.family == dnfFamily
+		f.cause.Package = pattern.family == aptFamily || pattern.family == dnfFamily
 	}
-	f.pattern, f.more, f.since = p, 0, 0
-	f.joining = p.joins && strings.HasSuffix(f.cause.Text, ":")
+	f.pattern, f.more, f.since = pattern, 0, 0
+	f.joining = pattern.joins && strings.HasSuffix(f.cause.Text, ":")
 }
 
 // matchCause returns the pattern that a line matches and the submatches, nil if there is

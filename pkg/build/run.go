@@ -286,36 +286,36 @@ func (r *run) gate(it *plan.Item) Verdict {
 	return r.opts.Gate(it, r.building)
 }
 
-func (r *run) built(ctx context.Context, f finished) {
-	res := Result{Started: f.started, Duration: f.took, Digest: f.out.Digest, Size: f.out.Size}
+func (r *run) built(ctx context.Context, done finished) {
+	res := Result{Started: done.started, Duration: done.took, Digest: done.out.Digest, Size: done.out.Size}
 	switch {
-	case f.err == nil:
-		res.Status, res.Reason = StatusBuilt, f.image.item.Reason
-		f.image.built = true
-		r.releaseChildren(f.image)
+	case done.err == nil:
+		res.Status, res.Reason = StatusBuilt, done.image.item.Reason
+		done.image.built = true
+		r.releaseChildren(done.image)
 		if r.opts.Finisher == nil {
-			r.complete(f.image, res)
+			r.complete(done.image, res)
 			return
 		}
-		f.image.result = res
+		done.image.result = res
 		r.finish++
 		go func() {
-			out, err := r.opts.Finisher.Finish(ctx, f.image.item, f.out, r.opts.Emit)
-			r.done <- finished{stage: stageFinish, image: f.image, out: out, err: err}
+			out, err := r.opts.Finisher.Finish(ctx, done.image.item, done.out, r.opts.Emit)
+			r.done <- finished{stage: stageFinish, image: done.image, out: out, err: err}
 		}()
 	case ctx.Err() != nil:
 		res.Status, res.Reason = StatusCanceled, cause(ctx)
-		r.fail(f.image, res)
+		r.fail(done.image, res)
 	case r.explain == nil:
-		r.failBuild(f)
+		r.failBuild(done)
 	default:
 		if r.opts.FailFast {
 			r.stop(errFailFast)
 		}
 		r.explaining++
 		go func() {
-			f.stage, f.err = stageExplain, r.explain(f.image.item, f.err)
-			r.done <- f
+			done.stage, done.err = stageExplain, r.explain(done.image.item, done.err)
+			r.done <- done
 		}()
 	}
 }

@@ -415,8 +415,8 @@ func printable(s string) string {
 
 // applyDelta makes a layer from a byte delta and stores it.
 func (l *loader) applyDelta(ctx context.Context, m member) error {
-	e, known := l.expected[m.digest]
-	if !known || e.manifest {
+	expected, known := l.expected[m.digest]
+	if !known || expected.manifest {
 		return &FormatError{Member: m.name, Detail: "no manifest before it refers to this layer", Advice: adviceForeign}
 	}
 	if l.sum.Deltas == 0 {
@@ -424,12 +424,12 @@ func (l *loader) applyDelta(ctx context.Context, m member) error {
 			return err
 		}
 	}
-	l.received[m.digest] = e.size
+	l.received[m.digest] = expected.size
 	l.sum.Blobs++
 	l.sum.Deltas++
 	l.sum.DeltaBytes += m.size
-	l.sum.DeltaLayers += e.size
-	if l.st.HasBlob(m.digest, e.size) {
+	l.sum.DeltaLayers += expected.size
+	if l.st.HasBlob(m.digest, expected.size) {
 		damaged, err := l.st.CheckBlob(ctx, m.digest)
 		if err != nil {
 			return err
@@ -443,14 +443,14 @@ func (l *loader) applyDelta(ctx context.Context, m member) error {
 	pr, pw := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := delta.Apply(ctx, pw, l.src.tr, delta.Layer{Digest: m.digest, Size: e.size}, l.openBase, l.st.TempDir())
+		err := delta.Apply(ctx, pw, l.src.tr, delta.Layer{Digest: m.digest, Size: expected.size}, l.openBase, l.st.TempDir())
 		pw.CloseWithError(err)
 		done <- err
 	}()
-	_, _, err := l.st.WriteBlob(ctx, pr, m.digest, e.size)
+	_, _, err := l.st.WriteBlob(ctx, pr, m.digest, expected.size)
 	pr.CloseWithError(errStopped) // ends Apply if the store gave up
 	if applied := <-done; applied != nil && !errors.Is(applied, errStopped) {
-		return &FormatError{Member: m.name, Blob: m.digest, Of: e.role.String(), Err: applied}
+		return &FormatError{Member: m.name, Blob: m.digest, Of: expected.role.String(), Err: applied}
 	}
 	if err != nil {
 		return err

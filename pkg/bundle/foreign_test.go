@@ -47,9 +47,9 @@ func TestLoadForeignArchives(t *testing.T) {
 		}
 	}
 	digests := map[string]digest.Digest{} // of the formats with plain layers
-	for _, f := range archivetest.Formats {
-		t.Run(string(f), func(t *testing.T) {
-			archive := archivetest.Archive(t, f, images...)
+	for _, format := range archivetest.Formats {
+		t.Run(string(format), func(t *testing.T) {
+			archive := archivetest.Archive(t, format, images...)
 			st := openStore(t)
 			sum, err := Load(t.Context(), "-", st, LoadOptions{Stdin: bytes.NewReader(archive)})
 			if err != nil {
@@ -74,7 +74,7 @@ func TestLoadForeignArchives(t *testing.T) {
 					t.Errorf("%s: other layers", e.Name)
 				}
 				a, _ := got.ConfigName()
-				if b, _ := want.ConfigName(); a != b && f != archivetest.Docker1 {
+				if b, _ := want.ConfigName(); a != b && format != archivetest.Docker1 {
 					t.Errorf("%s: config %s, want %s", e.Name, a, b)
 				}
 				c, _ := got.ConfigFile()
@@ -87,13 +87,13 @@ func TestLoadForeignArchives(t *testing.T) {
 						t.Errorf("%s: a layer has type %s", e.Name, l.MediaType)
 					}
 				}
-				if f == archivetest.Docker10 || f == archivetest.Skopeo {
+				if format == archivetest.Docker10 || format == archivetest.Skopeo {
 					if d := digests[e.Name]; d != "" && d != e.Digest {
 						t.Errorf("%s: digest %s, %s in another format", e.Name, e.Digest, d)
 					}
 					digests[e.Name] = e.Digest
 				}
-				if f == archivetest.DockerOCI || f == archivetest.Crane { // layers that are compressed stay as they are
+				if format == archivetest.DockerOCI || format == archivetest.Crane { // layers that are compressed stay as they are
 					w, _ := want.Manifest()
 					for i, l := range m.Layers {
 						if l.Digest != w.Layers[i].Digest {

@@ -140,7 +140,7 @@ func openSkopeoDir(ctx context.Context, d *dirFiles) (*skopeoDir, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &skopeoDir{dir: d, small: []smallFile{
+	source := &skopeoDir{dir: d, small: []smallFile{
 		{ocispec.ImageLayoutFile, []byte(`{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`)},
 		{ocispec.ImageIndexFile, index},
 		{"blobs/sha256/" + desc.Digest.Encoded(), raw},
@@ -167,7 +167,7 @@ func openSkopeoDir(ctx context.Context, d *dirFiles) (*skopeoDir, error) {
 		return nil
 	})
 	d.headers = append(d.headers, layers...)
-	return s, err
+	return source, err
 }
 
 // Next returns the next file, under its name in a layout.

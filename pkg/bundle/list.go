@@ -257,10 +257,10 @@ func (l *lister) inFile(r reference) int64 {
 }
 
 func (l *lister) contents(ctx context.Context) (*Contents, error) {
-	c := &Contents{Signed: l.signed, Images: []ContentImage{}}
+	contents := &Contents{Signed: l.signed, Images: []ContentImage{}}
 	described := map[string]ManifestImage{}
 	if doc := l.check.doc; doc != nil {
-		c.Tool, c.Configuration = printable(doc.Tool), doc.Configuration
+		contents.Tool, contents.Configuration = printable(doc.Tool), doc.Configuration
 		for _, image := range doc.Images {
 			described[image.Name] = image
 		}
@@ -281,10 +281,10 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 			switch {
 			case l.delta != nil && !carried:
 			case users[r.digest] == 1:
-				c.Blobs++
-				c.Bytes += l.inFile(r)
+				contents.Blobs++
+				contents.Bytes += l.inFile(r)
 			default:
-				c.Shared += l.inFile(r)
+				contents.Shared += l.inFile(r)
 			}
 		})
 		if err != nil {
@@ -308,14 +308,14 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 		if _, known := l.graph.documents[d.Digest]; !known {
 			image.Size, image.Own = m.Size, 0 // a delta that omits the whole image
 		}
-		c.Images = append(c.Images, image)
+		contents.Images = append(contents.Images, image)
 	}
 	if l.delta != nil {
-		c.Delta = &ContentDelta{Since: printable(l.delta.Since), Requires: []Requirement{}}
+		contents.Delta = &ContentDelta{Since: printable(l.delta.Since), Requires: []Requirement{}}
 		for _, r := range l.delta.Requires {
-			c.Delta.Requires = append(c.Delta.Requires, Requirement{r.Digest, r.Size, printable(r.Image)})
-			c.Delta.Bytes += r.Size
+			contents.Delta.Requires = append(contents.Delta.Requires, Requirement{r.Digest, r.Size, printable(r.Image)})
+			contents.Delta.Bytes += r.Size
 		}
 	}
-	return c, nil
+	return contents, nil
 }

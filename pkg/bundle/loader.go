@@ -314,33 +314,33 @@ func (l *loader) index(m member) error {
 
 // expect records the expected properties of a blob, and checks them if it was already
 // read.
-func (l *loader) expect(d ocispec.Descriptor, manifest bool, r blobRole) error {
-	e := expectation{size: d.Size, manifest: manifest, role: r}
-	e.layer = r.kind == "layer" && isImageLayer(d.MediaType)
-	e.plain = e.layer && isPlainLayer(d.MediaType)
-	if err := d.Digest.Validate(); err != nil {
-		return &FormatError{Detail: fmt.Sprintf("%s: digest %q", r, d.Digest), Err: err}
+func (l *loader) expect(layer ocispec.Descriptor, manifest bool, r blobRole) error {
+	expected := expectation{size: layer.Size, manifest: manifest, role: r}
+	expected.layer = r.kind == "layer" && isImageLayer(layer.MediaType)
+	expected.plain = expected.layer && isPlainLayer(layer.MediaType)
+	if err := layer.Digest.Validate(); err != nil {
+		return &FormatError{Detail: fmt.Sprintf("%s: digest %q", r, layer.Digest), Err: err}
 	}
-	if e.size < 0 || manifest && e.size > maxManifest {
-		return &FormatError{Blob: d.Digest, Of: r.String(), Detail: fmt.Sprintf("its size is %d bytes", e.size), Advice: adviceForeign}
+	if expected.size < 0 || manifest && expected.size > maxManifest {
+		return &FormatError{Blob: layer.Digest, Of: r.String(), Detail: fmt.Sprintf("its size is %d bytes", expected.size), Advice: adviceForeign}
 	}
-	old, known := l.expected[d.Digest]
+	old, known := l.expected[layer.Digest]
 	switch {
-	case known && old.size != e.size:
-		return &FormatError{Blob: d.Digest, Of: r.String(),
-			Detail: fmt.Sprintf("its size is %d bytes here and %d bytes as %s", e.size, old.size, old.role)}
+	case known && old.size != expected.size:
+		return &FormatError{Blob: layer.Digest, Of: r.String(),
+			Detail: fmt.Sprintf("its size is %d bytes here and %d bytes as %s", expected.size, old.size, old.role)}
 	case known && (old.manifest || !manifest):
 		return nil
 	case !known && len(l.expected) == maxBlobs:
 		return &FormatError{Detail: fmt.Sprintf("it refers to more than %d blobs", maxBlobs), Advice: adviceForeign}
 	}
-	l.expected[d.Digest] = e
-	if size, ok := l.received[d.Digest]; ok {
-		if size != e.size {
-			return sizeError(d.Digest, e, size)
+	l.expected[layer.Digest] = expected
+	if size, ok := l.received[layer.Digest]; ok {
+		if size != expected.size {
+			return sizeError(layer.Digest, expected, size)
 		}
 		if manifest {
-			l.lateManifests = append(l.lateManifests, d.Digest)
+			l.lateManifests = append(l.lateManifests, layer.Digest)
 		}
 	}
 	return nil
@@ -366,8 +366,8 @@ func (l *loader) blob(ctx context.Context, m member) error {
 }
 
 // storeBlob stores a blob unless the store has it, undamaged.
-func (l *loader) storeBlob(ctx context.Context, m member, e expectation, known bool) error {
-	manifest := known && e.manifest
+func (l *loader) storeBlob(ctx context.Context, m member, expected expectation, known bool) error {
+	manifest := known && expected.manifest
 	if l.st.HasBlob(m.digest, m.size) {
 		damaged, err := l.st.CheckBlob(ctx, m.digest)
 		switch {
@@ -383,23 +383,23 @@ func (l *loader) storeBlob(ctx context.Context, m member, e expectation, known b
 		}
 	}
 	if !manifest {
-		done, r, err := l.storePlain(ctx, m, e, known)
+		done, r, err := l.storePlain(ctx, m, expected, known)
 		if err != nil || done {
 			return err
 		}
-		return l.batch.Write(ctx, r, m.digest, m.size, func(err error) error { return blobError(m, e, err) })
+		return l.batch.Write(ctx, r, m.digest, m.size, func(err error) error { return blobError(m, expected, err) })
 	}
 	b, err := readSmall(l.src, m, maxManifest)
 	if err != nil {
 		return err
 	}
 	if got := m.digest.Algorithm().FromBytes(b); got != m.digest {
-		return &FormatError{Blob: m.digest, Of: e.role.String(), Detail: "its content has digest " + got.String(), Advice: adviceDamaged}
+		return &FormatError{Blob: m.digest, Of: expected.role.String(), Detail: "its content has digest " + got.String(), Advice: adviceDamaged}
 	}
 	if err := l.batch.Write(ctx, bytes.NewReader(b), m.digest, m.size, func(err error) error { return err }); err != nil {
 		return err
 	}
-	return l.children(m.digest, b, e)
+	return l.children(m.digest, b, expected)
 }
 
 // blobError adds the image to the error of a blob that could not be stored.

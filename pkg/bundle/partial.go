@@ -32,15 +32,15 @@ func (l *loader) keepPartial(ctx context.Context) error {
 	}
 	seen := map[digest.Digest]kept{}
 	absent, needed := map[digest.Digest]bool{}, map[digest.Digest]bool{}
-	for i, d := range l.images {
-		k, found := seen[d.Digest]
+	for i, layer := range l.images {
+		k, found := seen[layer.Digest]
 		if !found {
-			present, missing, err := l.manifests(ctx, d)
+			present, missing, err := l.manifests(ctx, layer)
 			if err != nil {
 				return err
 			}
 			if len(present) > 0 && len(missing) > 0 {
-				if k.to, err = l.replaceIndex(ctx, d, present); err != nil {
+				if k.to, err = l.replaceIndex(ctx, layer, present); err != nil {
 					return err
 				}
 				for _, child := range missing {
@@ -48,17 +48,17 @@ func (l *loader) keepPartial(ctx context.Context) error {
 				}
 				k.platform = Partial{Loaded: platformNames(present), Missing: platformNames(missing)}
 			} else {
-				needed[d.Digest] = true
+				needed[layer.Digest] = true
 				for _, child := range missing {
 					needed[child.Digest] = true
 				}
 			}
-			seen[d.Digest] = k
+			seen[layer.Digest] = k
 		}
 		if k.to.Digest != "" {
-			k.platform.Name = fullName(d)
+			k.platform.Name = fullName(layer)
 			l.sum.Partial = append(l.sum.Partial, k.platform)
-			k.to.Annotations = d.Annotations
+			k.to.Annotations = layer.Annotations
 			l.images[i] = k.to
 		}
 	}

@@ -35,8 +35,8 @@ func isPlainLayer(mediaType string) bool {
 
 // storePlain stores an uncompressed layer compressed, and reports whether the blob was
 // one. Otherwise it returns a reader of the blob.
-func (l *loader) storePlain(ctx context.Context, m member, e expectation, listed bool) (bool, io.Reader, error) {
-	if listed && !e.layer || m.digest.Algorithm() != digest.Canonical {
+func (l *loader) storePlain(ctx context.Context, m member, expected expectation, listed bool) (bool, io.Reader, error) {
+	if listed && !expected.layer || m.digest.Algorithm() != digest.Canonical {
 		return false, l.src.tr, nil
 	}
 	switch layer, ok, err := imagearchive.StoredLayer(ctx, l.st, m.digest); {
@@ -54,10 +54,10 @@ func (l *loader) storePlain(ctx context.Context, m member, e expectation, listed
 	}
 	layer, err := imagearchive.StoreLayer(ctx, l.st, in)
 	if err != nil {
-		return false, nil, blobError(m, e, err)
+		return false, nil, blobError(m, expected, err)
 	}
 	if layer.DiffID != m.digest {
-		return false, nil, &FormatError{Blob: m.digest, Of: e.role.String(), Detail: "its content has digest " + layer.DiffID.String(),
+		return false, nil, &FormatError{Blob: m.digest, Of: expected.role.String(), Detail: "its content has digest " + layer.DiffID.String(),
 			Advice: adviceDamaged}
 	}
 	l.plain[m.digest] = layer

@@ -430,11 +430,11 @@ func (v *verifier) compareImages(ctx context.Context) error {
 	v.checkNames()
 	used := map[string]bool{}
 	complete := !v.stopped
-	for _, d := range v.distinct() {
+	for _, layer := range v.distinct() {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		known, err := v.graph.walk(root(d), func(r reference) {
+		known, err := v.graph.walk(root(layer), func(r reference) {
 			name := blobName(r.digest)
 			used[name] = true
 			size, found := v.sizes[name]
@@ -457,9 +457,9 @@ func (v *verifier) compareImages(ctx context.Context) error {
 			}
 		})
 		if err != nil {
-			v.damaged(blobName(d.Digest), Problem{Kind: ProblemInvalid, Detail: err.Error()})
+			v.damaged(blobName(layer.Digest), Problem{Kind: ProblemInvalid, Detail: err.Error()})
 		}
-		complete = complete && err == nil && (known || v.required[d.Digest].Manifest)
+		complete = complete && err == nil && (known || v.required[layer.Digest].Manifest)
 	}
 	for name := range v.sizes {
 		isBlob := strings.Contains(name, "/")

@@ -23,9 +23,9 @@ func splitSet(t testing.TB, size, split int64, parity int) (*store.Store, []stor
 // Parts verify alone and together; lost ones are restored, or their content is reported.
 func TestVerifyParts(t *testing.T) {
 	s, entries, files := splitSet(t, 150_000, parts.MinSize, 20)
-	r := must[*Report](t)(Verify(t.Context(), files[0], VerifyOptions{}))
-	if !r.OK || len(r.Images) != 2 || len(r.Parts.Good) != len(files) || r.Parts.Restored {
-		t.Fatalf("%+v, %+v", r, r.Parts)
+	report := must[*Report](t)(Verify(t.Context(), files[0], VerifyOptions{}))
+	if !report.OK || len(report.Images) != 2 || len(report.Parts.Good) != len(files) || report.Parts.Restored {
+		t.Fatalf("%+v, %+v", report, report.Parts)
 	}
 	original := must[[]byte](t)(os.ReadFile(files[3]))
 	bad := bytes.Clone(original)
@@ -46,15 +46,15 @@ func TestVerifyParts(t *testing.T) {
 	if err := os.Remove(files[4]); err != nil {
 		t.Fatal(err)
 	}
-	data := r.Parts.Data
+	data := report.Parts.Data
 	for _, f := range files[data:] {
 		if err := os.Remove(f); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r = must[*Report](t)(Verify(t.Context(), files[0], VerifyOptions{}))
-	if r.OK || r.Parts.Needed != 2 || len(r.Problems) == 0 {
-		t.Fatalf("too few: %+v, %+v", r, r.Parts)
+	report = must[*Report](t)(Verify(t.Context(), files[0], VerifyOptions{}))
+	if report.OK || report.Parts.Needed != 2 || len(report.Problems) == 0 {
+		t.Fatalf("too few: %+v, %+v", report, report.Parts)
 	}
 	// The layers that the manifest places there are named, with their images.
 	layers := map[string]bool{}
@@ -63,7 +63,7 @@ func TestVerifyParts(t *testing.T) {
 			layers[blobName(d)] = true
 		}
 	}
-	for _, p := range r.Problems {
+	for _, p := range report.Problems {
 		if p.Kind != ProblemMissing || !layers[p.File] || len(p.Images) == 0 {
 			t.Errorf("%+v", p)
 		}

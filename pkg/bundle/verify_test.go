@@ -248,20 +248,20 @@ func TestDirectory(t *testing.T) {
 
 func TestList(t *testing.T) {
 	s, entries := fill(t)
-	c := must[*Contents](t)(List(t.Context(), saveTo(t, s, entries, SaveOptions{Tool: "kolla-build 1"}), nil, nil))
-	if len(c.Images) != 2 || c.Blobs != 7 || c.Tool != "kolla-build 1" || c.Signed || c.Delta != nil {
-		t.Errorf("%+v", c)
+	contents := must[*Contents](t)(List(t.Context(), saveTo(t, s, entries, SaveOptions{Tool: "kolla-build 1"}), nil, nil))
+	if len(contents.Images) != 2 || contents.Blobs != 7 || contents.Tool != "kolla-build 1" || contents.Signed || contents.Delta != nil {
+		t.Errorf("%+v", contents)
 	}
 	var sizes int64
-	for i, image := range c.Images {
+	for i, image := range contents.Images {
 		if e := entries[i]; image.Name != e.Name || image.Digest != e.Digest || image.Size != e.Size || image.Key != e.Key ||
 			image.Own >= image.Size || image.Own == 0 {
 			t.Errorf("%+v, want %+v", image, e)
 		}
 		sizes += image.Size
 	}
-	if c.Bytes+c.Shared != sizes || c.Shared < 20_000 {
-		t.Errorf("%d bytes and %d shared, for images of %d", c.Bytes, c.Shared, sizes)
+	if contents.Bytes+contents.Shared != sizes || contents.Shared < 20_000 {
+		t.Errorf("%d bytes and %d shared, for images of %d", contents.Bytes, contents.Shared, sizes)
 	}
 	_, _, files := splitSet(t, 50_000, parts.MinSize, 10)
 	if err := os.Remove(files[1]); err != nil {
@@ -272,18 +272,19 @@ func TestList(t *testing.T) {
 	}
 	m := newMonths(t)
 	path, sum := m.save(t, m.since(t), true)
-	c = must[*Contents](t)(List(t.Context(), path, nil, nil))
-	if c.Delta == nil || len(c.Delta.Requires) != sum.Required || c.Delta.Bytes == 0 {
-		t.Errorf("of a delta: %+v", c)
+	contents = must[*Contents](t)(List(t.Context(), path, nil, nil))
+	if contents.Delta == nil || len(contents.Delta.Requires) != sum.Required || contents.Delta.Bytes == 0 {
+		t.Errorf("of a delta: %+v", contents)
 	}
 	// What is in the file, and not what it is made from.
-	if c.Blobs != sum.Blobs+sum.Deltas || c.Bytes != sum.Bytes+sum.DeltaBytes {
-		t.Errorf("of a delta: %d blobs, %d bytes; saved were %+v", c.Blobs, c.Bytes, sum)
+	if contents.Blobs != sum.Blobs+sum.Deltas || contents.Bytes != sum.Bytes+sum.DeltaBytes {
+		t.Errorf("of a delta: %d blobs, %d bytes; saved were %+v", contents.Blobs, contents.Bytes, sum)
 	}
-	for i, image := range c.Images {
+	for i, image := range contents.Images {
 		unchanged := strings.Contains(image.Name, "unchanged")
-		if e := m.now[i]; image.Name != e.Name || unchanged && image.Own > 0 || !unchanged && image.Size <= c.Bytes || image.Own > c.Bytes {
-			t.Errorf("%+v, in a delta of %d bytes", image, c.Bytes)
+		if e := m.now[i]; image.Name != e.Name || unchanged && image.Own > 0 || !unchanged && image.Size <= contents.Bytes ||
+			image.Own > contents.Bytes {
+			t.Errorf("%+v, in a delta of %d bytes", image, contents.Bytes)
 		}
 	}
 	if r := must[*Report](t)(Verify(t.Context(), path, VerifyOptions{})); !r.OK || r.Required != sum.Required {

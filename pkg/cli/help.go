@@ -28,13 +28,13 @@ const manyOptions = 12
 // of each option's help and, if there are many options, only the common ones. That of
 // the build itself, whose name is "", begins with a list of all commands.
 func Help(w io.Writer, cmd Command, commands []Command) error {
-	h := &helpWriter{}
-	h.usage(cmd)
-	h.paragraph(cmd.Summary)
+	help := &helpWriter{}
+	help.usage(cmd)
+	help.paragraph(cmd.Summary)
 	if cmd.Name == "" {
-		h.commands(commands)
+		help.commands(commands)
 	} else {
-		h.paragraph(cmd.About)
+		help.paragraph(cmd.About)
 	}
 	options := cmd.options()
 	shown := options
@@ -47,18 +47,18 @@ func Help(w io.Writer, cmd Command, commands []Command) error {
 			}
 		}
 	}
-	fmt.Fprintf(&h.b, "\n%s:\n", title)
-	h.ownFlags(cmd)
+	fmt.Fprintf(&help.b, "\n%s:\n", title)
+	help.ownFlags(cmd)
 	for _, o := range shown {
 		if o.Common || !slices.Contains(Everywhere, o.Name) {
-			h.option(o, false)
+			help.option(o, false)
 		}
 	}
 	if cmd.Name != "" {
-		h.examples(cmd, 2)
+		help.examples(cmd, 2)
 	}
-	h.paragraph(seeAlso(cmd, len(options)))
-	_, err := w.Write(h.b.Bytes())
+	help.paragraph(seeAlso(cmd, len(options)))
+	_, err := w.Write(help.b.Bytes())
 	return err
 }
 
@@ -77,17 +77,17 @@ func seeAlso(cmd Command, options int) string {
 // HelpAll writes the complete help text of a command: all options that it reads, in
 // groups.
 func HelpAll(w io.Writer, cmd Command, commands []Command) error {
-	h := &helpWriter{}
-	h.usage(cmd)
-	h.paragraph(cmd.Summary)
-	h.paragraph(cmd.About)
+	help := &helpWriter{}
+	help.usage(cmd)
+	help.paragraph(cmd.Summary)
+	help.paragraph(cmd.About)
 	if cmd.Name == "" {
-		h.commands(commands)
+		help.commands(commands)
 	}
-	h.examples(cmd, len(cmd.Examples))
+	help.examples(cmd, len(cmd.Examples))
 	if cmd.ownFlags().HasFlags() {
-		fmt.Fprintf(&h.b, "\nOptions of %s:\n", cmd.title())
-		h.ownFlags(cmd)
+		fmt.Fprintf(&help.b, "\nOptions of %s:\n", cmd.title())
+		help.ownFlags(cmd)
 	}
 	options := cmd.options()
 	for _, group := range config.Groups() {
@@ -97,17 +97,17 @@ func HelpAll(w io.Writer, cmd Command, commands []Command) error {
 				continue
 			}
 			if !titled {
-				fmt.Fprintf(&h.b, "\n%s:\n", group)
+				fmt.Fprintf(&help.b, "\n%s:\n", group)
 				titled = true
 			}
-			h.option(o, true)
+			help.option(o, true)
 		}
 	}
-	h.paragraph("Turn a switch off with --noNAME or --no-NAME. Options can also be set in a " +
+	help.paragraph("Turn a switch off with --noNAME or --no-NAME. Options can also be set in a " +
 		"configuration file, with underscores for dashes, and in the environment, as " +
 		"KOLLA_BUILD_NAME. The command line takes precedence over the environment, and the " +
 		"environment over the files.")
-	_, err := w.Write(h.b.Bytes())
+	_, err := w.Write(help.b.Bytes())
 	return err
 }
 

@@ -184,13 +184,13 @@ func (p *parser) option(arg string, next *string, set func(arg, typed string) er
 // long handles an option typed by its long name, with or without its value in the
 // same argument. It reports whether the next argument was its value.
 func (p *parser) long(arg, name, value string, hasValue bool, next *string, set func(arg, typed string) error) (bool, error) {
-	f := p.flags.Lookup(name)
-	if f == nil {
+	flag := p.flags.Lookup(name)
+	if flag == nil {
 		full, err := p.abbreviated(arg, name)
 		if err != nil {
 			return false, err
 		}
-		f = p.flags.Lookup(full)
+		flag = p.flags.Lookup(full)
 		if hint := p.habitHint(name); hint != "" {
 			p.result.Warnings = append(p.result.Warnings, config.Warning{Option: optionName("--" + full),
 				Message: fmt.Sprintf("--%s is read as --%s", name, full), Hint: hint})
@@ -198,16 +198,16 @@ func (p *parser) long(arg, name, value string, hasValue bool, next *string, set 
 	}
 	switch {
 	case hasValue:
-		target := f.Name
-		if o := tableOption(f); o != nil && o.Redirect != nil && o.Redirect(value) != "" {
+		target := flag.Name
+		if o := tableOption(flag); o != nil && o.Redirect != nil && o.Redirect(value) != "" {
 			target = o.Redirect(value)
 		}
 		return false, set("--"+target+"="+value, arg)
-	case f.NoOptDefVal != "":
-		p.warnOfSwitchValue(f, arg, next)
-		return false, set("--"+f.Name, arg)
+	case flag.NoOptDefVal != "":
+		p.warnOfSwitchValue(flag, arg, next)
+		return false, set("--"+flag.Name, arg)
 	}
-	return p.withNext(f, arg, next, set)
+	return p.withNext(flag, arg, next, set)
 }
 
 // warnOfSwitchValue warns of --push true: as for Kolla's tool, true is a regular

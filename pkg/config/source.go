@@ -13,14 +13,14 @@ import (
 // fillSources reads the sections of sources.
 func (l *loader) fillSources() {
 	l.c.Sources = map[string]Source{}
-	for name, s := range l.r.sections {
+	for name, section := range l.r.sections {
 		if !isSource(name) || !l.knownSource(name) {
 			continue
 		}
 		raw := func(key string) string { return l.lastGiven(name, key).text }
-		source := Source{Name: s.name, Mirrors: parseList(raw("mirrors")), Type: raw("type"), Location: raw("location"),
+		source := Source{Name: section.name, Mirrors: parseList(raw("mirrors")), Type: raw("type"), Location: raw("location"),
 			Reference: raw("reference"),
-			Version:   raw("version"), Enabled: true, Origin: s.first}
+			Version:   raw("version"), Enabled: true, Origin: section.first}
 		if text := l.sectionValue(name, "enabled"); text != "" {
 			enabled, err := parseBool(text)
 			if err != nil {
@@ -36,7 +36,7 @@ func (l *loader) fillSources() {
 			source.SHA256 = sums
 		}
 		l.c.Sources[name] = source
-		if !s.inFile {
+		if !section.inFile {
 			continue
 		}
 		// The user's values are expanded now, so that mistakes are reported early.

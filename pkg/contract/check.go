@@ -166,20 +166,20 @@ func (c *checker) program(p program) error {
 	return c.im.runnable(found)
 }
 
-func (c *checker) row(r Row) (Status, error) {
-	switch r.Kind {
+func (c *checker) row(row Row) (Status, error) {
+	switch row.Kind {
 	case KindCommand, KindExec, KindHealthcheck:
-		for _, p := range programs(r.Value) {
+		for _, p := range programs(row.Value) {
 			if err := c.program(p); err != nil {
 				return Held, err
 			}
 		}
 		return Held, nil
 	case KindFile, KindDirectory:
-		return Held, c.path(r)
+		return Held, c.path(row)
 	case KindConfig:
-		_, rest, ok := strings.Cut(r.Value, " -> ")
-		if !ok || strings.Contains(r.Value, "<") {
+		_, rest, ok := strings.Cut(row.Value, " -> ")
+		if !ok || strings.Contains(row.Value, "<") {
 			return Absent, nil
 		}
 		dest, attributes := attributesOf(rest)
@@ -188,7 +188,7 @@ func (c *checker) row(r Row) (Status, error) {
 		}
 		return Held, c.canExist(path.Dir(strings.TrimRight(dest, "/")))
 	case KindVolume:
-		dest := mountPoint(r.Value)
+		dest := mountPoint(row.Value)
 		if !strings.HasPrefix(dest, "/") || strings.Contains(dest, "<") {
 			return Absent, nil
 		}
@@ -197,12 +197,12 @@ func (c *checker) row(r Row) (Status, error) {
 		}
 		return Held, c.canExist(dest)
 	case KindUser:
-		return Held, c.user(r.Value)
+		return Held, c.user(row.Value)
 	case KindEnv:
-		return Held, c.variable(r.Value)
+		return Held, c.variable(row.Value)
 	case KindLabel:
 		// The deployment sets labels of its own, which the image need not have.
-		name, want, _ := strings.Cut(r.Value, "=")
+		name, want, _ := strings.Cut(row.Value, "=")
 		if strings.ToUpper(name) == name {
 			return Absent, nil
 		}
@@ -211,7 +211,7 @@ func (c *checker) row(r Row) (Status, error) {
 		}
 		return Held, nil
 	case KindModule:
-		kind, module, _ := strings.Cut(r.Value, ":")
+		kind, module, _ := strings.Cut(row.Value, ":")
 		switch kind {
 		case "ansible":
 			return Held, c.im.hasAnsibleModule(module)

@@ -39,14 +39,14 @@ type finding struct {
 }
 
 // clean returns the results of a row of KindClean, at least one.
-func (im *Image) clean(r Row) []finding {
-	check, ok := cleanChecks[r.Value]
+func (im *Image) clean(row Row) []finding {
+	check, ok := cleanChecks[row.Value]
 	if !ok {
-		return []finding{{r, fmt.Errorf("unknown check %q", r.Value)}}
+		return []finding{{row, fmt.Errorf("unknown check %q", row.Value)}}
 	}
 	found := check.find(im)
 	if len(found) == 0 {
-		return []finding{{row: r}}
+		return []finding{{row: row}}
 	}
 	slices.Sort(found)
 	if !check.perFile {
@@ -54,15 +54,15 @@ func (im *Image) clean(r Row) []finding {
 		if n := len(found) - 3; n > 0 {
 			text += fmt.Sprintf(" and %d more", n)
 		}
-		return []finding{{r, errors.New(text)}}
+		return []finding{{row, errors.New(text)}}
 	}
 	var out []finding
 	for i, f := range found {
 		if i == maxFindings {
-			return append(out, finding{r, fmt.Errorf("%d more", len(found)-i)})
+			return append(out, finding{row, fmt.Errorf("%d more", len(found)-i)})
 		}
 		name, detail, _ := strings.Cut(f, " ")
-		out = append(out, finding{Row{Kind: r.Kind, Value: r.Value + " " + name}, errors.New(detail)})
+		out = append(out, finding{Row{Kind: row.Kind, Value: row.Value + " " + name}, errors.New(detail)})
 	}
 	return out
 }

@@ -118,30 +118,30 @@ func (im *Image) lookup(name string) (real string, entry inspect.Found, failure 
 			continue
 		}
 		next := strings.TrimPrefix(real+"/"+part, "/")
-		e, ok := im.tree.Lookup(next)
+		found, ok := im.tree.Lookup(next)
 		if !ok {
 			if _, implied := im.dirs[next]; !implied {
 				return next, inspect.Found{}, "/" + next + " does not exist"
 			}
-			e = inspect.Found{Entry: inspect.Entry{Path: next, Type: inspect.Dir, Mode: 0o755}}
+			found = inspect.Found{Entry: inspect.Entry{Path: next, Type: inspect.Dir, Mode: 0o755}}
 		}
 		switch {
-		case e.Type == inspect.Symlink:
+		case found.Type == inspect.Symlink:
 			if links++; links > maxLinks {
 				return next, inspect.Found{}, "/" + next + ": too many symbolic links"
 			}
-			if strings.HasPrefix(e.Link, "/") {
+			if strings.HasPrefix(found.Link, "/") {
 				real = ""
 			}
-			todo = append(strings.Split(e.Link, "/"), todo...)
+			todo = append(strings.Split(found.Link, "/"), todo...)
 			if len(todo) > maxLinks*1024 {
 				return next, inspect.Found{}, "/" + next + ": too many symbolic links"
 			}
 			continue
-		case e.Type != inspect.Dir && len(todo) > 0:
+		case found.Type != inspect.Dir && len(todo) > 0:
 			return next, inspect.Found{}, "/" + next + " is not a directory"
 		}
-		real, entry = next, e
+		real, entry = next, found
 	}
 	if real == "" {
 		entry.Type, entry.Mode = inspect.Dir, 0o755

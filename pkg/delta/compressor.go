@@ -131,19 +131,19 @@ func findCompressor(ctx context.Context, l Blob) (string, Layer, error) {
 }
 
 // tryCompressor compresses the tar with candidate number i and compares.
-func tryCompressor(ctx context.Context, l Blob, i int, candidates *[]string, out *Layer) (name string, same bool, err error) {
-	blob, err := l.Open()
+func tryCompressor(ctx context.Context, layer Blob, i int, candidates *[]string, out *Layer) (name string, same bool, err error) {
+	blob, err := layer.Open()
 	if err != nil {
 		return "", false, &readError{err}
 	}
 	defer blob.Close()
 	tar, names, err := openTar(blob)
 	if err != nil {
-		return "", false, fmt.Errorf("layer %s: %w", l.Digest, &readError{err})
+		return "", false, fmt.Errorf("layer %s: %w", layer.Digest, &readError{err})
 	}
 	defer tar.Close()
 	*candidates = names
-	want, err := l.Open()
+	want, err := layer.Open()
 	if err != nil {
 		return "", false, &readError{err}
 	}
@@ -162,7 +162,7 @@ func tryCompressor(ctx context.Context, l Blob, i int, candidates *[]string, out
 		return "", false, nil
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("layer %s: %w", l.Digest, err)
+		return "", false, fmt.Errorf("layer %s: %w", layer.Digest, err)
 	}
 	if rest, err := io.CopyN(io.Discard, want, 1); rest > 0 || err != io.EOF {
 		return "", false, nil // more data follows, such as another gzip member

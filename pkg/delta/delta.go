@@ -163,15 +163,15 @@ func openDelta(r io.Reader) (*deltaReader, error) {
 
 // extract writes the tar of a layer, of at most limit bytes, to a file. Errors of the
 // layer are of type *readError.
-func extract(ctx context.Context, f *os.File, l Blob, limit int64) (digest.Digest, int64, error) {
-	blob, err := l.Open()
+func extract(ctx context.Context, f *os.File, layer Blob, limit int64) (digest.Digest, int64, error) {
+	blob, err := layer.Open()
 	if err != nil {
 		return "", 0, &readError{err}
 	}
 	defer blob.Close()
 	tar, _, err := openTar(blob)
 	if err != nil {
-		return "", 0, fmt.Errorf("base %s: %w", l.Digest, &readError{err})
+		return "", 0, fmt.Errorf("base %s: %w", layer.Digest, &readError{err})
 	}
 	defer tar.Close()
 	sum := digest.Canonical.Digester()
@@ -183,7 +183,7 @@ func extract(ctx context.Context, f *os.File, l Blob, limit int64) (digest.Diges
 		_, err = ctxio.Copy(ctx, io.Discard, layerReader{blob}) // reads to the end, where the digest is verified
 	}
 	if err != nil {
-		return "", 0, fmt.Errorf("base %s: %w", l.Digest, err)
+		return "", 0, fmt.Errorf("base %s: %w", layer.Digest, err)
 	}
 	return sum.Digest(), n, nil
 }

@@ -221,14 +221,14 @@ type Loaded struct {
 
 // Load loads an image under a name, unless the engine already has it. Errors are
 // *Error, or the cause of ctx.
-func (e *Engine) Load(ctx context.Context, r Request) (Loaded, error) {
-	name, err := e.name(r.Ref)
+func (e *Engine) Load(ctx context.Context, req Request) (Loaded, error) {
+	name, err := e.name(req.Ref)
 	if err != nil {
 		return Loaded{}, err
 	}
-	ids, err := idsOf(r.Image)
+	ids, err := idsOf(req.Image)
 	if err != nil {
-		return Loaded{}, fmt.Errorf("loading %s: %w", r.Ref, err)
+		return Loaded{}, fmt.Errorf("loading %s: %w", req.Ref, err)
 	}
 	if e.isImage(name, ids) {
 		return Loaded{Present: true}, nil
@@ -250,18 +250,18 @@ func (e *Engine) Load(ctx context.Context, r Request) (Loaded, error) {
 			return Loaded{}, context.Cause(ctx)
 		}
 	}
-	return e.send(ctx, r, name, ids)
+	return e.send(ctx, req, name, ids)
 }
 
 // send loads an image without the layers that the engine has. These may be removed
 // in the meantime, so a load that fails is repeated with all layers.
-func (e *Engine) send(ctx context.Context, r Request, name string, ids []string) (Loaded, error) {
-	skip, err := e.countPresentLayers(ctx, r, name)
+func (e *Engine) send(ctx context.Context, req Request, name string, ids []string) (Loaded, error) {
+	skip, err := e.countPresentLayers(ctx, req, name)
 	if err != nil {
-		return Loaded{}, e.fail("loading", r.Ref, err)
+		return Loaded{}, e.fail("loading", req.Ref, err)
 	}
 	for attempt := 0; ; {
-		res, err := e.sendOnce(ctx, r, name, skip)
+		res, err := e.sendOnce(ctx, req, name, skip)
 		if err == nil {
 			var im *imageInfo
 			if im, err = e.inspect(ctx, name); err == nil {
@@ -276,13 +276,13 @@ func (e *Engine) send(ctx context.Context, r Request, name string, ids []string)
 		case ctx.Err() != nil:
 			return Loaded{}, context.Cause(ctx)
 		case isFull(err):
-			return Loaded{}, e.fail("loading", r.Ref, err)
+			return Loaded{}, e.fail("loading", req.Ref, err)
 		case isLost(err) && attempt < e.opts.Retries && e.waitForRestart(ctx):
 			attempt++
 		case skip > 0 && !isLost(err):
 			skip = 0
 		default:
-			return Loaded{}, e.fail("loading", r.Ref, err)
+			return Loaded{}, e.fail("loading", req.Ref, err)
 		}
 	}
 }

@@ -46,34 +46,34 @@ var releases = sync.OnceValue(func() map[string]*Release {
 	byName := map[string]*Release{}
 	entries, _ := files.ReadDir("data/releases")
 	for _, f := range entries {
-		r := &Release{Name: strings.TrimSuffix(f.Name(), ".conf"), baseTags: map[string]string{}, prettyNames: map[string]string{}}
-		r.Branch = stableBranch(r.Name)
+		release := &Release{Name: strings.TrimSuffix(f.Name(), ".conf"), baseTags: map[string]string{}, prettyNames: map[string]string{}}
+		release.Branch = stableBranch(release.Name)
 		content, _ := parse(path.Join("data/releases", f.Name()))
 		for _, e := range content.Entries {
 			image, unbuildable := strings.CutPrefix(e.Section, unbuildablePrefix)
 			switch {
 			case unbuildable:
 				e.Section = image
-				r.unbuildable = append(r.unbuildable, e)
+				release.unbuildable = append(release.unbuildable, e)
 			case strings.HasSuffix(e.Section, userSuffix):
-				r.users = append(r.users, e)
+				release.users = append(release.users, e)
 			case e.Section == baseTagsSection:
-				r.baseTags[e.Key] = e.Value
+				release.baseTags[e.Key] = e.Value
 			case e.Section == prettyNamesSection:
-				r.prettyNames[e.Key] = e.Value
+				release.prettyNames[e.Key] = e.Value
 			case e.Section != releaseSection:
-				r.sources = append(r.sources, e)
+				release.sources = append(release.sources, e)
 			case e.Key == "newer":
-				r.newer = e.Value
+				release.newer = e.Value
 			case e.Key == "whole_repositories":
-				r.wholeRepos = e.Value
+				release.wholeRepos = e.Value
 			case e.Key == "codename":
-				r.Codename = e.Value
+				release.Codename = e.Value
 			case e.Key == "branch":
-				r.Branch = e.Value
+				release.Branch = e.Value
 			}
 		}
-		byName[r.Name] = r
+		byName[release.Name] = release
 	}
 	return byName
 })

@@ -133,9 +133,9 @@ func (r *refresher) warn(re *packages.RepositoryError) {
 
 // packages compares the packages that an image's own steps installed with those in its
 // repositories.
-func (r *refresher) packages(ctx context.Context, im *define.Image, entry store.Entry, f *finding) error {
-	if f.state.Digest == entry.Digest {
-		if changed, err := r.sourcesChanged(ctx, f.state.Sources); err != nil || !changed {
+func (r *refresher) packages(ctx context.Context, im *define.Image, entry store.Entry, found *finding) error {
+	if found.state.Digest == entry.Digest {
+		if changed, err := r.sourcesChanged(ctx, found.state.Sources); err != nil || !changed {
 			return err
 		}
 	}
@@ -154,14 +154,14 @@ func (r *refresher) packages(ctx context.Context, im *define.Image, entry store.
 	}
 	for _, p := range added {
 		to := policy.Candidate(p)
-		if to == "" || to == p.Version || f.state.Offered[p.Type+" "+p.Name] == to {
+		if to == "" || to == p.Version || found.state.Offered[p.Type+" "+p.Name] == to {
 			continue
 		}
-		f.changes = append(f.changes, plan.Change{Input: plan.InputPackage, Package: p.Name, From: p.Version, To: to})
-		if f.state.Offered == nil {
-			f.state.Offered = map[string]string{}
+		found.changes = append(found.changes, plan.Change{Input: plan.InputPackage, Package: p.Name, From: p.Version, To: to})
+		if found.state.Offered == nil {
+			found.state.Offered = map[string]string{}
 		}
-		f.state.Offered[p.Type+" "+p.Name] = to
+		found.state.Offered[p.Type+" "+p.Name] = to
 	}
 	h := digest.Canonical.Digester()
 	var states []sourceState
@@ -169,13 +169,13 @@ func (r *refresher) packages(ctx context.Context, im *define.Image, entry store.
 		states = append(states, sourceState{s.Repository, s.Index.Digest})
 		fmt.Fprintln(h.Hash(), s.Repository, s.Index.Digest)
 	}
-	f.index = "refresh-" + h.Digest().Encoded()[:16]
-	f.state.Digest, f.state.Sources = entry.Digest, states
-	if len(f.changes) > 0 {
-		f.state.Digest, f.state.Sources = "", nil
+	found.index = "refresh-" + h.Digest().Encoded()[:16]
+	found.state.Digest, found.state.Sources = entry.Digest, states
+	if len(found.changes) > 0 {
+		found.state.Digest, found.state.Sources = "", nil
 	}
 	if len(contents.Problems) > 0 {
-		f.note = "some packages not compared: " + contents.Problems[0]
+		found.note = "some packages not compared: " + contents.Problems[0]
 	}
 	return nil
 }
@@ -279,7 +279,7 @@ func (r *refresher) parent(ctx context.Context, im *define.Image) (*packages.Con
 }
 
 // downloads resolves the downloads of ADD instructions to digests or commits.
-func (r *refresher) downloads(ctx context.Context, im *define.Image, stored time.Time, f *finding) error {
+func (r *refresher) downloads(ctx context.Context, im *define.Image, stored time.Time, found *finding) error {
 	for _, d := range im.Dockerfile.Downloads() {
 		spec := source.Spec{Name: im.ID.String(), Type: source.TypeURL, Location: d.Location, Enabled: true}
 		location := d.Location
@@ -292,21 +292,21 @@ func (r *refresher) downloads(ctx context.Context, im *define.Image, stored time
 			if ctx.Err() != nil {
 				return err
 			}
-			f.note = "an ADD not compared: " + usererr.FirstLine(err)
-			r.opts.Console.Notice("warning: %s: %s", im.ID, f.note)
+			found.note = "an ADD not compared: " + usererr.FirstLine(err)
+			r.opts.Console.Notice("warning: %s: %s", im.ID, found.note)
 			continue
 		}
-		old, cached := f.state.Downloads[location]
+		old, cached := found.state.Downloads[location]
 		// At the first comparison, after the first build, a file counts as changed if
 		// it is newer than the image.
-		changed := cached && old != res.ID || !cached && !f.unbuilt && res.Modified.After(stored)
-		if changed && !f.unbuilt {
-			f.changes = append(f.changes, plan.Change{Input: "ADD " + res.Location, From: cmp.Or(old, "an older state"), To: res.ID})
+		changed := cached && old != res.ID || !cached && !found.unbuilt && res.Modified.After(stored)
+		if changed && !found.unbuilt {
+			found.changes = append(found.changes, plan.Change{Input: "ADD " + res.Location, From: cmp.Or(old, "an older state"), To: res.ID})
 		}
-		if f.state.Downloads == nil {
-			f.state.Downloads = map[string]string{}
+		if found.state.Downloads == nil {
+			found.state.Downloads = map[string]string{}
 		}
-		f.state.Downloads[location] = res.ID
+		found.state.Downloads[location] = res.ID
 	}
 	return nil
 }

@@ -202,7 +202,7 @@ func TestSelect(t *testing.T) {
 
 func TestWriters(t *testing.T) {
 	g := mustNew(t, append(slices.Clone(small), tree("zé \U0001F40B:1", "subgraph cron")...))
-	s := g.Select(SelectOptions{Match: func(n string) bool { return n == "nova-base" || n == "cron" }})
+	selection := g.Select(SelectOptions{Match: func(n string) bool { return n == "nova-base" || n == "cron" }})
 	all := g.Select(SelectOptions{})
 	none := g.Select(SelectOptions{Match: func(string) bool { return false }})
 	for _, c := range []struct {
@@ -210,9 +210,9 @@ func TestWriters(t *testing.T) {
 		write func(*bytes.Buffer) error
 		want  string
 	}{
-		{"list", func(b *bytes.Buffer) error { return s.WriteList(b) }, "1 : base\n2 : cron\n3 : nova-base\n4 : openstack-base\n"},
+		{"list", func(b *bytes.Buffer) error { return selection.WriteList(b) }, "1 : base\n2 : cron\n3 : nova-base\n4 : openstack-base\n"},
 		{"list none", func(b *bytes.Buffer) error { return none.WriteList(b) }, ""},
-		{"dependencies", func(b *bytes.Buffer) error { return s.WriteDependencies(b) }, `{
+		{"dependencies", func(b *bytes.Buffer) error { return selection.WriteDependencies(b) }, `{
   "base": [
     {
       "cron": []
@@ -230,9 +230,9 @@ func TestWriters(t *testing.T) {
 			return g.Select(SelectOptions{Match: func(n string) bool { return n == "tools" || n == "zé" }}).WriteDependencies(b)
 		}, "{\n  \"base\": [\n    \"tools\"\n  ],\n  \"z\\u00e9\": []\n}"},
 		{"dependencies none", func(b *bytes.Buffer) error { return none.WriteDependencies(b) }, "Nothing matched!\n"},
-		{"dot", func(b *bytes.Buffer) error { return s.writeDot(b) },
+		{"dot", func(b *bytes.Buffer) error { return selection.writeDot(b) },
 			"// Container Images Dependency\ndigraph {\nrankdir=LR\tbase\n\tcron\n\tbase -> cron\n\t\"nova-base\"\n\t\"openstack-base\" -> \"nova-base\"\n\t\"openstack-base\"\n\tbase -> \"openstack-base\"\n}\n"},
-		{"mermaid", func(b *bytes.Buffer) error { return s.writeMermaid(b) },
+		{"mermaid", func(b *bytes.Buffer) error { return selection.writeMermaid(b) },
 			"flowchart LR\n  i0[\"base\"]\n  i1[\"cron\"]\n  i3[\"nova-base\"]\n  i5[\"openstack-base\"]\n  i0 --> i1\n  i5 --> i3\n  i0 --> i5\n"},
 	} {
 		var b bytes.Buffer
@@ -293,13 +293,13 @@ func TestDeepChain(t *testing.T) {
 
 func TestSVG(t *testing.T) {
 	g := mustNew(t, append(slices.Clone(small), tree("a&b base")...))
-	for _, s := range []*Selection{
+	for _, selection := range []*Selection{
 		g.Select(SelectOptions{}),
 		g.Select(SelectOptions{SkipParents: true}),
 		g.Select(SelectOptions{Match: func(string) bool { return false }}),
 	} {
 		var b bytes.Buffer
-		if err := s.WriteDependencyGraph(&b, "x.SVG"); err != nil {
+		if err := selection.WriteDependencyGraph(&b, "x.SVG"); err != nil {
 			t.Fatal(err)
 		}
 		var texts []string
@@ -321,9 +321,9 @@ func TestSVG(t *testing.T) {
 				paths++
 			}
 		}
-		want, edges := names(s.With(Matched)), 0
-		for _, im := range s.With(Matched) {
-			if p := g.Parent(im.Name); p != nil && s.Status(p.Name) == Matched {
+		want, edges := names(selection.With(Matched)), 0
+		for _, im := range selection.With(Matched) {
+			if p := g.Parent(im.Name); p != nil && selection.Status(p.Name) == Matched {
 				edges++
 			}
 		}

@@ -36,15 +36,15 @@ type Selection struct {
 // their descendants are left out first; then images that match are selected with
 // all that they need; of these, some are skipped.
 func (g *Graph) Select(o SelectOptions) *Selection {
-	s := &Selection{graph: g, status: make([]Status, len(g.nodes)), reason: make([]string, len(g.nodes))}
+	selection := &Selection{graph: g, status: make([]Status, len(g.nodes)), reason: make([]string, len(g.nodes))}
 	for _, n := range g.order {
 		if cause, ok := o.Unbuildable[n.Name]; ok {
-			s.set(n, Unbuildable, "cannot be built: "+cause)
+			selection.set(n, Unbuildable, "cannot be built: "+cause)
 			continue
 		}
 		for _, p := range n.parents {
-			if s.status[p.index] == Unbuildable {
-				s.set(n, Unbuildable, "needs "+p.Name+", which cannot be built")
+			if selection.status[p.index] == Unbuildable {
+				selection.set(n, Unbuildable, "needs "+p.Name+", which cannot be built")
 				break
 			}
 		}
@@ -53,18 +53,18 @@ func (g *Graph) Select(o SelectOptions) *Selection {
 	neededBy := make([]*node, len(g.nodes))
 	for i := len(g.order) - 1; i >= 0; i-- {
 		n := g.order[i]
-		if s.status[n.index] == Unbuildable {
+		if selection.status[n.index] == Unbuildable {
 			continue
 		}
 		switch {
 		case o.Match == nil:
-			s.set(n, Matched, "all images are selected")
+			selection.set(n, Matched, "all images are selected")
 		case o.Match(n.Name):
-			s.set(n, Matched, "its name matches")
+			selection.set(n, Matched, "its name matches")
 		case neededBy[n.index] != nil:
-			s.set(n, Matched, "needed by "+neededBy[n.index].Name)
+			selection.set(n, Matched, "needed by "+neededBy[n.index].Name)
 		default:
-			s.set(n, Unmatched, "its name does not match")
+			selection.set(n, Unmatched, "its name does not match")
 			continue
 		}
 		for _, p := range n.parents {
@@ -73,14 +73,14 @@ func (g *Graph) Select(o SelectOptions) *Selection {
 	}
 	for _, n := range g.nodes {
 		switch {
-		case s.status[n.index] != Matched:
+		case selection.status[n.index] != Matched:
 		case o.Exists != nil && o.Exists(&n.Image):
-			s.set(n, Skipped, "it exists already")
+			selection.set(n, Skipped, "it exists already")
 		case o.SkipParents && len(n.children) > 0:
-			s.set(n, Skipped, "it is a parent of others")
+			selection.set(n, Skipped, "it is a parent of others")
 		}
 	}
-	return s
+	return selection
 }
 
 func (s *Selection) set(n *node, st Status, reason string) {

@@ -50,7 +50,7 @@ func ParseRename(text string) (Rename, error) {
 	if len(fields) != 3 {
 		return invalid(fmt.Sprintf("expected s%[1]cPATTERN%[1]cREPLACEMENT%[1]c", delimiter))
 	}
-	r := Rename{text: text, nth: 1}
+	rename := Rename{text: text, nth: 1}
 	pattern := fields[0]
 	if pattern == "" {
 		return invalid("the pattern is empty")
@@ -60,20 +60,20 @@ func ParseRename(text string) (Rename, error) {
 		if err != nil || n < 1 || !strings.Contains(fields[2], number) {
 			return invalid(fmt.Sprintf("unknown flags %q: g, i and a number are known", fields[2]))
 		}
-		r.nth = n
+		rename.nth = n
 	}
-	r.global = strings.Contains(fields[2], "g")
+	rename.global = strings.Contains(fields[2], "g")
 	if strings.ContainsAny(fields[2], "iI") {
 		pattern = "(?i)" + pattern
 	}
 	var err error
-	if r.pattern, err = regex.Compile(pattern); err != nil {
+	if rename.pattern, err = regex.Compile(pattern); err != nil {
 		return invalid(err.Error())
 	}
-	if r.parts, err = parseReplacement(fields[1], r.pattern.NumSubexp()); err != nil {
+	if rename.parts, err = parseReplacement(fields[1], rename.pattern.NumSubexp()); err != nil {
 		return invalid(err.Error())
 	}
-	return r, nil
+	return rename, nil
 }
 
 // splitFields splits at the delimiter; one with a backslash before it belongs to a field.

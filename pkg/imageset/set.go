@@ -58,17 +58,17 @@ func Render(ctx context.Context, opts Options) (*Rendered, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rendered{}
+	rendered := &Rendered{}
 	for i, p := range selected {
 		s := &Set{Config: ForPlatform(opts.Config, p), Platform: p}
 		if len(selected) > 1 {
 			s.idPlatform = platforms.Format(platforms.Normalize(p))
 		}
 		if s.Tree, err = OpenTree(s.Config); err != nil {
-			r.Close()
+			rendered.Close()
 			return nil, err
 		}
-		r.Sets = append(r.Sets, s)
+		rendered.Sets = append(rendered.Sets, s)
 		warn := opts.Console.Notice
 		if i > 0 {
 			warn = func(string, ...any) {}
@@ -77,11 +77,11 @@ func Render(ctx context.Context, opts Options) (*Rendered, error) {
 			warn("warning: %v: images that use it cannot be built", err)
 		}
 		if err := s.fill(ctx, opts, warn); err != nil {
-			r.Close()
+			rendered.Close()
 			return nil, err
 		}
 	}
-	return r, nil
+	return rendered, nil
 }
 
 // Close releases the directories that the files are read from.

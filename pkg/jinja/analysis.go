@@ -88,19 +88,19 @@ func (z *analyzer) all(list []syntax.Node, top bool) {
 // node analyzes a node and its descendants; top says that variables set here are
 // exported.
 func (z *analyzer) node(n syntax.Node, top bool) {
-	a := z.a
+	analysis := z.a
 	switch n := n.(type) {
 	case *syntax.Block:
-		a.Blocks = append(a.Blocks, z.ref(n.Name, n.Pos()))
+		analysis.Blocks = append(analysis.Blocks, z.ref(n.Name, n.Pos()))
 		top = false
 	case *syntax.Extends:
-		z.template(n.Template, &a.Extends)
+		z.template(n.Template, &analysis.Extends)
 	case *syntax.Include:
-		z.template(n.Template, &a.Includes)
+		z.template(n.Template, &analysis.Includes)
 	case *syntax.Import:
-		z.template(n.Template, &a.Imports)
+		z.template(n.Template, &analysis.Imports)
 	case *syntax.FromImport:
-		z.template(n.Template, &a.Imports)
+		z.template(n.Template, &analysis.Imports)
 	case *syntax.Assign:
 		z.target(n.Target, top)
 	case *syntax.AssignBlock:
@@ -108,13 +108,13 @@ func (z *analyzer) node(n syntax.Node, top bool) {
 		top = false
 	case *syntax.Macro:
 		if top {
-			a.Macros = append(a.Macros, z.ref(n.Name, n.Pos()))
+			analysis.Macros = append(analysis.Macros, z.ref(n.Name, n.Pos()))
 		}
 		top = false
 	case *syntax.Filter:
-		a.Filters = append(a.Filters, z.use(n.Name, n.Pos(), n.Positional))
+		analysis.Filters = append(analysis.Filters, z.use(n.Name, n.Pos(), n.Positional))
 	case *syntax.Test:
-		a.Tests = append(a.Tests, z.use(n.Name, n.Pos(), n.Positional))
+		analysis.Tests = append(analysis.Tests, z.use(n.Name, n.Pos(), n.Positional))
 	case *syntax.For, *syntax.CallBlock, *syntax.FilterBlock, *syntax.With, *syntax.Scope:
 		top = false
 	}

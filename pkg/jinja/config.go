@@ -64,7 +64,7 @@ type Environment struct {
 // New returns an environment. It copies the maps of the configuration.
 func New(cfg Config) *Environment {
 	cfg.Limits = cfg.Limits.WithDefaults()
-	e := &Environment{
+	env := &Environment{
 		cfg: cfg,
 		syntax: syntax.Options{
 			TrimBlocks: cfg.TrimBlocks, LstripBlocks: cfg.LstripBlocks, KeepTrailingNewline: cfg.KeepTrailingNewline,
@@ -77,24 +77,24 @@ func New(cfg Config) *Environment {
 		cache:   map[string]*Template{},
 	}
 	if len(cfg.Filters) > 0 {
-		e.filters = maps.Clone(e.filters)
+		env.filters = maps.Clone(env.filters)
 		for name, f := range cfg.Filters {
-			e.filters[name] = value.FromGo(name, f)
+			env.filters[name] = value.FromGo(name, f)
 		}
 	}
 	if len(cfg.Tests) > 0 {
-		e.tests = maps.Clone(e.tests)
+		env.tests = maps.Clone(env.tests)
 		for name, f := range cfg.Tests {
-			e.tests[name] = value.FromGo(name, f)
+			env.tests[name] = value.FromGo(name, f)
 		}
 	}
 	for name, v := range cfg.Globals {
 		if f, ok := value.AsFunc(v); ok {
 			v = value.FromGo(name, f)
 		}
-		e.globals[name] = value.BoxGlobal(v)
+		env.globals[name] = value.BoxGlobal(v)
 	}
-	return e
+	return env
 }
 
 // Template returns a template by its name. It is loaded and compiled at the first use.

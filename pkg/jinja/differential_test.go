@@ -324,27 +324,27 @@ func (g *generator) key() any {
 
 // damage changes a template's source, mostly to an invalid one.
 func (g *generator) damage(s string) string {
-	r := []rune(s)
+	runes := []rune(s)
 	for range 1 + g.intn(3) {
-		if len(r) == 0 {
+		if len(runes) == 0 {
 			break
 		}
-		i := g.intn(len(r))
-		j := min(len(r), i+1+g.intn(6))
+		i := g.intn(len(runes))
+		j := min(len(runes), i+1+g.intn(6))
 		switch g.intn(4) {
 		case 0:
-			r = append(r[:i:i], r[j:]...)
+			runes = append(runes[:i:i], runes[j:]...)
 		case 1:
-			r = append(r[:i:i], append(append([]rune{}, r[i:j]...), r[i:]...)...)
+			runes = append(runes[:i:i], append(append([]rune{}, runes[i:j]...), runes[i:]...)...)
 		case 2:
-			k := g.intn(len(r))
-			r = append(r[:i:i], append(append([]rune{}, r[min(k, j):max(k, j)]...), r[i:]...)...)
+			k := g.intn(len(runes))
+			runes = append(runes[:i:i], append(append([]rune{}, runes[min(k, j):max(k, j)]...), runes[i:]...)...)
 		default:
 			extra := []rune(g.pick("{{", "}}", "{%", "%}", "{#", "#}", "-", "+", "|", "(", ")", "[", "]", "{", "}", "'", `"`,
 				"\\", ".", ",", ":", "=", "~",
 				"!", "$", "endfor", " if ", " in ", " is ", "\n", "*", "**", "0x", "1_0", "1e3", ".5", "{% raw %}", "{%- endraw +%}", "é", "not "))
-			r = append(r[:i:i], append(extra, r[i:]...)...)
+			runes = append(runes[:i:i], append(extra, runes[i:]...)...)
 		}
 	}
-	return string(r)
+	return string(runes)
 }

@@ -277,9 +277,9 @@ func (c *compiler) constAccess(n syntax.Node) (any, bool) {
 	return nil, false
 }
 
-func (c *compiler) constApply(f *value.Callable, subject syntax.Node, a *syntax.Arguments) (any, bool) {
+func (c *compiler) constApply(callable *value.Callable, subject syntax.Node, a *syntax.Arguments) (any, bool) {
 	args, ok := c.constAll(append([]syntax.Node{subject}, a.Positional...))
-	if !ok || f == nil || !f.Pure {
+	if !ok || callable == nil || !callable.Pure {
 		return nil, false
 	}
 	var kw []value.Keyword
@@ -304,7 +304,7 @@ func (c *compiler) constApply(f *value.Callable, subject syntax.Node, a *syntax.
 		}
 		kw = more.([]value.Keyword)
 	}
-	return c.guarded(func() any { return f.Call(&c.fold.Frame, args, kw) })
+	return c.guarded(func() any { return callable.Call(&c.fold.Frame, args, kw) })
 }
 
 func (c *compiler) constAll(list []syntax.Node) ([]any, bool) {

@@ -273,7 +273,7 @@ func TestAnalyze(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := tmpl.Analyze()
+	analysis := tmpl.Analyze()
 	names := func(refs []Ref) string {
 		var out []string
 		for _, r := range refs {
@@ -282,19 +282,20 @@ func TestAnalyze(t *testing.T) {
 		return strings.Join(out, " ")
 	}
 	for name, pair := range map[string][2]string{
-		"blocks": {names(a.Blocks), "head foot"}, "extends": {names(a.Extends), "base"}, "includes": {names(a.Includes), "i1 i2"},
-		"imports": {names(a.Imports), "macros.j2"}, "sets": {names(a.Sets), "a b c"}, "macros": {names(a.Macros), "m"},
-		"reads": {names(a.Reads), "x y q pkgs a dyn"},
+		"blocks": {names(analysis.Blocks), "head foot"}, "extends": {names(analysis.Extends), "base"}, "includes": {names(analysis.Includes), "i1 i2"},
+		"imports": {names(analysis.Imports), "macros.j2"}, "sets": {names(analysis.Sets), "a b c"}, "macros": {names(analysis.Macros), "m"},
+		"reads": {names(analysis.Reads), "x y q pkgs a dyn"},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s: %q, not %q", name, pair[0], pair[1])
 		}
 	}
-	if !a.Dynamic || len(a.Filters) != 2 || a.Filters[1].Name != "customizable" || a.Filters[1].Args[0] != "packages" ||
-		a.Filters[1].Line != 3 || a.Filters[0].Name != "join" {
-		t.Errorf("filters: %+v", a.Filters)
+	if !analysis.Dynamic || len(analysis.Filters) != 2 || analysis.Filters[1].Name != "customizable" ||
+		analysis.Filters[1].Args[0] != "packages" ||
+		analysis.Filters[1].Line != 3 || analysis.Filters[0].Name != "join" {
+		t.Errorf("filters: %+v", analysis.Filters)
 	}
-	if len(a.Tests) != 1 || a.Tests[0].Name != "defined" {
-		t.Errorf("tests: %+v", a.Tests)
+	if len(analysis.Tests) != 1 || analysis.Tests[0].Name != "defined" {
+		t.Errorf("tests: %+v", analysis.Tests)
 	}
 }

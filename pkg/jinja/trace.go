@@ -29,12 +29,12 @@ func recoverTo(err *error, state func() *state) {
 }
 
 // toError returns the error of an exception, with its place and its chain of calls.
-func toError(r *raise.Exception, st *state) *Error {
+func toError(exception *raise.Exception, st *state) *Error {
 	if st == nil || len(st.Stack) == 0 {
-		if r.Located != nil {
-			return r.Located
+		if exception.Located != nil {
+			return exception.Located
 		}
-		return &Error{Kind: r.Kind, Class: r.Class, Message: r.Message, Hint: r.Hint, Cause: r.Cause}
+		return &Error{Kind: exception.Kind, Class: exception.Class, Message: exception.Message, Hint: exception.Hint, Cause: exception.Cause}
 	}
 	frames := make([]Frame, 0, len(st.Stack))
 	for i, v := range st.Stack {
@@ -50,19 +50,19 @@ func toError(r *raise.Exception, st *state) *Error {
 		}
 		frames = append(frames, f)
 	}
-	if r.Located != nil {
-		e := *r.Located
+	if exception.Located != nil {
+		e := *exception.Located
 		frames[len(frames)-1].What = "loading it"
 		e.Trace = clipTrace(frames)
 		return &e
 	}
 	top := frameOf(st.Stack[len(st.Stack)-1])
-	e := &Error{Kind: r.Kind, Class: r.Class, Message: r.Message, Hint: r.Hint, Cause: r.Cause}
-	if r.Undefined != nil {
-		e.Hint = method.SuggestElement(r.Undefined.(*Undefined))
+	e := &Error{Kind: exception.Kind, Class: exception.Class, Message: exception.Message, Hint: exception.Hint, Cause: exception.Cause}
+	if exception.Undefined != nil {
+		e.Hint = method.SuggestElement(exception.Undefined.(*Undefined))
 	}
-	if r.UndefinedName != "" {
-		e.Hint = raise.Suggest(r.UndefinedName, top.visibleNames())
+	if exception.UndefinedName != "" {
+		e.Hint = raise.Suggest(exception.UndefinedName, top.visibleNames())
 	}
 	raise.Locate(e, top.fn.tmpl.name, top.fn.tmpl.src, top.pos)
 	e.Trace = clipTrace(frames[:len(frames)-1])

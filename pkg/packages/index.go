@@ -65,14 +65,14 @@ func (c *Client) Index(ctx context.Context, r Repository) (*Index, error) {
 	return index.get(ctx, read, func(error) bool { return true })
 }
 
-func (c *Client) readIndex(ctx context.Context, r Repository) (*Index, error) {
-	locations, err := c.locations(ctx, r)
+func (c *Client) readIndex(ctx context.Context, repo Repository) (*Index, error) {
+	locations, err := c.locations(ctx, repo)
 	var ix *Index
 	for _, location := range locations {
-		if r.Type == RPM {
+		if repo.Type == RPM {
 			ix, err = c.rpmIndex(ctx, location)
 		} else {
-			ix, err = c.aptIndex(ctx, r, location)
+			ix, err = c.aptIndex(ctx, repo, location)
 		}
 		if err == nil || ctx.Err() != nil {
 			break
@@ -85,7 +85,7 @@ func (c *Client) readIndex(ctx context.Context, r Repository) (*Index, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, &RepositoryError{r.String(), err}
+		return nil, &RepositoryError{repo.String(), err}
 	}
 	h := sha256.New()
 	for _, l := range ix.lists {
@@ -96,11 +96,11 @@ func (c *Client) readIndex(ctx context.Context, r Repository) (*Index, error) {
 	ix.load = func(ctx context.Context) (map[string][]string, error) {
 		versions := map[string][]string{}
 		for _, l := range ix.lists {
-			if err := c.readList(ctx, r, l, versions); err != nil {
+			if err := c.readList(ctx, repo, l, versions); err != nil {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
-				return nil, &RepositoryError{r.String(), err}
+				return nil, &RepositoryError{repo.String(), err}
 			}
 		}
 		return versions, nil

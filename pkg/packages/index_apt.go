@@ -13,11 +13,11 @@ import (
 )
 
 // aptIndex reads the release file of a suite: InRelease, or Release without it.
-func (c *Client) aptIndex(ctx context.Context, r Repository, at string) (*Index, error) {
-	dir := at + "/dists/" + r.Suite
-	flat := strings.HasSuffix(r.Suite, "/")
+func (c *Client) aptIndex(ctx context.Context, repo Repository, at string) (*Index, error) {
+	dir := at + "/dists/" + repo.Suite
+	flat := strings.HasSuffix(repo.Suite, "/")
 	if flat {
-		dir = strings.TrimRight(at+"/"+path.Clean("/" + r.Suite)[1:], "/")
+		dir = strings.TrimRight(at+"/"+path.Clean("/" + repo.Suite)[1:], "/")
 	}
 	text, err := c.get(ctx, dir+"/InRelease")
 	if isNotFound(err) {
@@ -46,7 +46,7 @@ func (c *Client) aptIndex(ctx context.Context, r Repository, at string) (*Index,
 	}
 	delete(ix.release, "sha256") // long, and no longer needed
 	byHash := ix.release["acquire-by-hash"] == "yes"
-	for _, name := range aptLists(r, ix.release, flat) {
+	for _, name := range aptLists(repo, ix.release, flat) {
 		var l list
 		for _, ext := range []string{".gz", ".zst", ".xz", ".bz2", ""} {
 			sum, ok := sums[name+ext]

@@ -23,30 +23,30 @@ func (c *Contents) rpmRepositories(text, arch string) []Repository {
 		if id == "main" {
 			continue
 		}
-		r := Repository{Type: RPM, Name: id, Arch: arch, Priority: 99, Disabled: isOff(s["enabled"])}
+		repo := Repository{Type: RPM, Name: id, Arch: arch, Priority: 99, Disabled: isOff(s["enabled"])}
 		for _, u := range listItems(s["baseurl"]) {
 			if u = expandVariables(u, vars); !strings.HasPrefix(u, "file:") {
-				r.URLs = append(r.URLs, strings.TrimRight(u, "/"))
+				repo.URLs = append(repo.URLs, strings.TrimRight(u, "/"))
 			}
 		}
-		if len(r.URLs) == 0 {
-			r.List = expandVariables(strings.TrimSpace(s["metalink"]), vars)
-			if r.List == "" {
-				r.List = expandVariables(strings.TrimSpace(s["mirrorlist"]), vars)
+		if len(repo.URLs) == 0 {
+			repo.List = expandVariables(strings.TrimSpace(s["metalink"]), vars)
+			if repo.List == "" {
+				repo.List = expandVariables(strings.TrimSpace(s["mirrorlist"]), vars)
 			}
 		}
-		if len(r.URLs) == 0 && r.List == "" {
+		if len(repo.URLs) == 0 && repo.List == "" {
 			continue
 		}
 		if n, err := strconv.Atoi(strings.TrimSpace(s["priority"])); err == nil {
-			r.Priority = n
+			repo.Priority = n
 		}
 		for _, from := range []map[string]string{main, s} {
-			r.Exclude = append(r.Exclude, listItems(from["exclude"])...)
-			r.Exclude = append(r.Exclude, listItems(from["excludepkgs"])...)
+			repo.Exclude = append(repo.Exclude, listItems(from["exclude"])...)
+			repo.Exclude = append(repo.Exclude, listItems(from["excludepkgs"])...)
 		}
-		r.Include = listItems(s["includepkgs"])
-		out = append(out, r)
+		repo.Include = listItems(s["includepkgs"])
+		out = append(out, repo)
 	}
 	return out
 }

@@ -54,21 +54,21 @@ type Registry struct {
 // parallel. So an unreachable registry, or one that denies access, is reported before
 // anything is built.
 func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions) (*Registry, error) {
-	r := &Registry{opts: opts, before: map[string]digest.Digest{}}
+	registry := &Registry{opts: opts, before: map[string]digest.Digest{}}
 	pushOptions := push.Options{Journal: opts.Journal, Notice: func(text string) { opts.Console.Notice("%s", text) }}
 	if opts.Progress != nil {
-		r.meter = &push.Meter{Update: opts.Progress}
-		pushOptions.Progress = r.meter.Report
+		registry.meter = &push.Meter{Update: opts.Progress}
+		pushOptions.Progress = registry.meter.Report
 	}
-	r.pub = push.New(opts.Client, pushOptions)
+	registry.pub = push.New(opts.Client, pushOptions)
 	if len(references) == 0 {
-		return r, nil
+		return registry, nil
 	}
 	if err := opts.Client.Reach(ctx, references[0]); err != nil {
 		return nil, err
 	}
 	if opts.Recover {
-		done, err := r.pub.Recover(ctx, references)
+		done, err := registry.pub.Recover(ctx, references)
 		for _, text := range done {
 			opts.Console.Notice("%s", text)
 		}
@@ -81,10 +81,10 @@ func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions
 		names = append(names, Names(ref, opts.AlsoTags)...)
 	}
 	var err error
-	if r.before, err = CurrentTags(ctx, opts.Client, names); err != nil {
+	if registry.before, err = CurrentTags(ctx, opts.Client, names); err != nil {
 		return nil, err
 	}
-	return r, nil
+	return registry, nil
 }
 
 // CheckPush finds out whether the registry allows to publish a set, whose digests are

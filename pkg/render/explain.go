@@ -39,7 +39,7 @@ type OverridePlace struct {
 
 // Explain analyzes the template of an image and the overrides that change it.
 func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
-	r, err := newRenderer(ctx, o)
+	renderer, err := newRenderer(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -53,15 +53,15 @@ func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
 		return nil, err
 	}
 	used, _ := l.reach(name)
-	r.vars["image_name"] = image
-	f := &Facts{Variables: r.reads(used)}
-	if r.override == nil {
-		return f, nil
+	renderer.vars["image_name"] = image
+	facts := &Facts{Variables: renderer.reads(used)}
+	if renderer.override == nil {
+		return facts, nil
 	}
-	override := l.analyze(r.override.source, r.override.origin)
+	override := l.analyze(renderer.override.source, renderer.override.origin)
 	add := func(kind string, ref jinja.Ref) {
-		file, line := r.override.origin(ref.Line)
-		f.Overrides = append(f.Overrides, OverridePlace{kind, ref.Name, file, line})
+		file, line := renderer.override.origin(ref.Line)
+		facts.Overrides = append(facts.Overrides, OverridePlace{kind, ref.Name, file, line})
 	}
 	blocks, reads := usedNames(append(used, override), used, image)
 	for _, b := range override.Blocks {
@@ -74,9 +74,9 @@ func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
 			add("variable", s)
 		}
 	}
-	slices.SortStableFunc(f.Overrides,
+	slices.SortStableFunc(facts.Overrides,
 		func(a, b OverridePlace) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
-	return f, nil
+	return facts, nil
 }
 
 // reads returns the variables that templates read, each once with the first place.

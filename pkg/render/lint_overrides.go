@@ -136,19 +136,19 @@ type variableUses struct {
 // override read.
 func (l *linter) definedNames(override *template) (map[string]bool, variableUses) {
 	blocks := map[string]bool{}
-	r := variableUses{names: map[string]bool{}, prefixes: map[string]bool{}, broken: map[string]bool{}}
+	uses := variableUses{names: map[string]bool{}, prefixes: map[string]bool{}, broken: map[string]bool{}}
 	for _, t := range l.templates {
 		for _, b := range t.Blocks {
 			blocks[b.Name] = true
 		}
 		for _, refs := range [][]jinja.Ref{t.Reads, t.Sets} {
 			for _, ref := range refs {
-				r.names[ref.Name] = true
+				uses.names[ref.Name] = true
 			}
 		}
 		if t.broken {
 			for name := range t.countWords() {
-				r.broken[name] = true
+				uses.broken[name] = true
 			}
 		}
 	}
@@ -160,7 +160,7 @@ func (l *linter) definedNames(override *template) (map[string]bool, variableUses
 	}
 	for name, n := range count {
 		if n > 0 {
-			r.names[name] = true
+			uses.names[name] = true
 		}
 	}
 	for _, dir := range l.tree.images {
@@ -171,17 +171,17 @@ func (l *linter) definedNames(override *template) (map[string]bool, variableUses
 				switch {
 				case u.Name != "customizable":
 				case len(u.Args) > 0 && u.Args[0] != "":
-					r.prefixes[image+u.Args[0]] = true
+					uses.prefixes[image+u.Args[0]] = true
 				default:
 					open = true
 				}
 			}
 		}
 		if open {
-			r.open = append(r.open, image)
+			uses.open = append(uses.open, image)
 		}
 	}
-	return blocks, r
+	return blocks, uses
 }
 
 // countWords counts the words in a template's tags.

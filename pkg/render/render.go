@@ -69,7 +69,7 @@ func (d *Dockerfile) PlaceOf(line int) (file string, at int) {
 // If templates have mistakes, the error is an *Errors with all of them, and the images
 // that they do not affect are still in the result.
 func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
-	r, err := newRenderer(ctx, o)
+	renderer, err := newRenderer(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 	for range min(cmp.Or(max(o.Threads, 0), runtime.GOMAXPROCS(0)), len(out)) {
 		wg.Go(func() {
 			for i := range next {
-				out[i], errs[i] = r.image(ctx, o.Tree.images[i])
+				out[i], errs[i] = renderer.image(ctx, o.Tree.images[i])
 			}
 		})
 	}
@@ -99,10 +99,10 @@ func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 		out[i].Err = err
 	}
 	mistakes := Collect(errs)
-	if err := r.include(out); err != nil {
+	if err := renderer.include(out); err != nil {
 		return nil, cmp.Or(mistakes, err)
 	}
-	r.addTriggered(out)
+	renderer.addTriggered(out)
 	return out, mistakes
 }
 

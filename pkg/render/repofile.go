@@ -97,9 +97,9 @@ func parseRepos(name string, content []byte) (*repoFile, error) {
 }
 
 func parseRepoSection(file string, key, value *yaml.Node) (*repoSection, error) {
-	s := &repoSection{line: key.Line, repos: map[string]*repo{}}
+	section := &repoSection{line: key.Line, repos: map[string]*repo{}}
 	if isNull(value) {
-		return s, nil
+		return section, nil
 	}
 	if value.Kind != yaml.MappingNode {
 		return nil, &RepoError{file, value.Line, fmt.Sprintf("section %q must be a mapping of repositories", key.Value), ""}
@@ -126,12 +126,12 @@ func parseRepoSection(file string, key, value *yaml.Node) (*repoSection, error) 
 				r.fields[fkey.Value] = pyScalar(fvalue)
 			}
 		}
-		if s.repos[rkey.Value] == nil {
-			s.names = append(s.names, rkey.Value)
+		if section.repos[rkey.Value] == nil {
+			section.names = append(section.names, rkey.Value)
 		}
-		s.repos[rkey.Value] = r
+		section.repos[rkey.Value] = r
 	}
-	return s, nil
+	return section, nil
 }
 
 // pairs iterates over the keys and values of a mapping, with aliases resolved. Those of

@@ -214,7 +214,7 @@ func (r *repo) enableDeb(name string, p platform) (string, error) {
 
 // enableRPM returns the commands that enable a repository of the distribution, or write
 // a .repo file for another one.
-func (r *repo) enableRPM(name string, p platform) (string, error) {
+func (r *repo) enableRPM(name string, target platform) (string, error) {
 	real, err := r.text(name, "name")
 	if err != nil {
 		return "", err
@@ -260,7 +260,7 @@ func (r *repo) enableRPM(name string, p platform) (string, error) {
 		lines = append(lines, urlField+"="+place)
 	}
 	write := echoLines("/etc/yum.repos.d/"+name+".repo", lines)
-	if p.replacesWhole {
+	if target.replacesWhole {
 		return write, nil
 	}
 	return "grep -rlF '[" + real + "]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f && " + write, nil

@@ -26,13 +26,13 @@ func (f *repoFile) legacy() bool {
 }
 
 // legacyRepoCommand is repoCommand for such a file.
-func legacyRepoCommand(f *repoFile, names []string, enable bool, p platform) (string, error) {
-	section := f.sections[p.distro+"-"+p.arch]
+func legacyRepoCommand(f *repoFile, names []string, enable bool, target platform) (string, error) {
+	section := f.sections[target.distro+"-"+target.arch]
 	if section == nil {
-		section = f.sections[p.distro]
+		section = f.sections[target.distro]
 	}
 	if section == nil {
-		return "", &RepoError{f.name, 0, fmt.Sprintf("there is no section for %s", p.distro), ""}
+		return "", &RepoError{f.name, 0, fmt.Sprintf("there is no section for %s", target.distro), ""}
 	}
 	action := " --disable "
 	if enable {
@@ -44,15 +44,15 @@ func legacyRepoCommand(f *repoFile, names []string, enable bool, p platform) (st
 		r := section.repos[name]
 		switch {
 		case r == nil:
-		case p.packageType == "rpm" && !r.isText:
+		case target.packageType == "rpm" && !r.isText:
 			return "", &RepoError{f.name, r.line,
 				fmt.Sprintf("repository %q has fields, and the tree has the format of OpenStack releases until 2025.1", name),
 				"write the name by which dnf enables it: " + name + ": NAME"}
-		case p.packageType == "rpm":
+		case target.packageType == "rpm":
 			rpm += action + r.legacy
-		case p.packageType == "deb" && enable && r.isText:
+		case target.packageType == "deb" && enable && r.isText:
 			deb = append(deb, `echo "`+r.legacy+`" >/etc/apt/sources.list.d/`+name+".list")
-		case p.packageType == "deb" && enable:
+		case target.packageType == "deb" && enable:
 			deb = append(deb, r.legacyDeb(name))
 		}
 	}

@@ -154,20 +154,20 @@ func demo(dir string) {
 		}
 	}
 	// The clock is stopped, so that elapsed times on the screen are always the same.
-	p := NewProgress(ProgressOptions{Out: os.Stderr, Mode: Mode(os.Getenv("REPORT_MODE")),
+	progress := NewProgress(ProgressOptions{Out: os.Stderr, Mode: Mode(os.Getenv("REPORT_MODE")),
 		Now: func() time.Time { return start.Add(90 * time.Second) }})
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-ch
-		_ = p.Close()
+		_ = progress.Close()
 		fmt.Println("interrupted")
 		gate("three")
 		os.Exit(1)
 	}()
 	send := func(e build.Event) {
 		e.Time = start.Add(e.Time.Sub(t0))
-		p.Handle(e)
+		progress.Handle(e)
 	}
 	ended := func(name string, status build.Status, err error) build.Event {
 		r := &build.Result{Image: named(name), Status: status, Duration: 65 * time.Second, Size: 51 << 20}
@@ -205,7 +205,7 @@ func demo(dir string) {
 		send(ended(n, build.StatusBuilt, nil))
 	}
 	send(build.Event{Time: at(90), Kind: build.EventRunEnd, Duration: 90 * time.Second})
-	_ = p.Close()
+	_ = progress.Close()
 	fmt.Println("the end")
 	gate("three")
 }

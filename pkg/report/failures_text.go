@@ -118,47 +118,47 @@ func allowedText(allowed map[image.ID]bool, id image.ID) string {
 }
 
 func (s Summary) writeCause(t *textWriter, g *group, allowed map[image.ID]bool) {
-	r := g.peers[0]
-	t.println(t.mark(badTone), " ", t.paint(boldTone, t.text(oneLine(r.Image.String()))),
-		" Failed with status: ", t.paint(badTone, upstreamStatus(r)), allowedText(allowed, r.Image))
-	f := r.Failure
-	if f == nil {
-		f = &build.Failure{}
+	result := g.peers[0]
+	t.println(t.mark(badTone), " ", t.paint(boldTone, t.text(oneLine(result.Image.String()))),
+		" Failed with status: ", t.paint(badTone, upstreamStatus(result)), allowedText(allowed, result.Image))
+	failure := result.Failure
+	if failure == nil {
+		failure = &build.Failure{}
 	}
-	cause := r.Reason
-	if f.Err != nil {
-		cause = f.Err.Error()
+	cause := result.Reason
+	if failure.Err != nil {
+		cause = failure.Err.Error()
 	}
 	t.block("cause", cause)
-	step := oneLine(f.Step)
-	if len(f.Source) > 0 {
+	step := oneLine(failure.Step)
+	if len(failure.Source) > 0 {
 		step = brief(step) // the complete instruction is printed below
 	}
-	if f.ExitCode != 0 {
-		step = strings.TrimSpace(fmt.Sprintf("%s (exit code %d)", step, f.ExitCode))
+	if failure.ExitCode != 0 {
+		step = strings.TrimSpace(fmt.Sprintf("%s (exit code %d)", step, failure.ExitCode))
 	}
 	t.field("step", step)
-	t.field("template", oneLine(f.Template))
-	place := oneLine(f.Dockerfile)
-	if place != "" && f.Line > 0 {
-		place = fmt.Sprintf("%s:%d", place, f.Line)
+	t.field("template", oneLine(failure.Template))
+	place := oneLine(failure.Dockerfile)
+	if place != "" && failure.Line > 0 {
+		place = fmt.Sprintf("%s:%d", place, failure.Line)
 	}
 	t.field("rendered", place)
-	for i, line := range f.Source {
+	for i, line := range failure.Source {
 		number := ""
-		if f.Line > 0 {
-			number = fmt.Sprint(f.Line + i)
+		if failure.Line > 0 {
+			number = fmt.Sprint(failure.Line + i)
 		}
 		t.println(t.paint(dimTone, fmt.Sprintf("%8s | ", number)), t.text(Sanitize([]byte(line))))
 	}
-	if len(f.Tail) > 0 {
-		t.println("    ", t.paint(dimTone, fmt.Sprintf("last %s of output:", units.Count(len(f.Tail), "line"))))
-		for _, line := range f.Tail {
+	if len(failure.Tail) > 0 {
+		t.println("    ", t.paint(dimTone, fmt.Sprintf("last %s of output:", units.Count(len(failure.Tail), "line"))))
+		for _, line := range failure.Tail {
 			t.println(t.paint(dimTone, "         | "), t.text(Sanitize([]byte(line))))
 		}
 	}
-	t.field("log", s.logPath(r))
-	t.block("hint", f.Hint)
+	t.field("log", s.logPath(result))
+	t.block("hint", failure.Hint)
 	if len(g.peers) > 1 {
 		names := make([]string, 0, len(g.peers)-1)
 		for _, p := range g.peers[1:] {
@@ -168,7 +168,7 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[image.ID]bool) 
 		t.names(names, "      ", maxPeers)
 	}
 	if len(g.skipped) > 0 {
-		subject := r.Image.String()
+		subject := result.Image.String()
 		if len(g.peers) > 1 {
 			subject = "they"
 		}

@@ -70,7 +70,7 @@ func (r *Run) WriteJUnit(w io.Writer) error {
 	if err != nil || host == "" {
 		host = "localhost"
 	}
-	s := junitSuite{Name: "kolla-build", Package: "kolla-build", Hostname: host, Time: junitTime(r.Duration),
+	suite := junitSuite{Name: "kolla-build", Package: "kolla-build", Hostname: host, Time: junitTime(r.Duration),
 		Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05")}
 	properties := [][2]string{
 		{"title", r.Title},
@@ -82,23 +82,23 @@ func (r *Run) WriteJUnit(w io.Writer) error {
 	}
 	for _, p := range properties {
 		if p[1] != "" {
-			s.Properties = append(s.Properties, junitProp{p[0], oneLine(p[1])})
+			suite.Properties = append(suite.Properties, junitProp{p[0], oneLine(p[1])})
 		}
 	}
-	s.Cases = append(s.Cases, r.junitRun())
+	suite.Cases = append(suite.Cases, r.junitRun())
 	allowed := r.allowed()
 	for _, res := range r.Selected() {
-		s.Cases = append(s.Cases, junitImage(res, allowed[res.Image]))
+		suite.Cases = append(suite.Cases, junitImage(res, allowed[res.Image]))
 	}
-	for _, c := range s.Cases {
-		s.Tests++
+	for _, c := range suite.Cases {
+		suite.Tests++
 		switch {
 		case c.Failure != nil:
-			s.Failures++
+			suite.Failures++
 		case c.Error != nil:
-			s.Errors++
+			suite.Errors++
 		case c.Skipped != nil:
-			s.Skipped++
+			suite.Skipped++
 		}
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
@@ -106,7 +106,7 @@ func (r *Run) WriteJUnit(w io.Writer) error {
 	}
 	enc := xml.NewEncoder(w)
 	enc.Indent("", "  ")
-	if err := enc.Encode(junitSuites{Suites: []junitSuite{s}}); err != nil {
+	if err := enc.Encode(junitSuites{Suites: []junitSuite{suite}}); err != nil {
 		return err
 	}
 	_, err = io.WriteString(w, "\n")
@@ -146,8 +146,8 @@ func junitImage(res Result, allowed bool) junitCase {
 
 // failureLines returns a failure as the text summary prints it.
 func failureLines(res Result) []string {
-	f := res.Failure
-	if f == nil {
+	failure := res.Failure
+	if failure == nil {
 		return []string{res.Reason}
 	}
 	var lines []string
@@ -156,24 +156,24 @@ func failureLines(res Result) []string {
 			lines = append(lines, name+": "+value)
 		}
 	}
-	if f.Err != nil {
-		add("cause", f.Err.Error())
+	if failure.Err != nil {
+		add("cause", failure.Err.Error())
 	}
-	add("step", f.Step)
-	if f.ExitCode != 0 {
-		add("exit code", fmt.Sprint(f.ExitCode))
+	add("step", failure.Step)
+	if failure.ExitCode != 0 {
+		add("exit code", fmt.Sprint(failure.ExitCode))
 	}
-	add("template", f.Template)
-	if f.Dockerfile != "" && f.Line > 0 {
-		add("rendered", fmt.Sprintf("%s:%d", f.Dockerfile, f.Line))
+	add("template", failure.Template)
+	if failure.Dockerfile != "" && failure.Line > 0 {
+		add("rendered", fmt.Sprintf("%s:%d", failure.Dockerfile, failure.Line))
 	}
-	lines = append(lines, f.Source...)
-	if len(f.Tail) > 0 {
+	lines = append(lines, failure.Source...)
+	if len(failure.Tail) > 0 {
 		lines = append(lines, "last lines of output:")
-		lines = append(lines, f.Tail...)
+		lines = append(lines, failure.Tail...)
 	}
 	add("log", res.Log)
-	add("hint", f.Hint)
+	add("hint", failure.Hint)
 	return lines
 }
 

@@ -355,26 +355,27 @@ func (l *Logs) stepEnd(e build.Event) {
 func (l *Logs) imageEnd(e build.Event) {
 	im := l.images[e.Image]
 	delete(l.images, e.Image)
-	r := e.Result
+	result := e.Result
 	var endedImage endedLog
-	if r != nil {
-		endedImage.failure = r.Failure
+	if result != nil {
+		endedImage.failure = result.Failure
 	}
 	if im != nil {
 		endedImage.path = im.path
 		if endedImage.failure != nil {
 			endedImage.failure = im.complete(*endedImage.failure)
 		}
-	} else if r != nil && (r.Status == build.StatusError || r.Status == build.StatusParentError) && l.opts.Dir != "" && l.err == nil {
+	} else if result != nil && (result.Status == build.StatusError || result.Status == build.StatusParentError) &&
+		l.opts.Dir != "" && l.err == nil {
 		im = l.notStarted(e)
 	}
 	if im != nil {
-		if im.w != nil && r != nil {
-			status, reason := string(r.Status), oneLine(r.Reason)
-			if r.Status == build.StatusParentError {
+		if im.w != nil && result != nil {
+			status, reason := string(result.Status), oneLine(result.Reason)
+			if result.Status == build.StatusParentError {
 				status, reason = string(build.StatusSkipped), strings.TrimPrefix(reason, "skipped ")
 			}
-			text := fmt.Sprintf("# %s after %s", status, units.Duration(r.Duration))
+			text := fmt.Sprintf("# %s after %s", status, units.Duration(result.Duration))
 			if reason != "" {
 				text += ": " + reason
 			}
@@ -383,10 +384,10 @@ func (l *Logs) imageEnd(e build.Event) {
 		l.closeFile(im)
 	}
 	l.ended[e.Image] = endedImage
-	if r == nil {
+	if result == nil {
 		return
 	}
-	if r.Status == build.StatusError && im != nil && im.path != "" && l.err == nil {
+	if result.Status == build.StatusError && im != nil && im.path != "" && l.err == nil {
 		link := filepath.Join(l.opts.Dir, FailedPrefix+LogName(e.Image.String())+".log")
 		_ = os.Remove(link)
 		if err := os.Symlink(filepath.Base(im.path), link); err != nil {

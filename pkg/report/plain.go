@@ -163,36 +163,36 @@ func unchangedLine(names []string) string {
 }
 
 // resultLine returns the result of an image in a line.
-func resultLine(r build.Result) string {
-	name := oneLine(r.Image.String())
-	switch r.Status {
+func resultLine(result build.Result) string {
+	name := oneLine(result.Image.String())
+	switch result.Status {
 	case build.StatusBuilt:
-		line := fmt.Sprintf("%s: built in %s", name, units.Duration(r.Duration))
-		if r.Size > 0 {
-			line += ", " + units.Bytes(r.Size)
+		line := fmt.Sprintf("%s: built in %s", name, units.Duration(result.Duration))
+		if result.Size > 0 {
+			line += ", " + units.Bytes(result.Size)
 		}
 		return line
 	case build.StatusError, build.StatusPushError, build.StatusLoadError:
 		word := "FAILED"
-		if r.Status == build.StatusPushError {
+		if result.Status == build.StatusPushError {
 			word = "NOT PUSHED"
-		} else if r.Status == build.StatusLoadError {
+		} else if result.Status == build.StatusLoadError {
 			word = "NOT LOADED"
 		}
-		line := fmt.Sprintf("%s: %s after %s", name, word, units.Duration(r.Duration))
-		if reason := failureText(r); reason != "" {
+		line := fmt.Sprintf("%s: %s after %s", name, word, units.Duration(result.Duration))
+		if reason := failureText(result); reason != "" {
 			line += ": " + reason
 		}
 		return line
 	case build.StatusParentError:
-		return name + ": " + orText(oneLine(r.Reason), "skipped because a parent failed")
+		return name + ": " + orText(oneLine(result.Reason), "skipped because a parent failed")
 	case build.StatusCanceled:
 		return name + ": canceled"
 	}
-	if r.Reason != "" {
-		return fmt.Sprintf("%s: %s, %s", name, r.Status, oneLine(r.Reason))
+	if result.Reason != "" {
+		return fmt.Sprintf("%s: %s, %s", name, result.Status, oneLine(result.Reason))
 	}
-	return fmt.Sprintf("%s: %s", name, r.Status)
+	return fmt.Sprintf("%s: %s", name, result.Status)
 }
 
 func orText(s, fallback string) string {

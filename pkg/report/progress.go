@@ -89,7 +89,7 @@ func NewProgress(opts ProgressOptions) *Progress {
 	if opts.Silence <= 0 {
 		opts.Silence = 30 * time.Second
 	}
-	p := &Progress{
+	progress := &Progress{
 		opts:   opts,
 		queue:  newQueue(opts.Out),
 		wake:   make(chan struct{}, 1),
@@ -105,22 +105,22 @@ func NewProgress(opts ProgressOptions) *Progress {
 	switch mode {
 	case ModeTTY:
 		st.color = colorful(opts.Getenv)
-		p.view = &ttyView{style: st, q: p.queue, output: opts.Output, size: func() (int, int) { return terminalSize(f) }}
-		p.queue.batch = true
-		p.stop = notifyResize(func() { wake(p.redraw) })
+		progress.view = &ttyView{style: st, q: progress.queue, output: opts.Output, size: func() (int, int) { return terminalSize(f) }}
+		progress.queue.batch = true
+		progress.stop = notifyResize(func() { wake(progress.redraw) })
 		interval = 100 * time.Millisecond
 	case ModeJSON:
-		p.view = &jsonView{q: p.queue}
-		p.queue.onDrop = func(n int) string {
+		progress.view = &jsonView{q: progress.queue}
+		progress.queue.onDrop = func(n int) string {
 			return marshalLine(jsonEvent{Time: opts.Now().UTC().Format(time.RFC3339Nano), Event: "dropped", Dropped: n})
 		}
 	case ModeQuiet:
-		p.view = &plainView{style: st, q: p.queue, quiet: true}
+		progress.view = &plainView{style: st, q: progress.queue, quiet: true}
 	default:
-		p.view = &plainView{style: st, q: p.queue, output: opts.Output, silence: opts.Silence}
+		progress.view = &plainView{style: st, q: progress.queue, output: opts.Output, silence: opts.Silence}
 	}
-	go p.loop(interval)
-	return p
+	go progress.loop(interval)
+	return progress
 }
 
 // resolveMode returns the mode that NewProgress uses for a requested one: auto becomes

@@ -98,32 +98,32 @@ func upstreamStatus(r Result) string {
 	return string(r.Status)
 }
 
-func newJSONImage(r Result) jsonImage {
+func newJSONImage(result Result) jsonImage {
 	j := jsonImage{
-		Name:        r.Image.String(),
-		Status:      upstreamStatus(r),
-		Unchanged:   r.Status == build.StatusUnchanged,
-		Canceled:    r.Status == build.StatusCanceled,
-		Reason:      r.Reason,
-		Parent:      r.Parent.String(),
-		Reference:   r.Reference,
-		Digest:      r.Digest.String(),
-		Size:        r.Size,
-		Log:         r.Log,
-		TagsChanged: r.TagsChanged,
-		Warnings:    r.Warnings,
-		Packages:    r.Packages,
-		Loaded:      r.Loaded,
+		Name:        result.Image.String(),
+		Status:      upstreamStatus(result),
+		Unchanged:   result.Status == build.StatusUnchanged,
+		Canceled:    result.Status == build.StatusCanceled,
+		Reason:      result.Reason,
+		Parent:      result.Parent.String(),
+		Reference:   result.Reference,
+		Digest:      result.Digest.String(),
+		Size:        result.Size,
+		Log:         result.Log,
+		TagsChanged: result.TagsChanged,
+		Warnings:    result.Warnings,
+		Packages:    result.Packages,
+		Loaded:      result.Loaded,
 	}
-	switch r.Status {
+	switch result.Status {
 	case build.StatusBuilt, build.StatusUnchanged, build.StatusError, build.StatusPushError, build.StatusLoadError:
-		pushed, secs := r.Pushed, seconds(r.Duration)
+		pushed, secs := result.Pushed, seconds(result.Duration)
 		j.Pushed, j.Duration = &pushed, &secs
 	}
-	if !r.Started.IsZero() {
-		j.Started = r.Started.UTC().Format(time.RFC3339Nano)
+	if !result.Started.IsZero() {
+		j.Started = result.Started.UTC().Format(time.RFC3339Nano)
 	}
-	if f := r.Failure; f != nil {
+	if f := result.Failure; f != nil {
 		j.Failure = &jsonFailure{
 			Step: f.Step, ExitCode: f.ExitCode, Template: f.Template, Dockerfile: f.Dockerfile,
 			Line: f.Line, Source: f.Source, Output: f.Tail, Hint: f.Hint,

@@ -75,7 +75,7 @@ func timesOf(activities []Activity, dependencies map[image.ID][]image.ID, stages
 }
 
 // imageTimes divides the time of an image, which could start at ready.
-func imageTimes(a Activity, begun, ready time.Time) map[Phase]time.Duration {
+func imageTimes(activity Activity, begun, ready time.Time) map[Phase]time.Duration {
 	phases := map[Phase]time.Duration{}
 	add := func(p Phase, d time.Duration) {
 		if d > 0 {
@@ -83,10 +83,10 @@ func imageTimes(a Activity, begun, ready time.Time) map[Phase]time.Duration {
 		}
 	}
 	add(PhaseParents, ready.Sub(begun))
-	add(PhaseSlot, a.Start.Sub(ready))
-	finished := a.End
+	add(PhaseSlot, activity.Start.Sub(ready))
+	finished := activity.End
 	var inSteps []Interval
-	for _, s := range a.Steps {
+	for _, s := range activity.Steps {
 		if s.Kind == build.StepCompress {
 			finished = s.Start.Add(s.Took)
 		} else {
@@ -96,10 +96,10 @@ func imageTimes(a Activity, begun, ready time.Time) map[Phase]time.Duration {
 			add(p, d)
 		}
 	}
-	add(PhaseSnapshots, a.End.Sub(a.Start)-covered(inSteps, a.Start, a.End))
-	if !a.Push.Start.IsZero() {
-		add(PhaseUploadWait, a.Push.Start.Sub(finished))
-		add(PhaseUpload, a.Push.End.Sub(a.Push.Start))
+	add(PhaseSnapshots, activity.End.Sub(activity.Start)-covered(inSteps, activity.Start, activity.End))
+	if !activity.Push.Start.IsZero() {
+		add(PhaseUploadWait, activity.Push.Start.Sub(finished))
+		add(PhaseUpload, activity.Push.End.Sub(activity.Push.Start))
 	}
 	return phases
 }

@@ -114,22 +114,22 @@ func (v *ttyView) flushUnchanged() {
 }
 
 // resultRow returns the permanent line of a finished image.
-func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
-	t, status := plainTone, string(r.Status)
-	switch r.Status {
+func (v *ttyView) resultRow(result build.Result, nameWidth, width int) string {
+	t, status := plainTone, string(result.Status)
+	switch result.Status {
 	case build.StatusBuilt:
 		t = goodTone
 	case build.StatusError:
-		t, status = badTone, "failed: "+failureText(r)
+		t, status = badTone, "failed: "+failureText(result)
 	case build.StatusPushError:
-		t, status = badTone, "not pushed: "+failureText(r)
+		t, status = badTone, "not pushed: "+failureText(result)
 	case build.StatusLoadError:
-		t, status = badTone, "not loaded: "+failureText(r)
+		t, status = badTone, "not loaded: "+failureText(result)
 	case build.StatusParentError:
-		status = orText(oneLine(r.Reason), "skipped because a parent failed")
+		status = orText(oneLine(result.Reason), "skipped because a parent failed")
 	default:
-		if r.Reason != "" {
-			status += ", " + oneLine(r.Reason)
+		if result.Reason != "" {
+			status += ", " + oneLine(result.Reason)
 		}
 	}
 	room := width - 1 - 2 // without a spare column, the mark and a space
@@ -140,23 +140,23 @@ func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 	}
 	nameWidth = min(max(nameWidth, minName), 40)
 	duration := ""
-	if r.Status == build.StatusBuilt || r.Status == build.StatusError || r.Status == build.StatusPushError ||
-		r.Status == build.StatusLoadError {
-		duration = units.Duration(r.Duration)
+	if result.Status == build.StatusBuilt || result.Status == build.StatusError || result.Status == build.StatusPushError ||
+		result.Status == build.StatusLoadError {
+		duration = units.Duration(result.Duration)
 	}
 	var b strings.Builder
 	b.WriteString(v.mark(t) + " ")
 	switch {
 	case room >= nameWidth+8+12+10:
-		b.WriteString(v.pad(oneLine(r.Image.String()), nameWidth) + v.padLeft(duration, 8) + v.padLeft(sizeText(r.Size), 12) + "  ")
+		b.WriteString(v.pad(oneLine(result.Image.String()), nameWidth) + v.padLeft(duration, 8) + v.padLeft(sizeText(result.Size), 12) + "  ")
 		status = v.fit(status, room-nameWidth-8-12-2)
 	case room >= 30:
 		w := min(nameWidth, room-8-10)
-		b.WriteString(v.pad(oneLine(r.Image.String()), w) + v.padLeft(duration, 8) + "  ")
+		b.WriteString(v.pad(oneLine(result.Image.String()), w) + v.padLeft(duration, 8) + "  ")
 		status = v.fit(status, room-w-8-2)
 	default:
 		w := max(room-7, 4)
-		return strings.TrimRight(b.String()+v.pad(oneLine(r.Image.String()), w)+v.padLeft(duration, max(room-w, 0)), " ")
+		return strings.TrimRight(b.String()+v.pad(oneLine(result.Image.String()), w)+v.padLeft(duration, max(room-w, 0)), " ")
 	}
 	if t == badTone {
 		status = v.paint(badTone, status)

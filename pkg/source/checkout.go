@@ -30,44 +30,44 @@ func topDir(s Spec) string {
 }
 
 // fetchGit archives a repository at a reference.
-func (f *Fetcher) fetchGit(ctx context.Context, s Spec) (blob, Resolved, error) {
-	fail := func(err error) (blob, Resolved, error) { return blob{}, Resolved{}, f.gitFail(ctx, s, err) }
-	if err := checkGit(s); err != nil {
+func (f *Fetcher) fetchGit(ctx context.Context, spec Spec) (blob, Resolved, error) {
+	fail := func(err error) (blob, Resolved, error) { return blob{}, Resolved{}, f.gitFail(ctx, spec, err) }
+	if err := checkGit(spec); err != nil {
 		return fail(err)
 	}
-	r, err := f.lookUp(ctx, s)
+	ref, err := f.lookUp(ctx, spec)
 	if err != nil {
 		return fail(err)
 	}
 	cached := func() (blob, bool) {
-		if !r.resolved() {
+		if !ref.resolved() {
 			return blob{}, false
 		}
-		n, ok := f.cache.readNote(gitKey(s, r.commit))
+		n, ok := f.cache.readNote(gitKey(spec, ref.commit))
 		return n.Blob, ok && f.cache.has(ctx, n.Blob)
 	}
 	if b, ok := cached(); ok {
-		return b, f.resolvedCommit(s, r.commit), nil
+		return b, f.resolvedCommit(spec, ref.commit), nil
 	}
 	if f.opts.Offline {
-		return fail(&Error{Section: s.Name, Location: redact.URL(s.Location),
+		return fail(&Error{Section: spec.Name, Location: redact.URL(spec.Location),
 			Problem: "not in the cache, and nothing may be downloaded (offline)"})
 	}
-	unlock, err := f.cache.lock(ctx, keyOf(TypeGit, s.Location, s.Reference))
+	unlock, err := f.cache.lock(ctx, keyOf(TypeGit, spec.Location, spec.Reference))
 	if err != nil {
 		return fail(err)
 	}
 	defer unlock()
 	if b, ok := cached(); ok { // another process fetched it
-		return b, f.resolvedCommit(s, r.commit), nil
+		return b, f.resolvedCommit(spec, ref.commit), nil
 	}
 	dir, err := os.MkdirTemp(filepath.Join(f.cache.dir, "tmp"), "git-*")
 	if err != nil {
 		return fail(err)
 	}
 	defer os.RemoveAll(dir)
-	c := &checkout{gitCommand: gitCommand{opts: f.opts, location: remoteLocation(s), workTree: filepath.Join(dir, "tree")},
-		f: f, spec: s, ref: r, gitDir: filepath.Join(dir, "tree", ".git"), newGitDir: filepath.Join(dir, "new.git")}
+	c := &checkout{gitCommand: gitCommand{opts: f.opts, location: remoteLocation(spec), workTree: filepath.Join(dir, "tree")},
+		f: f, spec: spec, ref: ref, gitDir: filepath.Join(dir, "tree", ".git"), newGitDir: filepath.Join(dir, "new.git")}
 	// Each command has its own limit, but a repository says how many there are.
 	limit := 2 * max(gitTime, f.opts.MaxElapsed)
 	limited, cancel := context.WithTimeoutCause(ctx, limit, &child.LimitError{Program: "git", Limit: units.Duration(limit)})
@@ -78,8 +78,8 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec) (blob, Resolved, error) 
 	if err != nil {
 		return fail(err)
 	}
-	if !r.resolved() {
-		for _, key := range []string{keyOf("git-ref", s.Location, s.Reference), relativeKey(s, r)} {
+	if !ref.resolved() {
+		for _, key := range []string{keyOf("git-ref", spec.Location, spec.Reference), relativeKey(spec, ref)} {
 			if err := f.cache.writeNote(key, note{Commit: c.commit}); err != nil {
 				return fail(err)
 			}
@@ -91,7 +91,7 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec) (blob, Resolved, error) 
 	}
 	t := newTree(f.cache)
 	defer t.close()
-	if err := t.addDir(ctx, c.workTree, topDir(s), f.opts.Log); err != nil {
+	if err := t.addDir(ctx, c.workTree, topDir(spec), f.opts.Log); err != nil {
 		return fail(err)
 	}
 	t.setGitModes()
@@ -100,12 +100,13 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec) (blob, Resolved, error) 
 		return fail(err)
 	}
 	if !c.incomplete {
-		if err := f.cache.writeNote(gitKey(s, c.commit), note{Blob: b, Commit: c.commit, Modified: modified}); err != nil {
+		if err := f.cache.writeNote(gitKey(spec, c.commit), note{Blob: b, Commit: c.commit, Modified: modified}); err != nil {
 			return fail(err)
 		}
 	}
-	f.opts.Log(fmt.Sprintf("source [%s]: fetched %s at %s (%s), %d bytes", s.Name, redact.URL(s.Location), s.Reference, c.commit[:12], b.Size))
-	res := f.resolvedCommit(s, c.commit)
+	f.opts.Log(fmt.Sprintf("source [%s]: fetched %s at %s (%s), %d bytes", spec.Name, redact.URL(spec.Location),
+		spec.Reference, c.commit[:12], b.Size))
+	res := f.resolvedCommit(spec, c.commit)
 	res.Modified = modified
 	return b, res, nil
 }

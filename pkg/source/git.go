@@ -202,30 +202,30 @@ func (e *gitError) transient() bool {
 	return false
 }
 
-func (e *gitError) hint(s Spec) string {
-	location, reference, fragment := strings.Cut(s.Location, "#")
-	scheme, _, _ := strings.Cut(s.Location, "://")
+func (e *gitError) hint(spec Spec) string {
+	location, reference, fragment := strings.Cut(spec.Location, "#")
+	scheme, _, _ := strings.Cut(spec.Location, "://")
 	switch {
-	case strings.HasPrefix(s.Location, "git+") && strings.Contains(e.output, "is not a git command"):
-		return fmt.Sprintf("git+ belongs to pip: omit it from location of [%s]", s.Name)
+	case strings.HasPrefix(spec.Location, "git+") && strings.Contains(e.output, "is not a git command"):
+		return fmt.Sprintf("git+ belongs to pip: omit it from location of [%s]", spec.Name)
 	case fragment && strings.Contains(reference, "@") && !strings.Contains(strings.TrimPrefix(location, scheme+"://"), "/"):
-		return fmt.Sprintf("write the # in the login in location of [%s] as %%23", s.Name) // the rest of it would be printed
+		return fmt.Sprintf("write the # in the login in location of [%s] as %%23", spec.Name) // the rest of it would be printed
 	case fragment && strings.Contains(reference, ":"):
 		return fmt.Sprintf("a source is a whole repository: write location = %s in [%s], its branch, tag or commit in "+
 			"reference, and use the directory in the template",
-			redact.URL(location), s.Name)
+			redact.URL(location), spec.Name)
 	case fragment:
-		return fmt.Sprintf("write location = %s and reference = %s in [%s]", redact.URL(location), reference, s.Name)
+		return fmt.Sprintf("write location = %s and reference = %s in [%s]", redact.URL(location), reference, spec.Name)
 	case strings.Contains(e.output, "could not read Username"), strings.Contains(e.output, "could not read Password"),
 		strings.Contains(e.output, "Authentication failed"), strings.Contains(e.output, "returned error: 403"):
 		return fmt.Sprintf("the server requires a login: put it into location of [%s] (https://USER:TOKEN@HOST/…) or set "+
-			"up a git credential helper", s.Name)
+			"up a git credential helper", spec.Name)
 	case strings.Contains(e.output, "Permission denied (publickey"), strings.Contains(e.output, "Host key verification failed"):
 		return "load a key that the server accepts into ssh-agent, and connect once by hand to accept its host key"
 	case strings.Contains(e.output, "Could not resolve host"):
 		return "check the name of the host, the resolver and the proxy variables"
 	case strings.Contains(e.output, "does not appear to be a git repository"), strings.Contains(e.output, "not found"):
-		return fmt.Sprintf("check location in [%s]", s.Name)
+		return fmt.Sprintf("check location in [%s]", spec.Name)
 	}
 	return ""
 }

@@ -158,12 +158,12 @@ func TestGitIsFetchedWhenItChanges(t *testing.T) {
 	r, _ := history(t, filepath.Join(root, "x.git"))
 	srv := serveGit(t, root)
 	dir := t.TempDir()
-	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "master", Enabled: true}
+	spec := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "master", Enabled: true}
 	get := func(o Options) File {
 		t.Helper()
 		o.CacheDir = dir
 		f, _ := newFetcher(t, o)
-		files, err := f.Archives(ctx, Request{Image: "x", Source: &s})
+		files, err := f.Archives(ctx, Request{Image: "x", Source: &spec})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +191,7 @@ func TestGitIsFetchedWhenItChanges(t *testing.T) {
 		t.Errorf("%+v", changed)
 	}
 	// A cached full commit ID needs no request.
-	s.Reference = tip
+	spec.Reference = tip
 	get(Options{})
 	srv.take()
 	get(Options{})
@@ -199,7 +199,7 @@ func TestGitIsFetchedWhenItChanges(t *testing.T) {
 		t.Errorf("requests: %q", got)
 	}
 	f, _ := newFetcher(t, Options{Offline: true})
-	if _, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeGit, Location: s.Location, Reference: "other", Enabled: true}); err == nil ||
+	if _, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeGit, Location: spec.Location, Reference: "other", Enabled: true}); err == nil ||
 		!strings.Contains(err.Error(), "offline") {
 		t.Errorf("got %v", err)
 	}
@@ -363,7 +363,7 @@ func TestGitIsFetchedOnceAtATime(t *testing.T) {
 	root := t.TempDir()
 	history(t, filepath.Join(root, "x.git"))
 	srv := serveGit(t, root)
-	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "2.0.0", Enabled: true}
+	spec := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "2.0.0", Enabled: true}
 	dir := t.TempDir()
 	f1, _ := newFetcher(t, Options{CacheDir: dir})
 	f2, _ := newFetcher(t, Options{CacheDir: dir}) // in place of another process
@@ -376,7 +376,7 @@ func TestGitIsFetchedOnceAtATime(t *testing.T) {
 			if i%2 == 0 {
 				f = f2
 			}
-			if _, err := f.Archives(ctx, Request{Image: "x", Source: &s}); err != nil {
+			if _, err := f.Archives(ctx, Request{Image: "x", Source: &spec}); err != nil {
 				t.Error(err)
 			}
 		}()
@@ -384,7 +384,7 @@ func TestGitIsFetchedOnceAtATime(t *testing.T) {
 	wg.Wait()
 	together := len(srv.take())
 	f3, _ := newFetcher(t, Options{})
-	if _, err := f3.Archives(ctx, Request{Image: "x", Source: &s}); err != nil {
+	if _, err := f3.Archives(ctx, Request{Image: "x", Source: &spec}); err != nil {
 		t.Fatal(err)
 	}
 	if single := len(srv.take()); together > single+2 { // with the look-up of the other process

@@ -137,12 +137,12 @@ func (f *Fetcher) resolvedCommit(s Spec, commit string) Resolved {
 }
 
 // lookUp asks the remote for the current commit of a reference.
-func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
-	name, suffix := splitReference(s.Reference)
+func (f *Fetcher) lookUp(ctx context.Context, spec Spec) (gitRef, error) {
+	name, suffix := splitReference(spec.Reference)
 	if id := strings.ToLower(name); fullCommit.MatchString(id) && suffix == "" {
 		return gitRef{commit: id}, nil
 	}
-	key := keyOf("git-ref", s.Location, s.Reference)
+	key := keyOf("git-ref", spec.Location, spec.Reference)
 	cached, known := f.cache.readNote(key)
 	known = known && cached.Commit != ""
 	if known && (f.opts.Offline || cached.isRecent(f.opts.MaxAge)) {
@@ -150,16 +150,16 @@ func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
 	}
 	if f.opts.Offline {
 		return gitRef{}, &Error{
-			Section:  s.Name,
-			Location: redact.URL(s.Location),
+			Section:  spec.Name,
+			Location: redact.URL(spec.Location),
 			Problem: fmt.Sprintf("the commit of %q is not in the cache, and the server may not be asked (offline)",
-				s.Reference),
+				spec.Reference),
 		}
 	}
 	if id := strings.ToLower(name); fullCommit.MatchString(id) {
-		return f.relativeTo(s, gitRef{commit: id, suffix: suffix}), nil
+		return f.relativeTo(spec, gitRef{commit: id, suffix: suffix}), nil
 	}
-	refs, r, err := f.listRemote(ctx, s, name)
+	refs, remote, err := f.listRemote(ctx, spec, name)
 	if err != nil {
 		return gitRef{}, err
 	}
@@ -171,9 +171,9 @@ func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
 		if peeled := refs[full+"^{}"]; peeled != "" {
 			id = peeled // the commit of an annotated tag
 		}
-		ref := gitRef{commit: id, name: full, suffix: suffix, remote: r}
+		ref := gitRef{commit: id, name: full, suffix: suffix, remote: remote}
 		if suffix != "" {
-			return f.relativeTo(s, ref), nil
+			return f.relativeTo(spec, ref), nil
 		}
 		return ref, f.cache.writeNote(key, note{Commit: id})
 	}
@@ -183,11 +183,11 @@ func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
 	}
 	if fullCommit.MatchString(lowerName) || shortCommit.MatchString(lowerName) {
 		if known {
-			return gitRef{commit: cached.Commit, remote: r}, nil // commit IDs do not change
+			return gitRef{commit: cached.Commit, remote: remote}, nil // commit IDs do not change
 		}
-		return gitRef{short: lowerName, suffix: suffix, remote: r}, nil
+		return gitRef{short: lowerName, suffix: suffix, remote: remote}, nil
 	}
-	return gitRef{}, &Error{Section: s.Name, Location: redact.URL(s.Location),
+	return gitRef{}, &Error{Section: spec.Name, Location: redact.URL(spec.Location),
 		Problem: fmt.Sprintf("no branch or tag %q", name), hint: similarRef(name, refs)}
 }
 

@@ -185,10 +185,10 @@ func TestGitMissingSubmodule(t *testing.T) {
 		r.git("update-index", "--add", "--cacheinfo", "160000,"+commits[2]+","+path)
 	}
 	r.git("commit", "-q", "-m", "submodules")
-	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "master", Enabled: true}
+	spec := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "master", Enabled: true}
 	dir := t.TempDir()
 	f, log := newFetcher(t, Options{CacheDir: dir, Retries: -1})
-	files, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
+	files, err := f.Archives(t.Context(), Request{Image: "x", Source: &spec})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestGitMissingSubmodule(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	f, _ = newFetcher(t, Options{CacheDir: dir, Retries: -1})
-	files, err = f.Archives(t.Context(), Request{Image: "x", Source: &s})
+	files, err = f.Archives(t.Context(), Request{Image: "x", Source: &spec})
 	if err != nil || !slices.Contains(listTar(t, files[0].Path), "x-archive-master/gone/setup.py") {
 		t.Errorf("later: %v", err)
 	}

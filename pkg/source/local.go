@@ -13,13 +13,13 @@ import (
 )
 
 // fetchLocal archives a directory, or copies a file unchanged.
-func (f *Fetcher) fetchLocal(ctx context.Context, s Spec) (blob, Resolved, error) {
-	path := s.Location
+func (f *Fetcher) fetchLocal(ctx context.Context, spec Spec) (blob, Resolved, error) {
+	path := spec.Location
 	fail := func(problem string, err error, hint string) (blob, Resolved, error) {
 		if isContext(err) && ctx.Err() != nil {
 			return blob{}, Resolved{}, context.Cause(ctx)
 		}
-		return blob{}, Resolved{}, &Error{Section: s.Name, Location: path, Problem: problem, Err: err, hint: hint}
+		return blob{}, Resolved{}, &Error{Section: spec.Name, Location: path, Problem: problem, Err: err, hint: hint}
 	}
 	info, err := os.Stat(path)
 	if os.IsNotExist(err) && !filepath.IsAbs(path) && f.opts.LocalsBase != "" {
@@ -28,16 +28,16 @@ func (f *Fetcher) fetchLocal(ctx context.Context, s Spec) (blob, Resolved, error
 		}
 	}
 	if os.IsNotExist(err) {
-		return fail("no such file or directory", nil, fmt.Sprintf("check location in [%s] and --locals-base", s.Name))
+		return fail("no such file or directory", nil, fmt.Sprintf("check location in [%s] and --locals-base", spec.Name))
 	}
 	if err != nil {
 		return fail("", plainFileError(err), "")
 	}
 	res := Resolved{Type: TypeLocal, Location: path, Mutable: true}
-	var b blob
+	var content blob
 	switch {
 	case info.IsDir():
-		top, err := topOfLocal(s.Location)
+		top, err := topOfLocal(spec.Location)
 		if err != nil {
 			return fail("", err, "")
 		}
@@ -46,27 +46,28 @@ func (f *Fetcher) fetchLocal(ctx context.Context, s Spec) (blob, Resolved, error
 		if err := t.addDir(ctx, path, top, f.opts.Log); err != nil {
 			return fail("archiving it", err, "")
 		}
-		if b, err = t.write(ctx); err != nil {
+		if content, err = t.write(ctx); err != nil {
 			return fail("archiving it", err, "")
 		}
 		res.Modified = t.newest
 	case info.Mode().IsRegular():
-		if b, err = f.cache.addFile(ctx, path); err != nil {
+		if content, err = f.cache.addFile(ctx, path); err != nil {
 			return fail("reading it", err, "")
 		}
-		if err := f.checkMembers(ctx, s, b); err != nil {
+		if err := f.checkMembers(ctx, spec, content); err != nil {
 			return blob{}, Resolved{}, err
 		}
 		res.Modified = info.ModTime()
 	default:
 		return fail("neither a regular file nor a directory", nil, "")
 	}
-	if want := strings.ToLower(s.SHA256[f.opts.Arch]); want != "" && info.Mode().IsRegular() &&
-		b.Digest != digest.NewDigestFromEncoded(digest.SHA256, want) {
-		return blob{}, Resolved{}, &ChecksumError{Section: s.Name, Location: path, Arch: f.opts.Arch, Want: want, Got: b.Digest.Encoded()}
+	if want := strings.ToLower(spec.SHA256[f.opts.Arch]); want != "" && info.Mode().IsRegular() &&
+		content.Digest != digest.NewDigestFromEncoded(digest.SHA256, want) {
+		return blob{}, Resolved{},
+			&ChecksumError{Section: spec.Name, Location: path, Arch: f.opts.Arch, Want: want, Got: content.Digest.Encoded()}
 	}
-	res.ID = b.Digest.String()
-	return b, res, nil
+	res.ID = content.Digest.String()
+	return content, res, nil
 }
 
 // topOfLocal returns the top directory in the archive of a local directory. As in

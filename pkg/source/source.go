@@ -217,15 +217,15 @@ type File struct {
 // Archives fetches the archives that an image needs: its source as
 // <section>-archive, if it has one, and always plugins-archive and
 // additions-archive, with an empty directory if there are none.
-func (f *Fetcher) Archives(ctx context.Context, r Request) ([]File, error) {
-	wants := r.Wants
+func (f *Fetcher) Archives(ctx context.Context, req Request) ([]File, error) {
+	wants := req.Wants
 	if wants == nil {
 		wants = func(string) bool { return true }
 	}
 	var out []File
-	if r.Source.active() {
-		if name := r.Source.Name + "-archive"; wants(name) {
-			b, res, err := f.get(ctx, *r.Source)
+	if req.Source.active() {
+		if name := req.Source.Name + "-archive"; wants(name) {
+			b, res, err := f.get(ctx, *req.Source)
 			if err != nil {
 				return nil, err
 			}
@@ -235,12 +235,12 @@ func (f *Fetcher) Archives(ctx context.Context, r Request) ([]File, error) {
 	for _, group := range []struct {
 		dir   string
 		specs []Spec
-	}{{"plugins", r.Plugins}, {"additions", r.Additions}} {
+	}{{"plugins", req.Plugins}, {"additions", req.Additions}} {
 		name := group.dir + "-archive"
 		if !wants(name) {
 			continue
 		}
-		file, err := f.mergedArchive(ctx, group.dir, group.specs, r.Context)
+		file, err := f.mergedArchive(ctx, group.dir, group.specs, req.Context)
 		if err != nil {
 			return nil, err
 		}
@@ -297,35 +297,35 @@ func (f *Fetcher) get(ctx context.Context, s Spec) (blob, Resolved, error) {
 	}
 }
 
-func (f *Fetcher) fetch(ctx context.Context, s Spec) (blob, Resolved, error) {
+func (f *Fetcher) fetch(ctx context.Context, spec Spec) (blob, Resolved, error) {
 	select {
 	case f.jobs <- struct{}{}:
 		defer func() { <-f.jobs }()
 	case <-ctx.Done():
 		return blob{}, Resolved{}, context.Cause(ctx)
 	}
-	if s.Location == "" {
-		return blob{}, Resolved{}, &Error{Section: s.Name, Problem: "a type without a location",
-			hint: fmt.Sprintf("set location = … in [%s], or omit its type", s.Name)}
+	if spec.Location == "" {
+		return blob{}, Resolved{}, &Error{Section: spec.Name, Problem: "a type without a location",
+			hint: fmt.Sprintf("set location = … in [%s], or omit its type", spec.Name)}
 	}
 	if f.opts.Provided != nil {
-		p, ok, err := f.opts.Provided(s)
+		p, ok, err := f.opts.Provided(spec)
 		if err != nil {
-			return blob{}, Resolved{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Err: err}
+			return blob{}, Resolved{}, &Error{Section: spec.Name, Location: redact.URL(spec.Location), Err: err}
 		}
 		if ok {
-			return f.provided(ctx, s, p)
+			return f.provided(ctx, spec, p)
 		}
 	}
-	switch s.Type {
+	switch spec.Type {
 	case TypeURL:
-		return f.fetchURL(ctx, s)
+		return f.fetchURL(ctx, spec)
 	case TypeGit:
-		return f.fetchGit(ctx, s)
+		return f.fetchGit(ctx, spec)
 	case TypeLocal:
-		return f.fetchLocal(ctx, s)
+		return f.fetchLocal(ctx, spec)
 	}
-	return blob{}, Resolved{}, &Error{Section: s.Name, Problem: fmt.Sprintf("type %q is not one of url, git and local", s.Type)}
+	return blob{}, Resolved{}, &Error{Section: spec.Name, Problem: fmt.Sprintf("type %q is not one of url, git and local", spec.Type)}
 }
 
 // provided copies an archive that need not be fetched into the cache.

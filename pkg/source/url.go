@@ -22,31 +22,31 @@ import (
 )
 
 // fetchURL gets a URL into the cache, unless its current content is there.
-func (f *Fetcher) fetchURL(ctx context.Context, s Spec) (blob, Resolved, error) {
-	location := redact.URL(s.Location)
+func (f *Fetcher) fetchURL(ctx context.Context, spec Spec) (blob, Resolved, error) {
+	location := redact.URL(spec.Location)
 	res := Resolved{Type: TypeURL, Location: location, Mutable: true}
 	fail := func(problem string, err error, hint string) (blob, Resolved, error) {
 		if isContext(err) && ctx.Err() != nil {
 			return blob{}, Resolved{}, context.Cause(ctx)
 		}
-		return blob{}, Resolved{}, &Error{Section: s.Name, Location: location, Problem: problem, Err: err, hint: hint}
+		return blob{}, Resolved{}, &Error{Section: spec.Name, Location: location, Problem: problem, Err: err, hint: hint}
 	}
-	u, err := url.Parse(s.Location)
+	u, err := url.Parse(spec.Location)
 	if err != nil || u.Scheme == "" {
-		return fail("not a URL", nil, fmt.Sprintf("write https://… or file:///…, or set type = local in [%s]", s.Name))
+		return fail("not a URL", nil, fmt.Sprintf("write https://… or file:///…, or set type = local in [%s]", spec.Name))
 	}
 	if u.Scheme == "file" {
-		return f.fetchFileURL(ctx, s, u.Path)
+		return f.fetchFileURL(ctx, spec, u.Path)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return fail(fmt.Sprintf("scheme %q is not one of http, https and file", u.Scheme), nil, "")
 	}
 
-	want := strings.ToLower(s.SHA256[f.opts.Arch])
-	if want == "" && len(s.SHA256) > 0 {
-		f.opts.Log(fmt.Sprintf("source [%s]: sha256 has no digest for %s: the content is not verified", s.Name, f.opts.Arch))
+	want := strings.ToLower(spec.SHA256[f.opts.Arch])
+	if want == "" && len(spec.SHA256) > 0 {
+		f.opts.Log(fmt.Sprintf("source [%s]: sha256 has no digest for %s: the content is not verified", spec.Name, f.opts.Arch))
 	}
-	key := keyOf(TypeURL, s.Location)
+	key := keyOf(TypeURL, spec.Location)
 	if want != "" {
 		res.Mutable = false
 		if b, ok := f.cache.find(ctx, digest.NewDigestFromEncoded(digest.SHA256, want)); ok {
@@ -72,7 +72,7 @@ func (f *Fetcher) fetchURL(ctx context.Context, s Spec) (blob, Resolved, error) 
 		return fail("not in the cache, and nothing may be downloaded (offline)", nil,
 			"run once with a network, or copy the cache of a machine that has one")
 	}
-	b, n, err := f.fromMirrors(ctx, s, key, want, cached, known)
+	b, n, err := f.fromMirrors(ctx, spec, key, want, cached, known)
 	if err != nil {
 		var ce *ChecksumError
 		if errors.As(err, &ce) {
@@ -80,7 +80,7 @@ func (f *Fetcher) fetchURL(ctx context.Context, s Spec) (blob, Resolved, error) 
 		}
 		return fail("downloading", err, hintFor(err))
 	}
-	if err := f.checkMembers(ctx, s, b); err != nil {
+	if err := f.checkMembers(ctx, spec, b); err != nil {
 		return blob{}, Resolved{}, err
 	}
 	if err := f.cache.writeNote(key, n); err != nil {
@@ -140,8 +140,8 @@ func (f *Fetcher) mirrorsOf(s Spec) []string {
 
 // fromMirrors tries the locations in rounds: after a fault, the next location is tried
 // immediately; it only waits after a round without success.
-func (f *Fetcher) fromMirrors(ctx context.Context, s Spec, key, checksum string, cached note, known bool) (blob, note, error) {
-	locations := f.mirrorsOf(s)
+func (f *Fetcher) fromMirrors(ctx context.Context, spec Spec, key, checksum string, cached note, known bool) (blob, note, error) {
+	locations := f.mirrorsOf(spec)
 	start := time.Now()
 	final := make([]error, len(locations)) // errors that another attempt would repeat
 	mismatches := make([]int, len(locations))
@@ -153,7 +153,7 @@ func (f *Fetcher) fromMirrors(ctx context.Context, s Spec, key, checksum string,
 			if final[i] != nil {
 				continue
 			}
-			b, n, err := f.fromLocation(ctx, s, location, key, checksum, cached, known && i == 0)
+			b, n, err := f.fromLocation(ctx, spec, location, key, checksum, cached, known && i == 0)
 			if err == nil {
 				return b, n, nil
 			}
@@ -176,7 +176,7 @@ func (f *Fetcher) fromMirrors(ctx context.Context, s Spec, key, checksum string,
 			}
 			retryable = retryable || final[i] == nil
 			last = err
-			f.opts.Log(fmt.Sprintf("source [%s]: %s: %v", s.Name, redact.URL(location), err))
+			f.opts.Log(fmt.Sprintf("source [%s]: %s: %v", spec.Name, redact.URL(location), err))
 		}
 		if !retryable || !f.downloads.retry.Wait(ctx, attempt, start, after) {
 			if ctx.Err() != nil {
@@ -203,13 +203,14 @@ func errorToShow(final []error, last error) error {
 }
 
 // fromLocation is one attempt at one location.
-func (f *Fetcher) fromLocation(ctx context.Context, s Spec, location, key, checksum string, cached note, known bool) (blob, note, error) {
+func (f *Fetcher) fromLocation(ctx context.Context, spec Spec, location, key, checksum string, cached note,
+	known bool) (blob, note, error) {
 	part := filepath.Join(f.cache.dir, "partial", keyOf(key, location))
 	var validators httpget.Validators
 	if known && checksum == "" {
 		validators = httpget.Validators{ETag: cached.ETag, LastModified: cached.LastMod}
 	}
-	b, v, unchanged, err := f.downloads.download(ctx, location, part, validators)
+	content, v, unchanged, err := f.downloads.download(ctx, location, part, validators)
 	if unchanged {
 		os.Remove(part)
 		return cached.Blob, cached, nil
@@ -221,23 +222,23 @@ func (f *Fetcher) fromLocation(ctx context.Context, s Spec, location, key, check
 		}
 		return blob{}, note{}, err
 	}
-	if checksum != "" && checksum != b.Digest.Encoded() {
+	if checksum != "" && checksum != content.Digest.Encoded() {
 		os.Remove(part)
-		return blob{}, note{}, &ChecksumError{Section: s.Name, Location: redact.URL(location), Arch: f.opts.Arch,
-			Want: checksum, Got: b.Digest.Encoded()}
+		return blob{}, note{}, &ChecksumError{Section: spec.Name, Location: redact.URL(location), Arch: f.opts.Arch,
+			Want: checksum, Got: content.Digest.Encoded()}
 	}
-	if err := f.cache.adopt(ctx, part, b); err != nil {
+	if err := f.cache.adopt(ctx, part, content); err != nil {
 		return blob{}, note{}, err
 	}
-	n := note{Blob: b, ETag: v.ETag, LastMod: v.LastModified}
+	n := note{Blob: content, ETag: v.ETag, LastMod: v.LastModified}
 	if t, err := http.ParseTime(v.LastModified); err == nil {
 		n.Modified = t.UTC()
 	}
-	if location != s.Location {
+	if location != spec.Location {
 		n.ETag, n.LastMod = "", "" // the origin does not know a mirror's validators
 	}
-	f.opts.Log(fmt.Sprintf("source [%s]: downloaded %s, %d bytes", s.Name, redact.URL(location), b.Size))
-	return b, n, nil
+	f.opts.Log(fmt.Sprintf("source [%s]: downloaded %s, %d bytes", spec.Name, redact.URL(location), content.Size))
+	return content, n, nil
 }
 
 // checkMembers rejects archives with unsafe members or an excessive expanded size,

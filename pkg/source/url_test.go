@@ -43,17 +43,17 @@ func TestURLIsFetchedOnce(t *testing.T) {
 	ctx := context.Background()
 	srv := serveFiles(t)
 	data := makeTar(t, true, member{name: "x-1/setup.py", text: "x"})
-	s := Spec{Name: "keystone-base", Type: TypeURL, Location: srv.put(t, "x.tar.gz", data), Enabled: true}
+	spec := Spec{Name: "keystone-base", Type: TypeURL, Location: srv.put(t, "x.tar.gz", data), Enabled: true}
 	dir := t.TempDir()
 	f, _ := newFetcher(t, Options{CacheDir: dir})
-	r, err := f.Resolve(ctx, s)
+	r, err := f.Resolve(ctx, spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r.ID != "sha256:"+hexOf(data) || !r.Mutable || r.Modified.IsZero() {
 		t.Errorf("%+v", r)
 	}
-	files, err := f.Archives(ctx, Request{Image: "keystone-base", Source: &s})
+	files, err := f.Archives(ctx, Request{Image: "keystone-base", Source: &spec})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestURLIsFetchedOnce(t *testing.T) {
 
 	// A second run asks, and nothing has changed.
 	f2, _ := newFetcher(t, Options{CacheDir: dir})
-	if r2, err := f2.Resolve(ctx, s); err != nil || r2 != r {
+	if r2, err := f2.Resolve(ctx, spec); err != nil || r2 != r {
 		t.Errorf("%+v, before %+v (%v)", r2, r, err)
 	}
 	if got := srv.take(); len(got) != 1 || !strings.HasSuffix(got[0], " 304") {
@@ -75,7 +75,7 @@ func TestURLIsFetchedOnce(t *testing.T) {
 	// With MaxAge or Offline, it does not ask.
 	for _, o := range []Options{{CacheDir: dir, MaxAge: time.Hour}, {CacheDir: dir, Offline: true}} {
 		f, _ := newFetcher(t, o)
-		if r2, err := f.Resolve(ctx, s); err != nil || r2 != r {
+		if r2, err := f.Resolve(ctx, spec); err != nil || r2 != r {
 			t.Errorf("%+v %v", r2, err)
 		}
 	}
@@ -90,7 +90,7 @@ func TestURLIsFetchedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	f3, _ := newFetcher(t, Options{CacheDir: dir})
-	if r3, err := f3.Resolve(ctx, s); err != nil || r3.ID != "sha256:"+hexOf(changed) {
+	if r3, err := f3.Resolve(ctx, spec); err != nil || r3.ID != "sha256:"+hexOf(changed) {
 		t.Errorf("%+v %v", r3, err)
 	}
 	// A blob that was removed is downloaded again.
@@ -98,7 +98,7 @@ func TestURLIsFetchedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	f4, _ := newFetcher(t, Options{CacheDir: dir})
-	if r4, err := f4.Resolve(ctx, s); err != nil || r4.ID != "sha256:"+hexOf(changed) {
+	if r4, err := f4.Resolve(ctx, spec); err != nil || r4.ID != "sha256:"+hexOf(changed) {
 		t.Errorf("%+v %v", r4, err)
 	}
 	checkClean(t, dir)
@@ -108,16 +108,16 @@ func TestURLWithChecksum(t *testing.T) {
 	ctx := context.Background()
 	srv := serveFiles(t)
 	data := randomBytes(3000)
-	s := Spec{Name: "etcd", Type: TypeURL, Location: srv.put(t, "etcd", data), Enabled: true,
+	spec := Spec{Name: "etcd", Type: TypeURL, Location: srv.put(t, "etcd", data), Enabled: true,
 		SHA256: map[string]string{"amd64": hexOf(data), "arm64": strings.Repeat("0", 64)}}
 	dir := t.TempDir()
 	f, _ := newFetcher(t, Options{CacheDir: dir})
-	if r, err := f.Resolve(ctx, s); err != nil || r.Mutable || r.ID != "sha256:"+hexOf(data) {
+	if r, err := f.Resolve(ctx, spec); err != nil || r.Mutable || r.ID != "sha256:"+hexOf(data) {
 		t.Fatalf("%+v %v", r, err)
 	}
 	srv.take()
 	// Pinned content in the cache needs no request, wherever it came from.
-	s2 := s
+	s2 := spec
 	s2.Location = srv.URL + "/elsewhere"
 	f2, _ := newFetcher(t, Options{CacheDir: dir, Offline: true})
 	if r, err := f2.Resolve(ctx, s2); err != nil || r.ID != "sha256:"+hexOf(data) {
@@ -127,7 +127,7 @@ func TestURLWithChecksum(t *testing.T) {
 		t.Errorf("requests: %q", got)
 	}
 	f3, _ := newFetcher(t, Options{Arch: "arm64"})
-	_, err := f3.Resolve(ctx, s)
+	_, err := f3.Resolve(ctx, spec)
 	var ce *ChecksumError
 	if !errors.As(err, &ce) || ce.Arch != "arm64" || ce.Got != hexOf(data) || !strings.Contains(ce.Hint(), "[etcd]") {
 		t.Errorf("got %v", err)
@@ -141,7 +141,7 @@ func TestURLWithChecksum(t *testing.T) {
 	}
 	// Content for an architecture without a digest is not verified, and the log says so.
 	f4, log := newFetcher(t, Options{Arch: "ppc64el"})
-	if _, err := f4.Resolve(ctx, s); err != nil || !strings.Contains(log.String(), "no digest for ppc64el") {
+	if _, err := f4.Resolve(ctx, spec); err != nil || !strings.Contains(log.String(), "no digest for ppc64el") {
 		t.Errorf("%v\n%s", err, log)
 	}
 }
@@ -151,7 +151,7 @@ func TestURLResumes(t *testing.T) {
 	ctx := context.Background()
 	srv := serveFiles(t)
 	data := randomBytes(1_000_000)
-	s := Spec{Name: "big", Type: TypeURL, Location: srv.put(t, "big", data), Enabled: true}
+	spec := Spec{Name: "big", Type: TypeURL, Location: srv.put(t, "big", data), Enabled: true}
 	// What has just been modified may change again with the same time, and is not resumed.
 	yesterday := time.Now().AddDate(0, 0, -1)
 	if err := os.Chtimes(filepath.Join(srv.dir, "big"), yesterday, yesterday); err != nil {
@@ -167,11 +167,11 @@ func TestURLResumes(t *testing.T) {
 	})
 	dir := t.TempDir()
 	f, _ := newFetcher(t, Options{CacheDir: dir, Retries: 2})
-	if _, err := f.Resolve(ctx, s); err == nil {
+	if _, err := f.Resolve(ctx, spec); err == nil {
 		t.Fatal("a truncated download succeeded")
 	}
 	f2, log := newFetcher(t, Options{CacheDir: dir, Retries: 5})
-	r, err := f2.Resolve(ctx, s)
+	r, err := f2.Resolve(ctx, spec)
 	if err != nil || r.ID != "sha256:"+hexOf(data) {
 		t.Fatalf("%+v %v", r, err)
 	}
@@ -201,7 +201,7 @@ func TestURLChangesWhileItIsFetched(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := serveFiles(t)
-			s := Spec{Name: "big", Type: TypeURL, Location: srv.put(t, "big", randomBytes(500_000)), Enabled: true}
+			spec := Spec{Name: "big", Type: TypeURL, Location: srv.put(t, "big", randomBytes(500_000)), Enabled: true}
 			modified := time.Now().Add(-c.age)
 			setTime := func(at time.Time) {
 				if err := os.Chtimes(filepath.Join(srv.dir, "big"), at, at); err != nil {
@@ -224,7 +224,7 @@ func TestURLChangesWhileItIsFetched(t *testing.T) {
 				return true
 			})
 			f, _ := newFetcher(t, Options{})
-			if r, err := f.Resolve(context.Background(), s); err != nil || r.ID != "sha256:"+hexOf(fresh) {
+			if r, err := f.Resolve(context.Background(), spec); err != nil || r.ID != "sha256:"+hexOf(fresh) {
 				t.Errorf("%+v %v", r, err)
 			}
 		})
@@ -330,7 +330,7 @@ func TestMirrors(t *testing.T) {
 	data := randomBytes(5000)
 	good.put(t, "pub/x", data)
 	sum := map[string]string{"amd64": hexOf(data)}
-	s := Spec{Name: "x", Type: TypeURL, Location: bad.URL + "/x", Enabled: true, SHA256: sum}
+	spec := Spec{Name: "x", Type: TypeURL, Location: bad.URL + "/x", Enabled: true, SHA256: sum}
 	mirrors := map[string][]string{bad.URL + "/": {good.URL + "/pub/"}}
 	for name, spoil := range map[string]func(http.ResponseWriter, *http.Request) bool{
 		"missing":        func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(404); return true },
@@ -339,10 +339,10 @@ func TestMirrors(t *testing.T) {
 	} {
 		bad.spoilWith(spoil)
 		f, _ := newFetcher(t, Options{Mirrors: mirrors})
-		if r, err := f.Resolve(ctx, s); err != nil || r.ID != "sha256:"+hexOf(data) {
+		if r, err := f.Resolve(ctx, spec); err != nil || r.ID != "sha256:"+hexOf(data) {
 			t.Errorf("%s: %+v %v", name, r, err)
 		}
-		s2 := s
+		s2 := spec
 		s2.Mirrors = []string{good.URL + "/none", good.URL + "/pub/x"}
 		f2, _ := newFetcher(t, Options{})
 		if _, err := f2.Resolve(ctx, s2); err != nil {
@@ -352,9 +352,9 @@ func TestMirrors(t *testing.T) {
 	}
 	// If no location has it, the error names the location that the user wrote.
 	f, _ := newFetcher(t, Options{Retries: -1})
-	s.Mirrors = []string{good.URL + "/none"}
+	spec.Mirrors = []string{good.URL + "/none"}
 	bad.spoilWith(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(404); return true })
-	if _, err := f.Resolve(ctx, s); err == nil || !strings.Contains(err.Error(), bad.URL) {
+	if _, err := f.Resolve(ctx, spec); err == nil || !strings.Contains(err.Error(), bad.URL) {
 		t.Errorf("got %v", err)
 	}
 }

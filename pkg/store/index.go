@@ -120,9 +120,9 @@ func (s *Store) Lookup(ref string) (Entry, bool, error) {
 	return e, ok, nil
 }
 
-func (s *Store) find(p *snapshot, ref string) (Entry, bool) {
-	if i, ok := p.byName[ref]; ok {
-		return p.entries[i], true
+func (s *Store) find(snap *snapshot, ref string) (Entry, bool) {
+	if i, ok := snap.byName[ref]; ok {
+		return snap.entries[i], true
 	}
 	full := fullReference(ref)
 	if full == "" {
@@ -130,19 +130,19 @@ func (s *Store) find(p *snapshot, ref string) (Entry, bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.full == nil {
-		p.full = make(map[string]int, len(p.byName))
-		for name, i := range p.byName {
+	if snap.full == nil {
+		snap.full = make(map[string]int, len(snap.byName))
+		for name, i := range snap.byName {
 			if f := fullReference(name); f != "" {
-				p.full[f] = i
+				snap.full[f] = i
 			}
 		}
 	}
-	i, ok := p.full[full]
+	i, ok := snap.full[full]
 	if !ok {
 		return Entry{}, false
 	}
-	return p.entries[i], true
+	return snap.entries[i], true
 }
 
 // fullReference returns the complete form of a reference, "" if it is not valid.

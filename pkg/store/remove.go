@@ -15,11 +15,11 @@ func (s *Store) Remove(names ...string) (int, error) {
 	for _, ref := range names {
 		remove[ref] = ref != ""
 	}
-	err := s.update(func(p *snapshot) (bool, error) {
+	err := s.update(func(snap *snapshot) (bool, error) {
 		n = 0
 		removed, named := map[digest.Digest]bool{}, map[digest.Digest]bool{}
 		var keep []ocispec.Descriptor
-		for _, d := range p.index.Manifests {
+		for _, d := range snap.index.Manifests {
 			ref := d.Annotations[ocispec.AnnotationRefName]
 			if remove[ref] {
 				n++
@@ -31,12 +31,12 @@ func (s *Store) Remove(names ...string) (int, error) {
 			}
 			keep = append(keep, d)
 		}
-		p.index.Manifests = nil
+		snap.index.Manifests = nil
 		for _, d := range keep {
 			if d.Annotations[ocispec.AnnotationRefName] == "" && removed[d.Digest] && !named[d.Digest] {
 				continue
 			}
-			p.index.Manifests = append(p.index.Manifests, d)
+			snap.index.Manifests = append(snap.index.Manifests, d)
 		}
 		return n > 0, nil
 	})
@@ -51,11 +51,11 @@ func (s *Store) Remove(names ...string) (int, error) {
 // of a store with nightly builds; GC then frees the blobs.
 func (s *Store) Forget(before time.Time) (int, error) {
 	n := 0
-	err := s.update(func(p *snapshot) (bool, error) {
+	err := s.update(func(snap *snapshot) (bool, error) {
 		n = 0
 		var keep []ocispec.Descriptor
 		nested := map[digest.Digest]bool{}
-		for _, d := range p.index.Manifests {
+		for _, d := range snap.index.Manifests {
 			if d.Annotations[ocispec.AnnotationRefName] == "" || d.MediaType != ocispec.MediaTypeImageIndex {
 				continue
 			}
@@ -66,7 +66,7 @@ func (s *Store) Forget(before time.Time) (int, error) {
 				}
 			}
 		}
-		for _, d := range p.index.Manifests {
+		for _, d := range snap.index.Manifests {
 			e := EntryOf(d)
 			if e.Name == "" && !nested[e.Digest] && e.Stored.Before(before) {
 				n++
@@ -74,7 +74,7 @@ func (s *Store) Forget(before time.Time) (int, error) {
 			}
 			keep = append(keep, d)
 		}
-		p.index.Manifests = keep
+		snap.index.Manifests = keep
 		return n > 0, nil
 	})
 	if err != nil {

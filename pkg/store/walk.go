@@ -57,50 +57,51 @@ func mediaTypeOf(m ocijson.Document) string {
 	return ocispec.MediaTypeImageManifest
 }
 
-func (w *walker) manifest(ctx context.Context, d ocispec.Descriptor, kind string, depth int) error {
+func (w *walker) manifest(ctx context.Context, layer ocispec.Descriptor, kind string, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if w.manifests[d.Digest] {
+	if w.manifests[layer.Digest] {
 		return nil
 	}
-	w.manifests[d.Digest] = true
-	w.s.touch(d.Digest)
-	m, size, err := w.s.readDocument(d.Digest, kind)
+	w.manifests[layer.Digest] = true
+	w.s.touch(layer.Digest)
+	doc, size, err := w.s.readDocument(layer.Digest, kind)
 	if err != nil {
 		return err
 	}
 	if depth == 0 {
-		w.sum.mediaType, w.sum.size, w.sum.config = mediaTypeOf(m), size, m.Config
+		w.sum.mediaType, w.sum.size, w.sum.config = mediaTypeOf(doc), size, doc.Config
 	}
-	if d.Size >= 0 && d.Size != size {
-		return &BlobError{Digest: d.Digest, Of: kind, Path: w.s.blobPath(d.Digest), Detail: fmt.Sprintf("its size is %d, not %d", size, d.Size)}
+	if layer.Size >= 0 && layer.Size != size {
+		return &BlobError{Digest: layer.Digest, Of: kind, Path: w.s.blobPath(layer.Digest),
+			Detail: fmt.Sprintf("its size is %d, not %d", size, layer.Size)}
 	}
-	if d.Size = size; !w.visited[d.Digest] {
-		w.visited[d.Digest] = true
+	if layer.Size = size; !w.visited[layer.Digest] {
+		w.visited[layer.Digest] = true
 		w.sum.total += size
-		if err := w.visit(ctx, w.s, d, kind); err != nil {
+		if err := w.visit(ctx, w.s, layer, kind); err != nil {
 			return err
 		}
 	}
-	if !m.IsIndex() && m.Config == nil {
-		return &BlobError{Digest: d.Digest, Of: kind, Path: w.s.blobPath(d.Digest), Detail: "neither an image manifest nor an index"}
+	if !doc.IsIndex() && doc.Config == nil {
+		return &BlobError{Digest: layer.Digest, Of: kind, Path: w.s.blobPath(layer.Digest), Detail: "neither an image manifest nor an index"}
 	}
-	if m.Config != nil {
-		if err := w.blob(ctx, *m.Config, "config"); err != nil {
+	if doc.Config != nil {
+		if err := w.blob(ctx, *doc.Config, "config"); err != nil {
 			return err
 		}
 	}
-	for i, l := range m.Layers {
-		if err := w.blob(ctx, l, fmt.Sprintf("layer %d of %d", i+1, len(m.Layers))); err != nil {
+	for i, l := range doc.Layers {
+		if err := w.blob(ctx, l, fmt.Sprintf("layer %d of %d", i+1, len(doc.Layers))); err != nil {
 			return err
 		}
 	}
-	for i, c := range m.Manifests {
+	for i, c := range doc.Manifests {
 		if depth >= ocijson.MaxNesting {
-			return &BlobError{Digest: d.Digest, Of: kind, Detail: "indexes nested too deeply"}
+			return &BlobError{Digest: layer.Digest, Of: kind, Detail: "indexes nested too deeply"}
 		}
-		if err := w.manifest(ctx, c, fmt.Sprintf("manifest %d of %d", i+1, len(m.Manifests)), depth+1); err != nil {
+		if err := w.manifest(ctx, c, fmt.Sprintf("manifest %d of %d", i+1, len(doc.Manifests)), depth+1); err != nil {
 			return err
 		}
 	}

@@ -80,8 +80,8 @@ func goodParts(p *bundle.PartsReport) string {
 }
 
 // writeReport prints what was found: a line for each problem, and a summary.
-func writeReport(w io.Writer, r *bundle.Report) error {
-	if p := r.Parts; p != nil {
+func writeReport(w io.Writer, report *bundle.Report) error {
+	if p := report.Parts; p != nil {
 		for _, line := range p.Problems {
 			fmt.Fprintln(w, printable(line))
 		}
@@ -94,42 +94,42 @@ func writeReport(w io.Writer, r *bundle.Report) error {
 			fmt.Fprintf(w, "%s undamaged\n", goodParts(p))
 		}
 	}
-	for _, p := range r.Problems {
+	for _, p := range report.Problems {
 		fmt.Fprintln(w, problemText(p))
 	}
-	if len(r.Images)+r.Blobs == 0 {
+	if len(report.Images)+report.Blobs == 0 {
 		return nil // parts alone
 	}
 	affected := map[string]bool{}
-	for _, p := range r.Problems {
+	for _, p := range report.Problems {
 		for _, image := range p.Images {
 			affected[image] = true
 		}
 	}
 	if len(affected) > 0 {
-		fmt.Fprintf(w, "%d of %s affected:\n", len(affected), units.Count(len(r.Images), "image"))
+		fmt.Fprintf(w, "%d of %s affected:\n", len(affected), units.Count(len(report.Images), "image"))
 		for _, name := range slices.Sorted(maps.Keys(affected)) {
 			fmt.Fprintf(w, "  %s\n", printable(name))
 		}
 	}
-	notes := []string{units.Count(len(r.Images), "image"), units.Count(r.Blobs, "blob"), units.Bytes(r.Bytes)}
-	if r.Required > 0 {
-		notes = append(notes, "a delta: it requires "+units.Count(r.Required, "blob"))
+	notes := []string{units.Count(len(report.Images), "image"), units.Count(report.Blobs, "blob"), units.Bytes(report.Bytes)}
+	if report.Required > 0 {
+		notes = append(notes, "a delta: it requires "+units.Count(report.Required, "blob"))
 	}
-	if !r.Manifest {
+	if !report.Manifest {
 		notes = append(notes, "no manifest: names and tags have no checksum")
 	}
-	switch r.Signed {
+	switch report.Signed {
 	case "verified":
 		notes = append(notes, "signature verified")
 	case "unverified":
 		notes = append(notes, "signed, not verified without --verify-key")
 	}
 	state := "undamaged"
-	if !r.OK {
-		state = units.Count(len(r.Problems), "problem")
+	if !report.OK {
+		state = units.Count(len(report.Problems), "problem")
 	}
-	_, err := fmt.Fprintf(w, "%s: %s (%s)\n", printable(r.Bundle), state, strings.Join(notes, ", "))
+	_, err := fmt.Fprintf(w, "%s: %s (%s)\n", printable(report.Bundle), state, strings.Join(notes, ", "))
 	return err
 }
 
@@ -164,42 +164,42 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 	if len(files) > 1 {
 		set = files
 	}
-	c, err := bundle.List(ctx, files[0], set, nil)
+	contents, err := bundle.List(ctx, files[0], set, nil)
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		return con.PrintJSON(c)
+		return con.PrintJSON(contents)
 	}
-	for _, name := range c.Extra {
-		con.Notice("%s: %s does not belong to the bundle", printable(c.Bundle), printable(name))
+	for _, name := range contents.Extra {
+		con.Notice("%s: %s does not belong to the bundle", printable(contents.Bundle), printable(name))
 	}
 	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tOWN")
-	for _, image := range c.Images {
+	for _, image := range contents.Images {
 		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", printable(image.Name), strings.Join(image.Platforms, ","),
 			image.Digest, units.Bytes(image.Size), units.Bytes(image.Own))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(con.Stdout, "\n%s, %s, %s (%s without sharing layers)\n", units.Count(len(c.Images), "image"),
-		units.Count(c.Blobs, "blob"), units.Bytes(c.Bytes), units.Bytes(c.Bytes+c.Shared))
-	if d := c.Delta; d != nil {
+	fmt.Fprintf(con.Stdout, "\n%s, %s, %s (%s without sharing layers)\n", units.Count(len(contents.Images), "image"),
+		units.Count(contents.Blobs, "blob"), units.Bytes(contents.Bytes), units.Bytes(contents.Bytes+contents.Shared))
+	if d := contents.Delta; d != nil {
 		from := ""
 		if d.Since != "" {
 			from = " of " + d.Since
 		}
 		fmt.Fprintf(con.Stdout, "a delta: it requires %s%s, %s\n", units.Count(len(d.Requires), "blob"), from, units.Bytes(d.Bytes))
 	}
-	if c.Tool != "" {
-		fmt.Fprintf(con.Stdout, "saved by %s", c.Tool)
-		for _, key := range slices.Sorted(maps.Keys(c.Configuration)) {
-			fmt.Fprintf(con.Stdout, ", %s %s", printable(key), printable(c.Configuration[key]))
+	if contents.Tool != "" {
+		fmt.Fprintf(con.Stdout, "saved by %s", contents.Tool)
+		for _, key := range slices.Sorted(maps.Keys(contents.Configuration)) {
+			fmt.Fprintf(con.Stdout, ", %s %s", printable(key), printable(contents.Configuration[key]))
 		}
 		fmt.Fprintln(con.Stdout)
 	}
-	if c.Signed {
+	if contents.Signed {
 		fmt.Fprintln(con.Stdout, "signed; kolla-build verify --verify-key FILE verifies the signature")
 	}
 	return nil

@@ -93,10 +93,10 @@ func (w *watcher) send(e build.Event) {
 	w.emit(e)
 }
 
-func (w *watcher) handle(s *client.SolveStatus) {
+func (w *watcher) handle(status *client.SolveStatus) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, v := range s.Vertexes {
+	for _, v := range status.Vertexes {
 		st := w.steps[v.Digest]
 		if st == nil {
 			st = &watchedStep{step: build.Step{ID: v.Digest.String()}}
@@ -115,8 +115,8 @@ func (w *watcher) handle(s *client.SolveStatus) {
 		}
 	}
 	// The last output of a step may arrive together with its end, and comes first.
-	w.logs(s.Logs)
-	for _, v := range s.Vertexes {
+	w.logs(status.Logs)
+	for _, v := range status.Vertexes {
 		if st := w.steps[v.Digest]; v.Completed != nil && !v.Cached && !st.ended && st.started {
 			st.ended = true
 			st.stopTimer()
@@ -131,7 +131,7 @@ func (w *watcher) handle(s *client.SolveStatus) {
 			w.send(build.Event{Kind: build.EventStepEnd, Step: st.step})
 		}
 	}
-	for _, v := range s.Statuses {
+	for _, v := range status.Statuses {
 		st := w.steps[v.Vertex]
 		if st == nil || v.Total == 0 && v.Current == 0 {
 			continue
@@ -169,10 +169,10 @@ func (w *watcher) buildError(def *Definition, err error) *BuildError {
 
 // failure describes the error of a solve: what went wrong, where, and the last output.
 func (w *watcher) failure(def *Definition, err error) build.Failure {
-	f := build.Failure{Err: err, Dockerfile: def.Path}
+	failure := build.Failure{Err: err, Dockerfile: def.Path}
 	var exit *gwpb.ExitError
 	if errors.As(err, &exit) {
-		f.ExitCode = int(exit.ExitCode)
+		failure.ExitCode = int(exit.ExitCode)
 	}
 	for _, src := range errdefs.Sources(err) {
 		// A step of an ancestor that the builder had to run again can fail here; its
@@ -180,28 +180,28 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 		if src.Info == nil || len(src.Ranges) == 0 {
 			continue
 		}
-		f.Dockerfile = src.Info.Filename
-		f.Line, f.Source = linesOf(src.Info.Data, int(src.Ranges[0].Start.Line), int(src.Ranges[len(src.Ranges)-1].End.Line))
+		failure.Dockerfile = src.Info.Filename
+		failure.Line, failure.Source = linesOf(src.Info.Data, int(src.Ranges[0].Start.Line), int(src.Ranges[len(src.Ranges)-1].End.Line))
 	}
 	st := w.failedStep(err)
 	if st == nil {
-		return f
+		return failure
 	}
 	st.output.end()
-	f.Step, f.Tail = st.step.Name, st.output.shown
+	failure.Step, failure.Tail = st.step.Name, st.output.shown
 	if exit == nil {
-		if archive := addedArchive(f.Step); archive != "" && damagedArchive.MatchString(err.Error()) {
-			f.Err = fmt.Errorf("unpacking %s: the archive is damaged: %s", archive, damagedArchive.FindString(err.Error()))
+		if archive := addedArchive(failure.Step); archive != "" && damagedArchive.MatchString(err.Error()) {
+			failure.Err = fmt.Errorf("unpacking %s: the archive is damaged: %s", archive, damagedArchive.FindString(err.Error()))
 		}
-		return f
+		return failure
 	}
 	// The command is in the Dockerfile, which is shown.
-	if cause := st.output.cause.Cause(f.ExitCode); cause.Text != "" {
-		f.Err, f.Name, f.Package, f.Hint = errors.New(cause.Text), cause.Name, cause.Package, cause.Hint
+	if cause := st.output.cause.Cause(failure.ExitCode); cause.Text != "" {
+		failure.Err, failure.Name, failure.Package, failure.Hint = errors.New(cause.Text), cause.Name, cause.Package, cause.Hint
 	} else {
-		f.Err = exitError(f.ExitCode, st.output.lastLine())
+		failure.Err = exitError(failure.ExitCode, st.output.lastLine())
 	}
-	return f
+	return failure
 }
 
 // damagedArchive matches the errors of unpacking.

@@ -124,11 +124,11 @@ func TestLastingFaultsFail(t *testing.T) {
 			c := registrytest.Client(t, registry.Options{Retries: 2, Timeout: 500 * time.Millisecond})
 			p := push.New(c, push.Options{})
 			repo := px.Host + "/kolla/base"
-			d, err := p.Push(ctx, repo, old)
+			layer, err := p.Push(ctx, repo, old)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := p.Commit(ctx, []push.Tag{{Ref: repo + ":t", Digest: d.Digest}}); err != nil {
+			if err := p.Commit(ctx, []push.Tag{{Ref: repo + ":t", Digest: layer.Digest}}); err != nil {
 				t.Fatal(err)
 			}
 			img := registrytest.Base(t, 50_000)
@@ -147,8 +147,8 @@ func TestLastingFaultsFail(t *testing.T) {
 			}
 			t.Log(err)
 			px.Set(nil)
-			if got, err := c.Head(ctx, repo+":t"); err != nil || got.Digest != d.Digest {
-				t.Errorf("the tag is at %s (%v), want %s", got.Digest, err, d.Digest)
+			if got, err := c.Head(ctx, repo+":t"); err != nil || got.Digest != layer.Digest {
+				t.Errorf("the tag is at %s (%v), want %s", got.Digest, err, layer.Digest)
 			}
 			// When the faults are over, the same publisher continues.
 			if _, err := p.Push(ctx, repo, img); err != nil {

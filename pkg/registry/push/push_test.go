@@ -93,11 +93,11 @@ func TestForeignToolsRead(t *testing.T) {
 		ctx := context.Background()
 		img := registrytest.Image(t, registrytest.Base(t, 1000), 1000, 1)
 		p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
-		d, err := p.Push(ctx, host+"/kolla/base", img)
+		layer, err := p.Push(ctx, host+"/kolla/base", img)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Commit(ctx, []push.Tag{{Ref: host + "/kolla/base:t", Digest: d.Digest}}); err != nil {
+		if err := p.Commit(ctx, []push.Tag{{Ref: host + "/kolla/base:t", Digest: layer.Digest}}); err != nil {
 			t.Fatal(err)
 		}
 		t.Run("skopeo", func(t *testing.T) {
@@ -111,14 +111,14 @@ func TestForeignToolsRead(t *testing.T) {
 			if err := json.Unmarshal(out, &got); err != nil {
 				t.Fatal(err)
 			}
-			if got.Digest != d.Digest.String() || got.Labels["kolla_version"] != "21.0.0" || len(got.Layers) != 2 {
+			if got.Digest != layer.Digest.String() || got.Labels["kolla_version"] != "21.0.0" || len(got.Layers) != 2 {
 				t.Errorf("skopeo sees %+v", got)
 			}
 			registrytest.Run(t, skopeo, "copy", "--src-tls-verify=false", "docker://"+host+"/kolla/base:t", "oci:"+t.TempDir()+":t")
 		})
 		t.Run("crane", func(t *testing.T) {
-			if got := strings.TrimSpace(string(registrytest.Run(t, crane, "digest", host+"/kolla/base:t"))); got != d.Digest.String() {
-				t.Errorf("crane digest: %s, want %s", got, d.Digest)
+			if got := strings.TrimSpace(string(registrytest.Run(t, crane, "digest", host+"/kolla/base:t"))); got != layer.Digest.String() {
+				t.Errorf("crane digest: %s, want %s", got, layer.Digest)
 			}
 			var cf v1.ConfigFile
 			if err := json.Unmarshal(registrytest.Run(t, crane, "config", host+"/kolla/base:t"), &cf); err != nil {

@@ -126,8 +126,8 @@ type repository struct {
 
 // mark finds the manifests of a repository that are kept, and the content that they
 // refer to.
-func (c *collector) mark(r *repository) error {
-	links, err := filepath.Glob(filepath.Join(escape(r.path), "_manifests", "revisions", "*", "*", "link"))
+func (c *collector) mark(repo *repository) error {
+	links, err := filepath.Glob(filepath.Join(escape(repo.path), "_manifests", "revisions", "*", "*", "link"))
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (c *collector) mark(r *repository) error {
 		if d == "" {
 			continue
 		}
-		r.revisions = append(r.revisions, d)
+		repo.revisions = append(repo.revisions, d)
 		m, err := c.read(d)
 		if err != nil {
 			return err
@@ -155,12 +155,12 @@ func (c *collector) mark(r *repository) error {
 	}
 	// Tags are read after the manifests: the manifest of a tag that is put in between is
 	// recent.
-	tags, err := os.ReadDir(filepath.Join(r.path, "_manifests", "tags"))
+	tags, err := os.ReadDir(filepath.Join(repo.path, "_manifests", "tags"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, tag := range tags {
-		d, err := linked(filepath.Join(r.path, "_manifests", "tags", tag.Name(), "current", "link"))
+		d, err := linked(filepath.Join(repo.path, "_manifests", "tags", tag.Name(), "current", "link"))
 		if err != nil {
 			return err
 		}
@@ -171,17 +171,17 @@ func (c *collector) mark(r *repository) error {
 	for len(roots) > 0 {
 		d := roots[len(roots)-1]
 		roots = roots[:len(roots)-1]
-		if r.kept[d] {
+		if repo.kept[d] {
 			continue
 		}
-		r.kept[d], c.blobs[d] = true, true
+		repo.kept[d], c.blobs[d] = true, true
 		m, err := c.read(d)
 		if err != nil {
 			return err
 		}
 		for _, b := range m.blobs() {
 			c.blobs[b] = true
-			c.blobs[aliasTarget(c.use.tree, r.name, b)] = true
+			c.blobs[aliasTarget(c.use.tree, repo.name, b)] = true
 		}
 		roots = append(roots, m.children()...)
 		roots = append(roots, referrers[d]...)

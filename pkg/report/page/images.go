@@ -41,40 +41,40 @@ func images(run *report.Run, logs *logReader, critical map[image.ID]bool) []row 
 		allowed[id] = true
 	}
 	var out []row
-	for _, r := range run.Selected() {
-		l := legendOf(r.Status)
+	for _, result := range run.Selected() {
+		l := legendOf(result.Status)
 		im := row{
-			ID:            id(r.Image.String()),
-			Name:          clean(r.Image.String()),
-			Parent:        clean(r.Parent.String()),
+			ID:            id(result.Image.String()),
+			Name:          clean(result.Image.String()),
+			Parent:        clean(result.Parent.String()),
 			Status:        l.Status,
 			Sign:          l.Sign,
 			Word:          l.Word,
-			Reason:        clean(r.Reason),
-			Reference:     clean(r.Reference),
-			Digest:        clean(r.Digest.String()),
-			Seconds:       r.Duration.Seconds(),
-			Bytes:         float64(r.Size),
-			Pushed:        r.Pushed,
-			Critical:      critical[r.Image],
-			AllowedToFail: allowed[r.Image] && r.Status.Bad(),
-			Log:           link(logs.dir, r.Log),
+			Reason:        clean(result.Reason),
+			Reference:     clean(result.Reference),
+			Digest:        clean(result.Digest.String()),
+			Seconds:       result.Duration.Seconds(),
+			Bytes:         float64(result.Size),
+			Pushed:        result.Pushed,
+			Critical:      critical[result.Image],
+			AllowedToFail: allowed[result.Image] && result.Status.Bad(),
+			Log:           link(logs.dir, result.Log),
 		}
-		im.HasFailure = r.Status == build.StatusError || r.Status == build.StatusPushError || r.Status == build.StatusLoadError
-		if r.Duration > 0 {
-			im.Took = units.Duration(r.Duration)
+		im.HasFailure = result.Status == build.StatusError || result.Status == build.StatusPushError || result.Status == build.StatusLoadError
+		if result.Duration > 0 {
+			im.Took = units.Duration(result.Duration)
 		}
-		if r.Size > 0 {
-			im.Size = units.Bytes(r.Size)
-			if before, ok := run.Before(r.Image); ok {
-				im.Delta = float64(r.Size - before.Size)
-				im.Change = change(r.Size - before.Size)
+		if result.Size > 0 {
+			im.Size = units.Bytes(result.Size)
+			if before, ok := run.Before(result.Image); ok {
+				im.Delta = float64(result.Size - before.Size)
+				im.Change = change(result.Size - before.Size)
 			}
 		}
-		for _, p := range r.Packages[:min(len(r.Packages), maxPackages)] {
+		for _, p := range result.Packages[:min(len(result.Packages), maxPackages)] {
 			im.Packages = append(im.Packages, report.PackageChange{Name: clean(p.Name), From: clean(p.From), To: clean(p.To)})
 		}
-		im.Steps = steps(run.Activity(r.Image))
+		im.Steps = steps(run.Activity(result.Image))
 		out = append(out, im)
 	}
 	// Failed images come first, as in the legend.
@@ -133,13 +133,14 @@ func causes(run *report.Run, logs *logReader) []cause {
 	}
 	skipped := skippedImages(run)
 	var out []cause
-	for _, r := range run.Selected() {
-		if r.Status != build.StatusError && r.Status != build.StatusPushError && r.Status != build.StatusLoadError {
+	for _, result := range run.Selected() {
+		if result.Status != build.StatusError && result.Status != build.StatusPushError && result.Status != build.StatusLoadError {
 			continue
 		}
-		c := cause{ID: id(r.Image.String()), Name: clean(r.Image.String()), Word: legendOf(r.Status).Word, AllowedToFail: allowed[r.Image],
-			Skipped: skipped[r.Image], Cause: clean(r.Reason), Log: link(logs.dir, r.Log)}
-		if f := r.Failure; f != nil {
+		c := cause{ID: id(result.Image.String()), Name: clean(result.Image.String()), Word: legendOf(result.Status).Word,
+			AllowedToFail: allowed[result.Image],
+			Skipped:       skipped[result.Image], Cause: clean(result.Reason), Log: link(logs.dir, result.Log)}
+		if f := result.Failure; f != nil {
 			if f.Err != nil {
 				c.Cause = cleanLines(strings.Split(f.Err.Error(), "\n"))
 			}
@@ -156,7 +157,7 @@ func causes(run *report.Run, logs *logReader) []cause {
 			c.Tail, c.TailLines = cleanLines(f.Tail), units.Count(len(f.Tail), "line")
 		}
 		c.SkippedCount = units.Count(len(c.Skipped), "image")
-		c.Full, c.FullSize, c.FullNote = logs.read(r.Log)
+		c.Full, c.FullSize, c.FullNote = logs.read(result.Log)
 		out = append(out, c)
 	}
 	slices.SortStableFunc(out, func(a, b cause) int {

@@ -40,8 +40,8 @@ func dictAccess() {
 }
 
 func dictMutators() {
-	m := dictMethods
-	m.Add("setdefault", "/key default=None", func(fr *value.Frame, recv any, a []any) any {
+	table := dictMethods
+	table.Add("setdefault", "/key default=None", func(fr *value.Frame, recv any, a []any) any {
 		d := recv.(*value.Dict)
 		if v, ok := d.Lookup(fr, a[0]); ok {
 			return v
@@ -54,7 +54,7 @@ func dictMutators() {
 		d.Put(fr, a[0], v)
 		return v
 	})
-	m.Add("pop", "/key default=None", func(fr *value.Frame, recv any, a []any) any {
+	table.Add("pop", "/key default=None", func(fr *value.Frame, recv any, a []any) any {
 		d := recv.(*value.Dict)
 		if d.Len() == 0 && a[1] != value.Missing {
 			return a[1]
@@ -67,18 +67,18 @@ func dictMutators() {
 		}
 		return a[1]
 	})
-	m.Add("popitem", "/", func(fr *value.Frame, recv any, _ []any) any {
+	table.Add("popitem", "/", func(fr *value.Frame, recv any, _ []any) any {
 		if key, val, ok := recv.(*value.Dict).PopLast(fr); ok {
 			return value.Tuple{key, val}
 		}
 		raise.Named("KeyError", "'popitem(): dictionary is empty'")
 		return nil
 	})
-	m.Add("clear", "/", func(fr *value.Frame, recv any, _ []any) any {
+	table.Add("clear", "/", func(fr *value.Frame, recv any, _ []any) any {
 		recv.(*value.Dict).Clear()
 		return nil
 	})
-	m.addRaw("update", func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
+	table.addRaw("update", func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 		if len(args) > 1 {
 			raise.Type("update expected at most 1 argument, got %d", len(args))
 		}

@@ -17,19 +17,19 @@ func init() {
 }
 
 func listMutators() {
-	m := listMethods
-	m.Add("append", "/object", func(fr *value.Frame, recv any, a []any) any {
+	table := listMethods
+	table.Add("append", "/object", func(fr *value.Frame, recv any, a []any) any {
 		l := recv.(*value.List)
 		fr.Alloc(32)
 		l.Items = append(l.Items, a[0])
 		return nil
 	})
-	m.Add("extend", "/iterable", func(fr *value.Frame, recv any, a []any) any {
+	table.Add("extend", "/iterable", func(fr *value.Frame, recv any, a []any) any {
 		l := recv.(*value.List)
 		l.Items = append(l.Items, value.Collect(fr, a[0])...)
 		return nil
 	})
-	m.Add("insert", "/index object", func(fr *value.Frame, recv any, a []any) any {
+	table.Add("insert", "/index object", func(fr *value.Frame, recv any, a []any) any {
 		l := recv.(*value.List)
 		i := value.IntArg(a[0])
 		if i < 0 {
@@ -41,7 +41,7 @@ func listMutators() {
 		l.Items = slices.Insert(l.Items, i, a[1])
 		return nil
 	})
-	m.Add("pop", "/index=-1", func(fr *value.Frame, recv any, a []any) any {
+	table.Add("pop", "/index=-1", func(fr *value.Frame, recv any, a []any) any {
 		l := recv.(*value.List)
 		i := value.IntOr(a[0], -1)
 		if len(l.Items) == 0 {
@@ -58,7 +58,7 @@ func listMutators() {
 		l.Items = slices.Delete(l.Items, i, i+1)
 		return v
 	})
-	m.Add("remove", "/value", func(fr *value.Frame, recv any, a []any) any {
+	table.Add("remove", "/value", func(fr *value.Frame, recv any, a []any) any {
 		l := recv.(*value.List)
 		fr.Work(len(l.Items) >> 3)
 		for i, v := range l.Items {
@@ -70,16 +70,16 @@ func listMutators() {
 		raise.Value("list.remove(x): x not in list")
 		return nil
 	})
-	m.Add("clear", "/", func(fr *value.Frame, recv any, _ []any) any {
+	table.Add("clear", "/", func(fr *value.Frame, recv any, _ []any) any {
 		recv.(*value.List).Items = nil
 		return nil
 	})
-	m.Add("reverse", "/", func(fr *value.Frame, recv any, _ []any) any {
+	table.Add("reverse", "/", func(fr *value.Frame, recv any, _ []any) any {
 		fr.Work(len(recv.(*value.List).Items) >> 3)
 		slices.Reverse(recv.(*value.List).Items)
 		return nil
 	})
-	m.addRaw("sort", func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
+	table.addRaw("sort", func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 		if len(args) > 0 {
 			raise.Type("sort() takes no positional arguments")
 		}

@@ -6,7 +6,7 @@ import (
 )
 
 func init() {
-	m := setMethods
+	table := setMethods
 	of := func(v any) *value.Dict { return v.(*value.Set).Members }
 	// all returns the items of all arguments.
 	all := func(fr *value.Frame, args []any) *value.Dict {
@@ -54,7 +54,7 @@ func init() {
 		},
 	}
 	for name, op := range ops {
-		m.addRaw(name, func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
+		table.addRaw(name, func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 			value.RejectKeywords(name, kw)
 			return &value.Set{Members: op(fr, of(recv), args)}
 		})
@@ -62,49 +62,49 @@ func init() {
 		if name == "union" {
 			update = "update"
 		}
-		m.addRaw(update, func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
+		table.addRaw(update, func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 			value.RejectKeywords(update, kw)
 			recv.(*value.Set).Members = op(fr, of(recv), args)
 			return nil
 		})
 	}
-	m.Add("add", "/object", func(fr *value.Frame, recv any, a []any) any {
+	table.Add("add", "/object", func(fr *value.Frame, recv any, a []any) any {
 		fr.Alloc(64)
 		of(recv).Put(fr, a[0], nil)
 		return nil
 	})
-	m.Add("clear", "/", func(fr *value.Frame, recv any, _ []any) any {
+	table.Add("clear", "/", func(fr *value.Frame, recv any, _ []any) any {
 		of(recv).Clear()
 		return nil
 	})
-	m.Add("copy", "/", func(fr *value.Frame, recv any, _ []any) any {
+	table.Add("copy", "/", func(fr *value.Frame, recv any, _ []any) any {
 		fr.AllocN(of(recv).Len(), 64)
 		return &value.Set{Members: of(recv).Copy()}
 	})
-	m.Add("discard", "/object", func(fr *value.Frame, recv any, a []any) any {
+	table.Add("discard", "/object", func(fr *value.Frame, recv any, a []any) any {
 		of(recv).Remove(fr, a[0])
 		return nil
 	})
-	m.Add("remove", "/object", func(fr *value.Frame, recv any, a []any) any {
+	table.Add("remove", "/object", func(fr *value.Frame, recv any, a []any) any {
 		if _, ok := of(recv).Remove(fr, a[0]); !ok {
 			raise.Named("KeyError", "%s", value.Repr(a[0]))
 		}
 		return nil
 	})
-	m.Add("pop", "/", func(fr *value.Frame, recv any, _ []any) any {
+	table.Add("pop", "/", func(fr *value.Frame, recv any, _ []any) any {
 		if key, _, ok := of(recv).PopFirst(fr); ok {
 			return key
 		}
 		raise.Named("KeyError", "'pop from an empty set'")
 		return nil
 	})
-	m.Add("isdisjoint", "/other", func(fr *value.Frame, recv any, a []any) any {
+	table.Add("isdisjoint", "/other", func(fr *value.Frame, recv any, a []any) any {
 		return filter(fr, of(recv), all(fr, a), true).Len() == 0
 	})
-	m.Add("issubset", "/other", func(fr *value.Frame, recv any, a []any) any {
+	table.Add("issubset", "/other", func(fr *value.Frame, recv any, a []any) any {
 		return filter(fr, of(recv), all(fr, a), false).Len() == 0
 	})
-	m.Add("issuperset", "/other", func(fr *value.Frame, recv any, a []any) any {
+	table.Add("issuperset", "/other", func(fr *value.Frame, recv any, a []any) any {
 		return filter(fr, all(fr, a), of(recv), false).Len() == 0
 	})
 }

@@ -25,40 +25,40 @@ type formatSpec struct {
 }
 
 func parseFormatSpec(fr *value.Frame, s, typeName string) formatSpec {
-	f := formatSpec{fill: " ", precision: -1}
+	spec := formatSpec{fill: " ", precision: -1}
 	bad := func() { raise.Value("Invalid format specifier '%s' for object of type '%s'", s, typeName) }
-	r := []rune(s)
+	runes := []rune(s)
 	i := 0
 	isAlign := func(c rune) bool { return c == '<' || c == '>' || c == '=' || c == '^' }
 	explicitFill := false
-	if len(r) > 1 && isAlign(r[1]) {
-		f.fill, f.align, i = string(r[0]), byte(r[1]), 2
+	if len(runes) > 1 && isAlign(runes[1]) {
+		spec.fill, spec.align, i = string(runes[0]), byte(runes[1]), 2
 		explicitFill = true
-	} else if len(r) > 0 && isAlign(r[0]) {
-		f.align, i = byte(r[0]), 1
+	} else if len(runes) > 0 && isAlign(runes[0]) {
+		spec.align, i = byte(runes[0]), 1
 	}
 	peek := func() rune {
-		if i < len(r) {
-			return r[i]
+		if i < len(runes) {
+			return runes[i]
 		}
 		return 0
 	}
 	if c := peek(); c == '+' || c == '-' || c == ' ' {
-		f.sign = byte(c)
+		spec.sign = byte(c)
 		i++
 	}
 	if peek() == 'z' {
-		f.zeroNeg = true
+		spec.zeroNeg = true
 		i++
 	}
 	if peek() == '#' {
-		f.alternate = true
+		spec.alternate = true
 		i++
 	}
 	if !explicitFill && peek() == '0' {
-		f.fill = "0"
-		if f.align == 0 {
-			f.align = '='
+		spec.fill = "0"
+		if spec.align == 0 {
+			spec.align = '='
 		}
 		i++
 	}
@@ -73,20 +73,20 @@ func parseFormatSpec(fr *value.Frame, s, typeName string) formatSpec {
 		}
 		return n
 	}
-	f.width = number()
+	spec.width = number()
 	if peek() == ',' {
-		f.grouping = ','
+		spec.grouping = ','
 		i++
 	}
 	if peek() == '_' {
-		if f.grouping != 0 {
+		if spec.grouping != 0 {
 			raise.Value("Cannot specify both ',' and '_'.")
 		}
-		f.grouping = '_'
+		spec.grouping = '_'
 		i++
 	}
 	if peek() == ',' {
-		if f.grouping == ',' {
+		if spec.grouping == ',' {
 			raise.Value("Cannot specify ',' with ','.")
 		}
 		raise.Value("Cannot specify both ',' and '_'.")
@@ -96,31 +96,31 @@ func parseFormatSpec(fr *value.Frame, s, typeName string) formatSpec {
 		if c := peek(); c < '0' || c > '9' {
 			raise.Value("Format specifier missing precision")
 		}
-		f.precision = number()
+		spec.precision = number()
 	}
-	if i < len(r)-1 {
+	if i < len(runes)-1 {
 		bad()
 	}
-	if i < len(r) {
-		if r[i] > 127 {
-			raise.Value("Unknown format code '\\x%x' for object of type '%s'", r[i], typeName)
+	if i < len(runes) {
+		if runes[i] > 127 {
+			raise.Value("Unknown format code '\\x%x' for object of type '%s'", runes[i], typeName)
 		}
-		f.typ = byte(r[i])
+		spec.typ = byte(runes[i])
 	}
-	if f.grouping != 0 {
-		switch f.typ {
+	if spec.grouping != 0 {
+		switch spec.typ {
 		case 0, 'd', 'e', 'f', 'g', 'E', 'G', '%', 'F':
 		case 'b', 'o', 'x', 'X':
-			if f.grouping == '_' {
+			if spec.grouping == '_' {
 				break
 			}
 			fallthrough
 		default:
-			raise.Value("Cannot specify '%c' with '%c'.", f.grouping, f.typ)
+			raise.Value("Cannot specify '%c' with '%c'.", spec.grouping, spec.typ)
 		}
 	}
-	fr.AllocN(f.width, len(f.fill))
-	return f
+	fr.AllocN(spec.width, len(spec.fill))
+	return spec
 }
 
 // FormatValue is format(v, spec).
@@ -158,32 +158,32 @@ func FormatValue(fr *value.Frame, v any, s string) string {
 	return value.Str(fr, v)
 }
 
-func formatText(fr *value.Frame, s string, f formatSpec) string {
-	if f.typ != 0 && f.typ != 's' {
-		raise.Value("Unknown format code '%c' for object of type 'str'", f.typ)
+func formatText(fr *value.Frame, s string, spec formatSpec) string {
+	if spec.typ != 0 && spec.typ != 's' {
+		raise.Value("Unknown format code '%c' for object of type 'str'", spec.typ)
 	}
 	switch {
-	case f.sign == ' ':
+	case spec.sign == ' ':
 		raise.Value("Space not allowed in string format specifier")
-	case f.sign != 0:
+	case spec.sign != 0:
 		raise.Value("Sign not allowed in string format specifier")
-	case f.zeroNeg:
+	case spec.zeroNeg:
 		raise.Value("Negative zero coercion (z) not allowed in string format specifier")
-	case f.alternate:
+	case spec.alternate:
 		raise.Value("Alternate form (#) not allowed in string format specifier")
-	case f.grouping != 0:
-		raise.Value("Cannot specify '%c' with 's'.", f.grouping)
-	case f.align == '=':
+	case spec.grouping != 0:
+		raise.Value("Cannot specify '%c' with 's'.", spec.grouping)
+	case spec.align == '=':
 		// A zero before the width means this alignment for numbers only.
-		if f.fill != "0" {
+		if spec.fill != "0" {
 			raise.Value("'=' alignment not allowed in string format specifier")
 		}
-		f.align = '<'
+		spec.align = '<'
 	}
-	if f.precision >= 0 && f.precision < pystr.Len(s) {
-		s = pystr.Slice(s, 0, 1, int64(f.precision))
+	if spec.precision >= 0 && spec.precision < pystr.Len(s) {
+		s = pystr.Slice(s, 0, 1, int64(spec.precision))
 	}
-	return padSpec(fr, s, f, '<')
+	return padSpec(fr, s, spec, '<')
 }
 
 // padSpec pads a string; the caller has handled the alignment '='.
@@ -203,14 +203,14 @@ func padSpec(fr *value.Frame, s string, f formatSpec, otherwise byte) string {
 	return strings.Repeat(f.fill, left) + s + strings.Repeat(f.fill, n-left)
 }
 
-func formatInt(fr *value.Frame, v any, f formatSpec) string {
+func formatInt(fr *value.Frame, v any, spec formatSpec) string {
 	x, large, _ := value.AsInt(v)
-	b := value.ToBig(x, large)
+	number := value.ToBig(x, large)
 	name := value.TypeName(v)
 	var digits, prefix string
-	abs := new(big.Int).Abs(b)
-	fr.Alloc(b.BitLen())
-	switch f.typ {
+	abs := new(big.Int).Abs(number)
+	fr.Alloc(number.BitLen())
+	switch spec.typ {
 	case 0, 'd', 'n':
 		digits = value.BigString(abs)
 	case 'b':
@@ -222,38 +222,38 @@ func formatInt(fr *value.Frame, v any, f formatSpec) string {
 	case 'X':
 		digits, prefix = strings.ToUpper(abs.Text(16)), "0X"
 	case 'c':
-		if f.sign != 0 {
+		if spec.sign != 0 {
 			raise.Value("Sign not allowed with integer format specifier 'c'")
 		}
-		if f.alternate {
+		if spec.alternate {
 			raise.Value("Alternate form (#) not allowed with integer format specifier 'c'")
 		}
-		if f.precision >= 0 {
+		if spec.precision >= 0 {
 			raise.Value("Precision not allowed in integer format specifier")
 		}
-		if !b.IsInt64() || b.Sign() < 0 || b.Int64() > 0x10ffff {
+		if !number.IsInt64() || number.Sign() < 0 || number.Int64() > 0x10ffff {
 			raise.Named("OverflowError", "%%c arg not in range(0x110000)")
 		}
-		return padSpec(fr, string(rune(b.Int64())), f, '>')
+		return padSpec(fr, string(rune(number.Int64())), spec, '>')
 	case 'e', 'E', 'f', 'F', 'g', 'G', '%':
-		return formatFloat(fr, value.BigToFloat(b), f, name)
+		return formatFloat(fr, value.BigToFloat(number), spec, name)
 	default:
-		raise.Value("Unknown format code '%c' for object of type '%s'", f.typ, name)
+		raise.Value("Unknown format code '%c' for object of type '%s'", spec.typ, name)
 	}
-	if f.precision >= 0 {
+	if spec.precision >= 0 {
 		raise.Value("Precision not allowed in integer format specifier")
 	}
-	if f.zeroNeg {
+	if spec.zeroNeg {
 		raise.Value("Negative zero coercion (z) not allowed in integer format specifier")
 	}
-	if !f.alternate {
+	if !spec.alternate {
 		prefix = ""
 	}
 	groupSize := 3
-	if f.typ == 'b' || f.typ == 'o' || f.typ == 'x' || f.typ == 'X' {
+	if spec.typ == 'b' || spec.typ == 'o' || spec.typ == 'x' || spec.typ == 'X' {
 		groupSize = 4
 	}
-	return assemble(fr, signOf(b.Sign() < 0, f.sign), prefix, digits, "", f, groupSize)
+	return assemble(fr, signOf(number.Sign() < 0, spec.sign), prefix, digits, "", spec, groupSize)
 }
 
 // signOf returns the sign that a number is written with.
@@ -331,26 +331,26 @@ func group(digits string, sep byte, groupSize, minLen int) string {
 	return b.String()
 }
 
-func formatFloat(fr *value.Frame, x float64, f formatSpec, name string) string {
+func formatFloat(fr *value.Frame, x float64, spec formatSpec, name string) string {
 	var text string
-	precision := f.precision
+	precision := spec.precision
 	if precision > 1<<20 {
 		fr.Alloc(precision)
 	}
-	if f.precision > math.MaxInt32 {
+	if spec.precision > math.MaxInt32 {
 		raise.Value("precision too big")
 	}
-	typ := f.typ
+	typ := spec.typ
 	suffix := ""
 	switch typ {
 	case 0:
 		if precision < 0 {
 			text = pystr.FloatRepr(math.Abs(x))
-			if f.alternate && !strings.ContainsAny(text, ".en") {
+			if spec.alternate && !strings.ContainsAny(text, ".en") {
 				text += "."
 			}
 		} else {
-			text = formatG(math.Abs(x), max(precision, 1), f.alternate, true)
+			text = formatG(math.Abs(x), max(precision, 1), spec.alternate, true)
 		}
 	case 'e', 'E', 'f', 'F', '%', 'g', 'G', 'n':
 		if precision < 0 {
@@ -360,7 +360,7 @@ func formatFloat(fr *value.Frame, x float64, f formatSpec, name string) string {
 		if typ == '%' {
 			a, suffix = a*100, "%"
 		}
-		text = formatFixed(fr, a, typ|0x20, precision, f.alternate)
+		text = formatFixed(fr, a, typ|0x20, precision, spec.alternate)
 	default:
 		raise.Value("Unknown format code '%c' for object of type '%s'", typ, name)
 	}
@@ -368,14 +368,14 @@ func formatFloat(fr *value.Frame, x float64, f formatSpec, name string) string {
 		text = strings.ToUpper(text)
 	}
 	negative := math.Signbit(x) && !math.IsNaN(x)
-	if negative && f.zeroNeg && strings.Trim(text, "0.e+-") == "" {
+	if negative && spec.zeroNeg && strings.Trim(text, "0.e+-") == "" {
 		negative = false
 	}
 	digits, rest := text, ""
 	if i := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' }); i >= 0 {
 		digits, rest = text[:i], text[i:]
 	}
-	return assemble(fr, signOf(negative, f.sign), "", digits, rest+suffix, f, 3)
+	return assemble(fr, signOf(negative, spec.sign), "", digits, rest+suffix, spec, 3)
 }
 
 // formatFixed formats a non-negative number in the style e, f, g or %.

@@ -103,7 +103,7 @@ func (p *percent) conversion(s string) string {
 		keyed, key = true, s[1:end]
 		s = s[end+1:]
 	}
-	f := formatSpec{fill: " ", precision: -1}
+	spec := formatSpec{fill: " ", precision: -1}
 	leftAligned, zero := false, false
 flags:
 	for {
@@ -112,13 +112,13 @@ flags:
 		case '-':
 			leftAligned = true
 		case '+':
-			f.sign = '+'
+			spec.sign = '+'
 		case ' ':
-			if f.sign == 0 {
-				f.sign = ' '
+			if spec.sign == 0 {
+				spec.sign = ' '
 			}
 		case '#':
-			f.alternate = true
+			spec.alternate = true
 		case '0':
 			zero = true
 		default:
@@ -131,15 +131,15 @@ flags:
 		v := value.Subscript(p.fr, p.mapping, key)
 		p.args, p.next = []any{v}, 0
 	}
-	f.width, s = p.number(s, &leftAligned, false)
+	spec.width, s = p.number(s, &leftAligned, false)
 	incomplete()
 	if s[0] == '.' {
 		s = s[1:]
 		incomplete()
 		var neg bool
-		f.precision, s = p.number(s, &neg, true)
-		if neg || f.precision < 0 {
-			f.precision = 0
+		spec.precision, s = p.number(s, &neg, true)
+		if neg || spec.precision < 0 {
+			spec.precision = 0
 		}
 	}
 	incomplete()
@@ -156,17 +156,17 @@ flags:
 		return s[1:]
 	}
 	v := p.arg()
-	text, numeric := p.format(v, r, f)
-	f.align, f.fill = '>', " "
+	text, numeric := p.format(v, r, spec)
+	spec.align, spec.fill = '>', " "
 	if leftAligned {
-		f.align = '<'
+		spec.align = '<'
 	} else if zero && numeric {
-		f.align, f.fill = '=', "0"
+		spec.align, spec.fill = '=', "0"
 	}
-	if f.align == '=' {
-		text = zeroPad(p.fr, text, f.width)
+	if spec.align == '=' {
+		text = zeroPad(p.fr, text, spec.width)
 	} else {
-		text = padSpec(p.fr, text, f, '>')
+		text = padSpec(p.fr, text, spec, '>')
 	}
 	p.fr.Alloc(len(text))
 	p.b.WriteString(text)
@@ -268,28 +268,28 @@ func (p *percent) text(v any, conv rune, precision int) string {
 }
 
 // integer formats %d, %x and the like.
-func (p *percent) integer(v any, conv byte, f formatSpec) string {
-	var b *big.Int
+func (p *percent) integer(v any, conv byte, spec formatSpec) string {
+	var number *big.Int
 	hex := conv == 'o' || conv == 'x' || conv == 'X'
 	if x, large, ok := value.AsInt(v); ok {
 		if p.markup && hex {
 			raise.Type("%%%c format: an integer is required, not _MarkupEscapeHelper", conv)
 		}
-		b = value.ToBig(x, large)
+		number = value.ToBig(x, large)
 	} else if hex {
 		raise.Type("%%%c format: an integer is required, not %s", conv, value.TypeName(v))
 	} else if x, ok := v.(float64); ok {
-		b = value.ToBigInt(x)
+		number = value.ToBigInt(x)
 	} else if u, ok := v.(*value.Undefined); ok {
 		value.RaiseUndefined(u)
 	} else if s, ok := value.AsStr(v); ok && p.markup {
 		n, large, _ := value.AsInt(value.ParseInt(s, 10))
-		b = value.ToBig(n, large)
+		number = value.ToBig(n, large)
 	} else {
 		raise.Type("%%%c format: a real number is required, not %s", conv, value.TypeName(v))
 	}
-	abs := new(big.Int).Abs(b)
-	p.fr.Alloc(b.BitLen())
+	abs := new(big.Int).Abs(number)
+	p.fr.Alloc(number.BitLen())
 	var digits string
 	prefix := ""
 	switch conv {
@@ -302,14 +302,14 @@ func (p *percent) integer(v any, conv byte, f formatSpec) string {
 	default:
 		digits = value.BigString(abs)
 	}
-	if !f.alternate {
+	if !spec.alternate {
 		prefix = ""
 	}
-	if n := f.precision - len(digits); n > 0 {
+	if n := spec.precision - len(digits); n > 0 {
 		p.fr.Alloc(n)
 		digits = strings.Repeat("0", n) + digits
 	}
-	return signOf(b.Sign() < 0, f.sign) + prefix + digits
+	return signOf(number.Sign() < 0, spec.sign) + prefix + digits
 }
 
 // percentFloat returns the argument of %f and the like.

@@ -9,34 +9,34 @@ import (
 
 // Bind assigns the arguments of a call to the parameters of a built-in function.
 // Parameters without an argument are Missing.
-func Bind(f *Callable, args []any, kw []Keyword) []any {
-	if len(args) == len(f.Params) && len(kw) == 0 {
+func Bind(callable *Callable, args []any, kw []Keyword) []any {
+	if len(args) == len(callable.Params) && len(kw) == 0 {
 		return args
 	}
-	if f.PositionalOnly && (len(args) < f.Required || len(args) > len(f.Params)) && len(kw) == 0 {
-		raiseCount(f, len(args))
+	if callable.PositionalOnly && (len(args) < callable.Required || len(args) > len(callable.Params)) && len(kw) == 0 {
+		raiseCount(callable, len(args))
 	}
-	if n := len(f.Params); len(args) > n {
+	if n := len(callable.Params); len(args) > n {
 		takes := counted(n, "positional argument")
-		if f.Required < n {
-			takes = "from " + strconv.Itoa(f.Required) + " to " + takes
+		if callable.Required < n {
+			takes = "from " + strconv.Itoa(callable.Required) + " to " + takes
 		}
-		raise.Type("%s() takes %s but %s given", f.Name, takes, were(len(args)))
+		raise.Type("%s() takes %s but %s given", callable.Name, takes, were(len(args)))
 	}
-	out := make([]any, len(f.Params))
+	out := make([]any, len(callable.Params))
 	copy(out, args)
 	for i := len(args); i < len(out); i++ {
 		out[i] = Missing
 	}
 next:
 	for _, k := range kw {
-		if f.PositionalOnly {
-			raise.Type("%s() takes no keyword arguments", f.Name)
+		if callable.PositionalOnly {
+			raise.Type("%s() takes no keyword arguments", callable.Name)
 		}
-		for i, p := range f.Params {
+		for i, p := range callable.Params {
 			if p == k.Name {
 				if i < len(args) || out[i] != Missing {
-					raise.Type("%s() got multiple values for argument '%s'", f.Name, k.Name)
+					raise.Type("%s() got multiple values for argument '%s'", callable.Name, k.Name)
 				}
 				out[i] = k.Value
 				continue next
@@ -44,14 +44,14 @@ next:
 		}
 		panic(&raise.Exception{
 			Class: "TypeError", Kind: raise.KindRuntime,
-			Message: f.Name + "() got an unexpected keyword argument " + Repr(k.Name),
-			Hint:    raise.Suggest(k.Name, f.Params),
+			Message: callable.Name + "() got an unexpected keyword argument " + Repr(k.Name),
+			Hint:    raise.Suggest(k.Name, callable.Params),
 		})
 	}
 	var absent []string
-	for i := range f.Required {
+	for i := range callable.Required {
 		if out[i] == Missing {
-			absent = append(absent, "'"+f.Params[i]+"'")
+			absent = append(absent, "'"+callable.Params[i]+"'")
 		}
 	}
 	if n := len(absent); n > 0 {
@@ -62,7 +62,7 @@ next:
 		case n > 2:
 			list = strings.Join(absent[:n-1], ", ") + ", and " + list
 		}
-		raise.Type("%s() missing %s: %s", f.Name, counted(n, "required positional argument"), list)
+		raise.Type("%s() missing %s: %s", callable.Name, counted(n, "required positional argument"), list)
 	}
 	return out
 }

@@ -127,10 +127,10 @@ func Slicing(fr *Frame, v any, b *Slice) any {
 }
 
 // SliceIndices is slice.indices(n), and the number of items selected.
-func SliceIndices(b *Slice, n int64) (start, stop, step, count int64) {
+func SliceIndices(slice *Slice, n int64) (start, stop, step, count int64) {
 	step = 1
-	if b[2] != nil {
-		step = SliceIndex(b[2])
+	if slice[2] != nil {
+		step = SliceIndex(slice[2])
 		if step == 0 {
 			raise.Value("slice step cannot be zero")
 		}
@@ -150,12 +150,12 @@ func SliceIndices(b *Slice, n int64) (start, stop, step, count int64) {
 		return min(i, high)
 	}
 	if step > 0 {
-		start, stop = clamp(b[0], low), clamp(b[1], high)
+		start, stop = clamp(slice[0], low), clamp(slice[1], high)
 		if start < stop {
 			count = (stop-start-1)/step + 1
 		}
 	} else {
-		start, stop = clamp(b[0], high), clamp(b[1], low)
+		start, stop = clamp(slice[0], high), clamp(slice[1], low)
 		if start > stop {
 			count = (start-stop-1)/(-step) + 1
 		}
