@@ -99,7 +99,7 @@ func needBuilder(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 // makeBase writes a busybox base image as an OCI layout: base DIR [FILE=TEXT ...].
-// With platforms=ARCH,ARCH it is an index with one image for each, all with the busybox
+// With platforms=ARCH,ARCH/VARIANT it is an index with one image for each, all with the busybox
 // of this machine, whose kernel runs it whatever the name of the platform.
 func makeBase(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 1 {
@@ -123,15 +123,16 @@ func makeBase(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	}
 	idx := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	for _, arch := range archs {
+	for _, name := range archs {
+		arch, variant, _ := strings.Cut(name, "/")
 		conf, err := img.ConfigFile()
 		ts.Check(err)
 		conf = conf.DeepCopy()
-		conf.Architecture = arch
+		conf.Architecture, conf.Variant = arch, variant
 		first, err := mutate.ConfigFile(img, conf)
 		ts.Check(err)
 		idx = mutate.AppendManifests(idx,
-			mutate.IndexAddendum{Add: first, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+			mutate.IndexAddendum{Add: first, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch, Variant: variant}}})
 	}
 	ts.Check(p.AppendIndex(idx))
 }

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/cli/cli/config"
 	dockercontext "github.com/docker/cli/cli/context"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -354,8 +355,10 @@ func TestUnavailable(t *testing.T) {
 }
 
 func TestEndpoints(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("DOCKER_CONFIG", dir)
+	dir, old := t.TempDir(), config.Dir()
+	t.Setenv("DOCKER_CONFIG", dir) // of the docker command
+	config.SetDir(dir)             // of this process, which reads the variable only once
+	t.Cleanup(func() { config.SetDir(old) })
 	env := map[string]string{}
 	getenv := func(k string) string { return env[k] }
 	check := func(want endpoint) {
