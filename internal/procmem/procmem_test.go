@@ -18,7 +18,8 @@ func TestPeak(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if after < before || after < 64<<20 {
+	// The kernel adds up counters of processors, which are a few pages late.
+	if after < before-1<<20 || after < 64<<20 {
 		t.Errorf("%d bytes, and %d with 64 MiB more", before, after)
 	}
 	if used[0] != 1 {
