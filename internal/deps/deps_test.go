@@ -144,7 +144,7 @@ func TestOrderOfPackages(t *testing.T) {
 	}
 	dec := json.NewDecoder(strings.NewReader(string(out)))
 	seen := 0
-	used := map[[2]string]bool{}
+	used, usedOutside := map[[2]string]bool{}, map[[2]string]bool{}
 	for {
 		var p struct {
 			ImportPath string
@@ -176,7 +176,11 @@ func TestOrderOfPackages(t *testing.T) {
 				}
 			}
 			for prefix, who := range outside {
-				if (imp == prefix || strings.HasPrefix(imp, prefix+"/")) && !slices.Contains(strings.Fields(who), name) {
+				if imp != prefix && !strings.HasPrefix(imp, prefix+"/") {
+					continue
+				}
+				usedOutside[[2]string{name, prefix}] = true
+				if !slices.Contains(strings.Fields(who), name) {
 					t.Errorf("%s must not import %s: that is for %s", name, imp, who)
 				}
 			}
@@ -185,10 +189,19 @@ func TestOrderOfPackages(t *testing.T) {
 			}
 		}
 	}
-	for name, permitted := range allowed {
-		for _, imp := range strings.Fields(permitted) {
-			if !used[[2]string{name, imp}] {
-				t.Errorf("%s may import %s and does not: remove the allowance", name, imp)
+	for _, allowances := range []map[string]string{allowed, shared} {
+		for name, permitted := range allowances {
+			for _, imp := range strings.Fields(permitted) {
+				if !used[[2]string{name, imp}] {
+					t.Errorf("%s may import %s and does not: remove the allowance", name, imp)
+				}
+			}
+		}
+	}
+	for prefix, who := range outside {
+		for name := range strings.FieldsSeq(who) {
+			if !usedOutside[[2]string{name, prefix}] {
+				t.Errorf("%s may import %s and does not: remove the allowance", name, prefix)
 			}
 		}
 	}
