@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -123,15 +122,7 @@ func TestSeveralPlatforms(t *testing.T) {
 // writePlatformTree writes templates that only copy files.
 func (w *world) writePlatformTree(t *testing.T, gen string) {
 	t.Helper()
-	add := func(path, text string) {
-		path = filepath.Join(w.dir, gen, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	add := func(path, text string) { w.write(t, filepath.Join(gen, path), text) }
 	for _, im := range images {
 		from := "{{ namespace }}/{{ image_prefix }}" + im.parent + ":{{ tag }}"
 		if im.parent == "" {

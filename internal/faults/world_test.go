@@ -146,19 +146,23 @@ func buildTool(t *testing.T, dir string, flags ...string) string {
 	return tool
 }
 
+// write writes a file of the world.
+func (w *world) write(t *testing.T, path, text string) {
+	t.Helper()
+	path = filepath.Join(w.dir, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // writeTree writes the templates of one state of the set. Each image copies a file, has
 // a source, and runs deterministic commands; one image downloads in a command.
 func (w *world) writeTree(t *testing.T, gen string) {
 	t.Helper()
-	add := func(path, text string) {
-		path = filepath.Join(w.dir, gen, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	add := func(path, text string) { w.write(t, filepath.Join(gen, path), text) }
 	conf := "[DEFAULT]\nbase = debian\ninstall_type = source\nthreads = 3\n"
 	for _, im := range images {
 		from := "{{ namespace }}/{{ image_prefix }}" + im.parent + ":{{ tag }}"

@@ -174,53 +174,16 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, err
 	}
-	used := usedPaths(file, triggers)
-	files, err := readFiles(ctx, d.Context, used)
-	if err != nil {
-		return nil, fmt.Errorf("build context of %s: %w", d.Name, err)
-	}
-	ownContext, err := contextState(files, used)
-	if err != nil {
-		return nil, fmt.Errorf("build context of %s: %w", d.Name, err)
-	}
-	if err := checkCopies(d, file, triggers); err != nil {
-		return nil, err
-	}
-	inputs := map[string]llb.State{dockerui.DefaultLocalNameContext: ownContext}
-	opts := map[string]string{}
-	parts := map[string]digest.Digest{"context": contextDigest(files), "settings": c.settings(d)}
-	text := string(d.Content)
-	var external []string
-	for _, p := range parents {
-		key := "image:" + p.Reference
-		inputs[key] = p.state
-		opts["context:"+p.Name] = "input:" + key
-		opts["input-metadata:"+key] = p.metadata
-		if p.external {
-			external = append(external, p.Reference)
-			parts["FROM "+p.Reference] = p.digest
-		} else {
-			// A parent's tag is part of the text and does not affect the result.
-			text = strings.ReplaceAll(text, p.Reference, "parent")
-		}
-	}
-	parts["Dockerfile"] = digest.FromString(text)
-	if c.opts.NoCache {
-		opts["no-cache"] = ""
-	}
-	ui, err := dockerui.NewClient(&inputsClient{opts: opts, inputs: inputs})
+	ownContext, ownDigest, err := buildContext(ctx, d, file, triggers)
 	if err != nil {
 		return nil, err
 	}
-	conf := dockerui.Config{BuildArgs: maps.Clone(c.opts.BuildArgs), Labels: d.Labels}
-	if !c.opts.ForKeys {
-		conf.CacheIDNamespace = c.opts.CacheNamespace
-	}
-	switch c.opts.Network {
-	case "host":
-		conf.NetworkMode = pb.NetMode_HOST
-	case "none":
-		conf.NetworkMode = pb.NetMode_NONE
+	client, external, parts := c.frontendClient(d, parents)
+	client.inputs[dockerui.DefaultLocalNameContext] = ownContext
+	parts["context"] = ownDigest
+	ui, err := dockerui.NewClient(client)
+	if err != nil {
+		return nil, err
 	}
 	var warnings []Warning
 	var warn linter.LintWarnFunc
@@ -235,7 +198,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	}
 	res, err := dockerfile2llb.Dockerfile2LLB(ctx, d.Content, dockerfile2llb.ConvertOpt{
 		Warn:           warn,
-		Config:         conf,
+		Config:         c.frontendConfig(d),
 		Client:         ui,
 		SourceMap:      lines,
 		TargetPlatform: &c.opts.Platform,
@@ -252,15 +215,8 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, fmt.Errorf("key of %s: %w", d.Name, err)
 	}
-	if c.opts.PackageCache != "" && !c.opts.ForKeys {
-		if def, err = addPackageCaches(ctx, def, path.Join(c.opts.PackageCache, c.opts.CacheNamespace)); err != nil {
-			return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
-		}
-	}
-	if c.opts.Trust != nil && !c.opts.ForKeys {
-		if def, err = addTrust(ctx, def, c.opts.Trust); err != nil {
-			return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
-		}
+	if def, err = c.addMounts(ctx, def); err != nil {
+		return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
 	}
 	var required []Requirement
 	if hasRequirements {
@@ -291,6 +247,82 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	c.images[name] = converted
 	c.mu.Unlock()
 	return out, nil
+}
+
+// frontendClient returns what BuildKit's frontend asks for: its options, and the parents as
+// inputs. external are the references of parents from outside the tree, and parts what the
+// key consists of, but for the build context.
+func (c *Converter) frontendClient(d Dockerfile, parents []namedParent) (
+	client *inputsClient, external []string, parts map[string]digest.Digest) {
+	client = &inputsClient{opts: map[string]string{}, inputs: map[string]llb.State{}}
+	parts = map[string]digest.Digest{"settings": c.settings(d)}
+	text := string(d.Content)
+	for _, p := range parents {
+		key := "image:" + p.Reference
+		client.inputs[key] = p.state
+		client.opts["context:"+p.Name] = "input:" + key
+		client.opts["input-metadata:"+key] = p.metadata
+		if p.external {
+			external = append(external, p.Reference)
+			parts["FROM "+p.Reference] = p.digest
+		} else {
+			// A parent's tag is part of the text and does not affect the result.
+			text = strings.ReplaceAll(text, p.Reference, "parent")
+		}
+	}
+	parts["Dockerfile"] = digest.FromString(text)
+	if c.opts.NoCache {
+		client.opts["no-cache"] = ""
+	}
+	return client, external, parts
+}
+
+// buildContext returns the files of the build context that the Dockerfile uses, as a state
+// and as a digest.
+func buildContext(ctx context.Context, d Dockerfile, file *dockerfile.Dockerfile,
+	triggers []instructions.Command) (llb.State, digest.Digest, error) {
+	used := usedPaths(file, triggers)
+	files, err := readFiles(ctx, d.Context, used)
+	if err != nil {
+		return llb.State{}, "", fmt.Errorf("build context of %s: %w", d.Name, err)
+	}
+	state, err := contextState(files, used)
+	if err != nil {
+		return llb.State{}, "", fmt.Errorf("build context of %s: %w", d.Name, err)
+	}
+	return state, contextDigest(files), checkCopies(d, file, triggers)
+}
+
+// frontendConfig returns the settings of BuildKit's Dockerfile frontend.
+func (c *Converter) frontendConfig(d Dockerfile) dockerui.Config {
+	conf := dockerui.Config{BuildArgs: maps.Clone(c.opts.BuildArgs), Labels: d.Labels}
+	if !c.opts.ForKeys {
+		conf.CacheIDNamespace = c.opts.CacheNamespace
+	}
+	switch c.opts.Network {
+	case "host":
+		conf.NetworkMode = pb.NetMode_HOST
+	case "none":
+		conf.NetworkMode = pb.NetMode_NONE
+	}
+	return conf
+}
+
+// addMounts gives the steps of a build what is no part of keys: the shared cache of packages
+// and the certificate of the step proxy.
+func (c *Converter) addMounts(ctx context.Context, def *llb.Definition) (_ *llb.Definition, err error) {
+	if c.opts.ForKeys {
+		return def, nil
+	}
+	if c.opts.PackageCache != "" {
+		if def, err = addPackageCaches(ctx, def, path.Join(c.opts.PackageCache, c.opts.CacheNamespace)); err != nil {
+			return nil, err
+		}
+	}
+	if c.opts.Trust != nil {
+		def, err = addTrust(ctx, def, c.opts.Trust)
+	}
+	return def, err
 }
 
 // Forget frees the state that is kept for the children of an image. It is called when
