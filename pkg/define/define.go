@@ -350,28 +350,34 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 		}
 		switch {
 		case x.def != nil:
-			x.Created = d.created(created, x)
-			created[x.ID] = x.Created
-			x.Key, x.Effort = x.def.Key, x.def.Effort
-			x.Required, x.Warnings = x.def.Requirements, x.def.Warnings
-			if d.set.Config.Squash {
-				x.Key, x.Parts["squash"] = squashKey(x.Key), squash.Version
-			}
-			if c := d.opts.Compression; c != compress.Default {
-				x.Key, x.Parts["compression"] = compressedKey(x.Key, c), c.String()
-			}
-			if v := d.opts.Compatibility; v != 0 && v != buildkit.DefaultCompatibility {
-				x.Key, x.Parts["compatibility-version"] = compatibleKey(x.Key, v), fmt.Sprint(v)
-			}
-			for name, part := range x.def.Parts {
-				x.Parts[name] = part.String()
-			}
+			d.complete(x, created)
 		case x.blocked:
 			x.Err = nil
 		}
 		out = append(out, x.Image)
 	}
 	return out, nil
+}
+
+// complete sets what follows from the conversion of an image and from the settings of the
+// run. created are the creation times of the images before it.
+func (d *definer) complete(x *definition, created map[image.ID]time.Time) {
+	x.Created = d.created(created, x)
+	created[x.ID] = x.Created
+	x.Key, x.Effort = x.def.Key, x.def.Effort
+	x.Required, x.Warnings = x.def.Requirements, x.def.Warnings
+	if d.set.Config.Squash {
+		x.Key, x.Parts["squash"] = squashKey(x.Key), squash.Version
+	}
+	if c := d.opts.Compression; c != compress.Default {
+		x.Key, x.Parts["compression"] = compressedKey(x.Key, c), c.String()
+	}
+	if v := d.opts.Compatibility; v != 0 && v != buildkit.DefaultCompatibility {
+		x.Key, x.Parts["compatibility-version"] = compatibleKey(x.Key, v), fmt.Sprint(v)
+	}
+	for name, part := range x.def.Parts {
+		x.Parts[name] = part.String()
+	}
 }
 
 // InTemplate returns a mistake in the image's Dockerfile with its place in the template

@@ -51,68 +51,96 @@ const (
 	axisHeight = 22
 )
 
+// extent is the time that a timeline shows.
+type extent struct{ from, to time.Time }
+
+func (x *extent) grow(start, end time.Time) {
+	if start.IsZero() {
+		return
+	}
+	if x.from.IsZero() || start.Before(x.from) {
+		x.from = start
+	}
+	if end.After(x.to) {
+		x.to = end
+	}
+}
+
+func (x *extent) span() time.Duration { return x.to.Sub(x.from) }
+
+func (x *extent) percent(at time.Time) float64 {
+	return 100 * float64(at.Sub(x.from)) / float64(x.span())
+}
+
 // newTimeline returns the timeline, nil if nothing was built or pushed.
 func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool) *timeline {
-	var from, to time.Time
+	shown := &extent{}
 	slots, pushes := 0, false
-	grow := func(start, end time.Time) {
-		if start.IsZero() {
-			return
-		}
-		if from.IsZero() || start.Before(from) {
-			from = start
-		}
-		if end.After(to) {
-			to = end
-		}
-	}
 	for _, a := range run.Activities {
-		grow(a.Start, a.End)
-		grow(a.Push.Start, a.Push.End)
+		shown.grow(a.Start, a.End)
+		shown.grow(a.Push.Start, a.Push.End)
 		if !a.Start.IsZero() {
 			slots = max(slots, a.Slot+1)
 		}
 		pushes = pushes || !a.Push.Start.IsZero()
 	}
-	building := to.Sub(from)
-	if from.IsZero() || building <= 0 {
+	building := shown.span()
+	if shown.from.IsZero() || building <= 0 {
 		return nil
 	}
 	for _, s := range run.Times.Stages {
-		grow(s.Start, s.Start.Add(s.Took))
+		shown.grow(s.Start, s.Start.Add(s.Took))
 	}
-	grow(run.Started, run.Started.Add(run.Duration))
-	span := to.Sub(from)
-	status := map[image.ID]build.Status{}
-	for _, r := range run.Results {
-		status[r.Image] = r.Status
-	}
+	shown.grow(run.Started, run.Started.Add(run.Duration))
+
 	t := &timeline{H: axisHeight}
 	if len(run.Times.Stages) > 0 {
-		t.Rows = append(t.Rows, timelineRow{Name: "run", Y: t.H, Text: t.H + 15})
-		t.H += slotHeight
+		t.row("run")
+		t.stages(run.Times.Stages, shown)
 	}
 	firstSlot := t.H
 	for i := range slots {
-		t.Rows = append(t.Rows, timelineRow{Name: fmt.Sprintf("slot %d", i+1), Y: t.H, Text: t.H + 15})
-		t.H += slotHeight
+		t.row(fmt.Sprintf("slot %d", i+1))
 	}
 	pushRow := t.H
 	if pushes {
-		t.Rows = append(t.Rows, timelineRow{Name: "pushes", Y: pushRow, Text: pushRow + 15})
-		t.H += slotHeight
+		t.row("pushes")
 	}
-	percent := func(at time.Time) float64 { return 100 * float64(at.Sub(from)) / float64(span) }
-	for _, s := range run.Times.Stages {
+	t.activities(run, critical, shown, firstSlot, pushRow)
+	t.ticks(shown.span())
+	t.path(path, run, building)
+	for _, s := range run.SlowestSteps(8) {
+		t.Slow = append(t.Slow, slowStep{id(s.Image.String()), clean(s.Image.String()), clean(s.Name), units.Duration(s.Took)})
+	}
+	return t
+}
+
+// row adds a row below the others.
+func (t *timeline) row(name string) {
+	t.Rows = append(t.Rows, timelineRow{Name: name, Y: t.H, Text: t.H + 15})
+	t.H += slotHeight
+}
+
+// stages adds the bars of the stages of the run, in the first row.
+func (t *timeline) stages(stages []report.StageTime, shown *extent) {
+	for _, s := range stages {
 		t.Bars = append(t.Bars, bar{
 			Name:  clean(s.Name),
 			Stage: true,
-			X:     percent(s.Start),
-			W:     percent(s.Start.Add(s.Took)) - percent(s.Start),
+			X:     shown.percent(s.Start),
+			W:     shown.percent(s.Start.Add(s.Took)) - shown.percent(s.Start),
 			Y:     axisHeight + 2,
 			H:     barHeight,
-			Title: fmt.Sprintf("%s: %s, from %s", clean(s.Name), units.Duration(s.Took), units.Duration(s.Start.Sub(from))),
+			Title: fmt.Sprintf("%s: %s, from %s", clean(s.Name), units.Duration(s.Took), units.Duration(s.Start.Sub(shown.from))),
 		})
+	}
+}
+
+// activities adds the bars of builds and pushes.
+func (t *timeline) activities(run *report.Run, critical map[image.ID]bool, shown *extent, firstSlot, pushRow int) {
+	status := map[image.ID]build.Status{}
+	for _, r := range run.Results {
+		status[r.Image] = r.Status
 	}
 	for _, a := range run.Activities {
 		st, ok := status[a.Image]
@@ -123,26 +151,21 @@ func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool
 		b := bar{ID: id(a.Image.String()), Name: clean(a.Image.String()), Status: l.Status, Sign: l.Sign,
 			Critical: critical[a.Image], H: barHeight}
 		if !a.Start.IsZero() {
-			b.X, b.W, b.Y = percent(a.Start), percent(a.End)-percent(a.Start), firstSlot+a.Slot*slotHeight+2
-			b.Title = fmt.Sprintf("%s: %s, %s, from %s", b.Name, l.Word, units.Duration(a.End.Sub(a.Start)), units.Duration(a.Start.Sub(from)))
+			b.X, b.W, b.Y = shown.percent(a.Start), shown.percent(a.End)-shown.percent(a.Start), firstSlot+a.Slot*slotHeight+2
+			b.Title = fmt.Sprintf("%s: %s, %s, from %s", b.Name, l.Word, units.Duration(a.End.Sub(a.Start)),
+				units.Duration(a.Start.Sub(shown.from)))
 			if b.Critical {
 				b.Title += ", on the critical path"
 			}
 			t.Bars = append(t.Bars, b)
 		}
-		if !a.Push.Start.IsZero() {
-			b.X, b.W, b.Y, b.H = percent(a.Push.Start), percent(a.Push.End)-percent(a.Push.Start), pushRow+6, barHeight-8
+		if push := a.Push; !push.Start.IsZero() {
+			b.X, b.W, b.Y, b.H = shown.percent(push.Start), shown.percent(push.End)-shown.percent(push.Start), pushRow+6, barHeight-8
 			b.Push, b.Critical = true, false
-			b.Title = fmt.Sprintf("%s: pushed in %s", b.Name, units.Duration(a.Push.End.Sub(a.Push.Start)))
+			b.Title = fmt.Sprintf("%s: pushed in %s", b.Name, units.Duration(push.End.Sub(push.Start)))
 			t.Bars = append(t.Bars, b)
 		}
 	}
-	t.ticks(span)
-	t.path(path, run, building)
-	for _, s := range run.SlowestSteps(8) {
-		t.Slow = append(t.Slow, slowStep{id(s.Image.String()), clean(s.Image.String()), clean(s.Name), units.Duration(s.Took)})
-	}
-	return t
 }
 
 // ticks returns five to ten marks along the time, at round numbers.
