@@ -34,7 +34,8 @@ func ReadLastRun(dataDir string) (*LastRun, error) {
 	path := filepath.Join(dataDir, recordFile)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usererr.Errorf("omit --rerun-failed, or name the directory of an earlier run with --data-dir", "--rerun-failed: no earlier run in %s", dataDir)
+		return nil, usererr.Errorf("omit --rerun-failed, or name the directory of an earlier run with --data-dir",
+			"--rerun-failed: no earlier run in %s", dataDir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--rerun-failed: %w", err)

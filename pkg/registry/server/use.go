@@ -295,7 +295,8 @@ func putManifest(r *http.Request) (manifest, *problem) {
 		return manifest{}, nil
 	}
 	if n := values(raw); n > maxValues {
-		return manifest{}, &problem{http.StatusBadRequest, "MANIFEST_INVALID", fmt.Sprintf("the manifest has %d values, more than %d", n, maxValues)}
+		return manifest{}, &problem{http.StatusBadRequest, "MANIFEST_INVALID",
+			fmt.Sprintf("the manifest has %d values, more than %d", n, maxValues)}
 	}
 	m, err := parseManifest(raw)
 	if err != nil {
