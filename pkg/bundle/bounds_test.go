@@ -15,9 +15,11 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// peak returns the greatest size of the heap while fn runs.
+// peak returns by how much the heap grows at most while fn runs.
 func peak(fn func()) uint64 {
 	runtime.GC()
+	var before runtime.MemStats
+	runtime.ReadMemStats(&before)
 	done := make(chan struct{})
 	result := make(chan uint64)
 	go func() {
@@ -37,7 +39,7 @@ func peak(fn func()) uint64 {
 	}()
 	fn()
 	close(done)
-	return <-result
+	return max(<-result, before.HeapInuse) - before.HeapInuse
 }
 
 // repeated yields head, n times element, and tail, without holding them.
