@@ -273,9 +273,15 @@ func checkName(r *http.Request) *problem {
 	return nil
 }
 
-// checkUpload finds mistakes in the headers of an upload that the distribution answers
-// with a fault of its own.
+// anyUploadPath is the path of what a client says is a running upload.
+var anyUploadPath = regexp.MustCompile(`^/v2/.+/blobs/uploads/[^/]+$`)
+
+// checkUpload finds mistakes in the address and the headers of an upload that the
+// distribution answers with a fault of its own.
 func checkUpload(r *http.Request) *problem {
+	if anyUploadPath.MatchString(r.URL.Path) && !uploadPath.MatchString(r.URL.Path) {
+		return &problem{http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "no upload has this identifier"}
+	}
 	if r.Method != http.MethodPatch && r.Method != http.MethodPut || !uploadPath.MatchString(r.URL.Path) {
 		return nil
 	}

@@ -299,6 +299,13 @@ func putManifest(r *http.Request) (manifest, *problem) {
 			fmt.Sprintf("the manifest has %d values, more than %d", n, maxValues)}
 	}
 	m, err := parseManifest(raw)
+	var otherType *json.UnmarshalTypeError
+	// A field of another type may be one that the distribution does not read, so the rest counts.
+	if err == nil || errors.As(err, &otherType) {
+		if p := m.check(); p != nil {
+			return manifest{}, p
+		}
+	}
 	if err != nil {
 		return manifest{}, nil
 	}
