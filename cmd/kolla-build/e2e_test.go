@@ -146,8 +146,8 @@ func noPackageCache(t *testing.T, img v1.Image) {
 			t.Fatal(err)
 		}
 		n := strings.TrimPrefix(h.Name, "/")
-		if h.Typeflag == tar.TypeReg && (strings.HasSuffix(n, ".deb") || strings.HasPrefix(n, "var/lib/apt/lists/") &&
-			h.Size > 0 || strings.HasPrefix(n, "var/cache/kolla/")) {
+		if h.Typeflag == tar.TypeReg && (strings.HasSuffix(n, ".deb") ||
+			strings.HasPrefix(n, "var/lib/apt/lists/") && h.Size > 0 || strings.HasPrefix(n, "var/cache/kolla/")) {
 			t.Errorf("left in the image: %s (%d bytes)", n, h.Size)
 		}
 	}

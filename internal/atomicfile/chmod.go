@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutModes are the types of file systems whose files can have modes that no program
-// chooses: those of Windows and of virtual machines, and those of programs (FUSE).
+// withoutModes are the types of file systems that may not store the modes of files: those of
+// Windows, of virtual machines, and of programs (FUSE).
 var withoutModes = []int64{
 	unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC, 0x5346544e /* ntfs */, 0x7366746e, /* ntfs3 */
 	unix.CIFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC,

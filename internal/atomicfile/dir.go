@@ -27,7 +27,7 @@ func MkdirAll(dir string, mode fs.FileMode) error {
 		return err
 	}
 	for _, parent := range parents {
-		// A directory can allow to make names in it, and not to read them.
+		// A directory may be writable and not readable, and then cannot be opened.
 		if err := SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}

@@ -88,7 +88,7 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		{re: line(`.*([Ee]xec format error|cannot execute binary file|Invalid ELF image for this architecture).*`),
 			rank: rankCause, hint: machineHint},
 
-		// Certificates. Package managers continue, and miss what the server has.
+		// Certificates. Package managers continue without the server, and then report missing packages.
 		{re: line(`(?P<text>Could not fetch URL \S+: There was a problem confirming the ssl certificate): .*`), rank: rankResource, first: true,
 			family: tlsFamily, hint: tlsHint},
 		{re: line(`.*(SSL certificate problem|[Cc]ertificate verif(y|ication) failed|CERTIFICATE_VERIFY_FAILED|x509: |` +

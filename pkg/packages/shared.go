@@ -2,8 +2,8 @@ package packages
 
 import "context"
 
-// shared is a value that one goroutine makes and all others wait for. A call that ends with
-// its context leaves no result: the next one tries again.
+// shared is a value that one goroutine makes while others wait for it. If the call ends with
+// its context, there is no result, and the next call tries again.
 type shared[T any] struct {
 	turn chan struct{} // has room for the one that works
 	done bool
@@ -14,7 +14,7 @@ type shared[T any] struct {
 
 func newShared[T any]() *shared[T] { return &shared[T]{turn: make(chan struct{}, 1)} }
 
-// get returns the value, which it makes if that is not done. Errors for which keep returns
+// get returns the value, and makes it first if necessary. Errors for which keep returns
 // false are not kept.
 func (s *shared[T]) get(ctx context.Context, work func(context.Context) (T, error), keep func(error) bool) (T, error) {
 	var none T

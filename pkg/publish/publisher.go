@@ -54,21 +54,21 @@ type Registry struct {
 // parallel. So an unreachable registry, or one that denies access, is reported before
 // anything is built.
 func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions) (*Registry, error) {
-	registry := &Registry{opts: opts, before: map[string]digest.Digest{}}
+	r := &Registry{opts: opts, before: map[string]digest.Digest{}}
 	pushOptions := push.Options{Journal: opts.Journal, Notice: func(text string) { opts.Console.Notice("%s", text) }}
 	if opts.Progress != nil {
-		registry.meter = &push.Meter{Update: opts.Progress}
-		pushOptions.Progress = registry.meter.Report
+		r.meter = &push.Meter{Update: opts.Progress}
+		pushOptions.Progress = r.meter.Report
 	}
-	registry.pub = push.New(opts.Client, pushOptions)
+	r.pub = push.New(opts.Client, pushOptions)
 	if len(references) == 0 {
-		return registry, nil
+		return r, nil
 	}
 	if err := opts.Client.Reach(ctx, references[0]); err != nil {
 		return nil, err
 	}
 	if opts.Recover {
-		done, err := registry.pub.Recover(ctx, references)
+		done, err := r.pub.Recover(ctx, references)
 		for _, text := range done {
 			opts.Console.Notice("%s", text)
 		}
@@ -81,10 +81,10 @@ func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions
 		names = append(names, Names(ref, opts.AlsoTags)...)
 	}
 	var err error
-	if registry.before, err = CurrentTags(ctx, opts.Client, names); err != nil {
+	if r.before, err = CurrentTags(ctx, opts.Client, names); err != nil {
 		return nil, err
 	}
-	return registry, nil
+	return r, nil
 }
 
 // CheckPush finds out whether the registry allows to publish a set, whose digests are

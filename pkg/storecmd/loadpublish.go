@@ -3,6 +3,7 @@ package storecmd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
@@ -33,7 +34,7 @@ func publishSet(
 	ctx context.Context, cfg *config.Config, con *console.Console, client *registry.Client, s *store.Store,
 	loaded *bundle.Loaded, set publish.Set, replace bool,
 ) error {
-	tags := cfg.AlsoTag
+	tags := slices.Clone(cfg.AlsoTag)
 	for _, ref := range set.References() {
 		if _, tag, _ := imageref.Split(ref); !imageref.IsArtifactTag(tag) {
 			tags = append(tags, tag)

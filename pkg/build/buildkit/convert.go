@@ -250,8 +250,8 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 }
 
 // frontendClient returns what BuildKit's frontend asks for: its options, and the parents as
-// inputs. external are the references of parents from outside the tree, and parts what the
-// key consists of, but for the build context.
+// inputs. external are the references of parents from outside the tree, and parts the parts
+// of the key, without that of the build context.
 func (c *Converter) frontendClient(d Dockerfile, parents []namedParent) (
 	client *inputsClient, external []string, parts map[string]digest.Digest) {
 	client = &inputsClient{opts: map[string]string{}, inputs: map[string]llb.State{}}
@@ -308,8 +308,8 @@ func (c *Converter) frontendConfig(d Dockerfile) dockerui.Config {
 	return conf
 }
 
-// addMounts gives the steps of a build what is no part of keys: the shared cache of packages
-// and the certificate of the step proxy.
+// addMounts adds to the steps of a build what is not part of keys: the shared cache of
+// packages and the certificate of the step proxy.
 func (c *Converter) addMounts(ctx context.Context, def *llb.Definition) (_ *llb.Definition, err error) {
 	if c.opts.ForKeys {
 		return def, nil

@@ -260,8 +260,8 @@ func (d *daemon) exited() error {
 	select {
 	case <-d.done:
 		st, ok := d.cmd.ProcessState.Sys().(syscall.WaitStatus)
-		return &DaemonError{Addr: d.cmd.Path, Err: fmt.Errorf("ended: %v%s", d.err, lastLines(d.log)), Killed: ok &&
-			st.Signaled(), Advice: "its log is " + d.log}
+		return &DaemonError{Addr: d.cmd.Path, Err: fmt.Errorf("ended: %v%s", d.err, lastLines(d.log)),
+			Killed: ok && st.Signaled(), Advice: "its log is " + d.log}
 	default:
 		return nil
 	}
@@ -283,8 +283,10 @@ func lastLines(file string) string {
 // a second after each failed attempt.
 func (d *daemon) awaitSocket(ctx context.Context) {
 	path := strings.TrimPrefix(d.addr, "unix://")
-	for end := time.Now().Add(startTimeout); time.Now().Before(end) && ctx.Err() == nil &&
-		d.exited() == nil; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(startTimeout); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+		if d.exited() != nil {
+			return
+		}
 		if conn, err := net.Dial("unix", path); err == nil {
 			conn.Close()
 			return

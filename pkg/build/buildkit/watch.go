@@ -218,7 +218,7 @@ func addedArchive(step string) string {
 	return strings.Join(words[:min(1, len(words))], "")
 }
 
-// failedStep returns the step that the error of a solve is about, nil if it is about none.
+// failedStep returns the step in which a solve failed, nil if it names none.
 func (w *watcher) failedStep(err error) *watchedStep {
 	var vertex *errdefs.VertexError
 	if errors.As(err, &vertex) {

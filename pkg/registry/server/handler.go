@@ -273,11 +273,11 @@ func checkName(r *http.Request) *problem {
 	return nil
 }
 
-// anyUploadPath is the path of what a client says is a running upload.
+// anyUploadPath matches the path of an upload with any identifier.
 var anyUploadPath = regexp.MustCompile(`^/v2/.+/blobs/uploads/[^/]+$`)
 
 // checkUpload finds mistakes in the address and the headers of an upload that the
-// distribution answers with a fault of its own.
+// distribution answers with status 500.
 func checkUpload(r *http.Request) *problem {
 	if anyUploadPath.MatchString(r.URL.Path) && !uploadPath.MatchString(r.URL.Path) {
 		return &problem{http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "no upload has this identifier"}

@@ -11,8 +11,8 @@ import (
 // foreignLayer is the media type of Docker's layers that are downloaded from another place.
 const foreignLayer = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 
-// check finds references that no content can have. The distribution answers some of them
-// with a fault of its own: it knows the errors of its own checks only.
+// check finds references that cannot be valid. The distribution answers some of them with
+// status 500, because it does not recognize the errors of the libraries that it calls.
 func (m manifest) check() *problem {
 	lists := [][]ocispec.Descriptor{m.Layers, m.Manifests}
 	for _, d := range []*ocispec.Descriptor{m.Config, m.Subject} {

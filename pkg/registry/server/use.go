@@ -300,7 +300,7 @@ func putManifest(r *http.Request) (manifest, *problem) {
 	}
 	m, err := parseManifest(raw)
 	var otherType *json.UnmarshalTypeError
-	// A field of another type may be one that the distribution does not read, so the rest counts.
+	// The distribution may not read the field that has a wrong type, so the others are checked.
 	if err == nil || errors.As(err, &otherType) {
 		if p := m.check(); p != nil {
 			return manifest{}, p
