@@ -104,6 +104,7 @@ var shared = map[string]string{
 	"internal/console":     "internal/usererr",
 	"internal/ctxio":       "",
 	"internal/disk":        "",
+	"internal/emulator":    "",
 	"internal/gcfloor":     "",
 	"internal/filelock":    "",
 	"internal/httpget":     "internal/retry",

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -84,6 +85,20 @@ func needMirror(t *testing.T) {
 	}
 	if _, err := findArchive(context.Background(), &opts); err != nil {
 		t.Skipf("no package mirror here: %v", err)
+	}
+}
+
+func TestBootstrapWithEmulator(t *testing.T) {
+	t.Setenv("QEMU_CPU", "")
+	foreign := "arm64"
+	if runtime.GOARCH == foreign {
+		t.Skip("this machine needs no emulator for arm64")
+	}
+	for arch, want := range map[string]bool{foreign: true, debianArch[runtime.GOARCH]: false} {
+		env := debianImage{opts: Options{Arch: arch}}.environment()
+		if got := slices.Contains(env, "QEMU_CPU=cortex-a72"); got != want {
+			t.Errorf("for %s, the environment sets QEMU_CPU: %v", arch, got)
+		}
 	}
 }
 

@@ -9,12 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/child"
+	"github.com/kolla-build/kolla-build/internal/emulator"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
@@ -43,12 +45,9 @@ func (b debianImage) run(ctx context.Context, read func(io.Reader) error) error 
 	out, in := io.Pipe()
 	log := &lineLog{w: b.opts.Progress, redact: b.redact}
 	cmd := child.Cmd{
-		Args:  b.command(),
-		Stdin: strings.NewReader(b.aptSources()),
-		// The epoch is the time of generated files. The messages of apt must be in
-		// English, because explain parses them.
-		Env: append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", b.archive.release.date.Unix()),
-			"LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "TMPDIR="+dir),
+		Args:   b.command(),
+		Stdin:  strings.NewReader(b.aptSources()),
+		Env:    append(b.environment(), "TMPDIR="+dir),
 		Stdout: in, Stderr: log,
 		ExtraFiles: []*os.File{lock.File()}, // see makeWorkDir
 		Interrupt:  syscall.SIGINT, Grace: bootstrapGrace,
@@ -80,6 +79,15 @@ func (b debianImage) run(ctx context.Context, read func(io.Reader) error) error 
 		return fmt.Errorf("running mmdebstrap: %w", runErr)
 	}
 	return readErr
+}
+
+// environment returns the environment of mmdebstrap. The epoch is the time of generated
+// files. The messages of apt must be in English, because explain parses them.
+func (b debianImage) environment() []string {
+	arch, _ := goArch(b.opts.Arch)
+	env := append(os.Environ(), emulator.Environment(runtime.GOARCH, arch, os.Getenv)...)
+	return append(env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", b.archive.release.date.Unix()),
+		"LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
 }
 
 // keepLines is the number of mmdebstrap's last lines that explain reads.

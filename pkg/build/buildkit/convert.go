@@ -76,6 +76,10 @@ type ConvertOptions struct {
 	// none. It is neither in the image nor part of keys.
 	Trust []byte
 
+	// Env are variables of RUN steps, as NAME=VALUE, that a Dockerfile can set
+	// differently. They are neither in the image nor part of keys.
+	Env []string
+
 	// External resolves an image that was not converted.
 	External func(ctx context.Context, ref string) (External, error)
 }
@@ -215,7 +219,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, fmt.Errorf("key of %s: %w", d.Name, err)
 	}
-	if def, err = c.addMounts(ctx, def); err != nil {
+	if def, err = c.adjustSteps(ctx, def); err != nil {
 		return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
 	}
 	var required []Requirement
@@ -308,9 +312,9 @@ func (c *Converter) frontendConfig(d Dockerfile) dockerui.Config {
 	return conf
 }
 
-// addMounts adds to the steps of a build what is not part of keys: the shared cache of
-// packages and the certificate of the step proxy.
-func (c *Converter) addMounts(ctx context.Context, def *llb.Definition) (_ *llb.Definition, err error) {
+// adjustSteps adds to the steps of a build what is not part of keys: the shared cache of
+// packages, the certificate of the step proxy, and variables.
+func (c *Converter) adjustSteps(ctx context.Context, def *llb.Definition) (_ *llb.Definition, err error) {
 	if c.opts.ForKeys {
 		return def, nil
 	}
@@ -320,9 +324,14 @@ func (c *Converter) addMounts(ctx context.Context, def *llb.Definition) (_ *llb.
 		}
 	}
 	if c.opts.Trust != nil {
-		def, err = addTrust(ctx, def, c.opts.Trust)
+		if def, err = addTrust(ctx, def, c.opts.Trust); err != nil {
+			return nil, err
+		}
 	}
-	return def, err
+	if len(c.opts.Env) > 0 {
+		return addVariables(def, c.opts.Env)
+	}
+	return def, nil
 }
 
 // Forget frees the state that is kept for the children of an image. It is called when

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -164,6 +165,30 @@ func TestOptionsInKeys(t *testing.T) {
 	}
 	if key(func(o *ConvertOptions) { o.NoCache = true }) != plain {
 		t.Error("building without cache moves the key")
+	}
+}
+
+func TestVariablesOfSteps(t *testing.T) {
+	d := Dockerfile{Name: "base", Reference: "kolla/base:t", Content: []byte("FROM debian:trixie\nRUN one\nENV A=own\nRUN two\n")}
+	plain := convert(t, converter(), d)
+	c := converter()
+	c.opts.Env = []string{"A=given", "B=x=y"}
+	def := convert(t, c, d)
+	if def.Key != plain.Key || string(def.Config) != string(plain.Config) {
+		t.Error("the variables are in the key or in the image's config")
+	}
+	var got []string
+	for _, step := range execs(t, def.LLB) {
+		var own []string
+		for _, v := range step.Meta.Env {
+			if !strings.HasPrefix(v, "PATH=") {
+				own = append(own, v)
+			}
+		}
+		got = append(got, strings.Join(own, " "))
+	}
+	if want := []string{"A=given B=x=y", "A=own B=x=y"}; !slices.Equal(got, want) {
+		t.Errorf("steps have %q, want %q", got, want)
 	}
 }
 

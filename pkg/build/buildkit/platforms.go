@@ -7,8 +7,8 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Platforms returns the platforms whose steps the builder can run: its own, others of
-// its processor, and those for which its kernel has an emulator.
+// Platforms returns the platforms whose steps the builder can run: first its own, then
+// others of its processor, and those for which its kernel has an emulator.
 func (b *Builder) Platforms(ctx context.Context) ([]ocispecs.Platform, error) {
 	workers, err := b.client.ListWorkers(ctx)
 	if err != nil {

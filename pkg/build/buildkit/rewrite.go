@@ -2,6 +2,7 @@ package buildkit
 
 import (
 	"context"
+	"strings"
 
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
@@ -55,6 +56,27 @@ func rewriteSteps(def *llb.Definition, edit func(out *llb.Definition, op *pb.Op,
 		out.Source.Locations[d] = loc
 	}
 	return out, nil
+}
+
+// addVariables returns a definition whose RUN steps have variables, as NAME=VALUE.
+func addVariables(def *llb.Definition, variables []string) (*llb.Definition, error) {
+	return rewriteSteps(def, func(_ *llb.Definition, _ *pb.Op, exec *pb.ExecOp) (bool, error) {
+		for _, v := range variables {
+			name, value, _ := strings.Cut(v, "=")
+			addVariable(exec.Meta, name, value)
+		}
+		return true, nil
+	})
+}
+
+// addVariable adds an environment variable that the step does not have.
+func addVariable(meta *pb.Meta, name, value string) {
+	for _, kv := range meta.Env {
+		if strings.HasPrefix(kv, name+"=") {
+			return
+		}
+	}
+	meta.Env = append(meta.Env, name+"="+value)
 }
 
 // addState adds a state to a definition, and returns its digest.

@@ -3,7 +3,6 @@ package buildkit
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
@@ -55,14 +54,4 @@ func addTrust(ctx context.Context, def *llb.Definition, ca []byte) (*llb.Definit
 		addVariable(exec.Meta, "APT_CONFIG", trustDir+"/apt.conf")
 		return true, nil
 	})
-}
-
-// addVariable adds an environment variable that the step does not have.
-func addVariable(meta *pb.Meta, name, value string) {
-	for _, kv := range meta.Env {
-		if strings.HasPrefix(kv, name+"=") {
-			return
-		}
-	}
-	meta.Env = append(meta.Env, name+"="+value)
 }

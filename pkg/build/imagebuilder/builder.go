@@ -47,6 +47,8 @@ type Options struct {
 	Network      StepNetwork // of steps; nil for that of the builder
 	// KnownNames returns names of packages and programs, for suggestions.
 	KnownNames func() []string
+	// Getenv reads this process's environment, for the settings of emulators.
+	Getenv func(string) string
 	// Offline forbids questions to repositories of packages.
 	Offline    bool
 	ClampTimes bool // modification times of files in the images' own layers are limited to the image's creation time
@@ -74,7 +76,8 @@ type Builder struct {
 
 	conn   sync.Mutex // held while a builder is opened
 	bk     *buildkit.Builder
-	opened bool // a builder was open before
+	opened bool   // a builder was open before
+	native string // Go's name of the builder's architecture, "" if no image needs it
 
 	mu       sync.Mutex
 	exported map[imageName]digest.Digest // built so far, in the staging area
@@ -115,6 +118,9 @@ func (b *Builder) Ready(ctx context.Context) error {
 				return err
 			}
 			match = platforms.Any(supported...)
+			if len(supported) > 0 {
+				b.native = supported[0].Architecture
+			}
 			for _, p := range supported {
 				runs = append(runs, platforms.Format(p))
 			}

@@ -101,7 +101,7 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 		Duration: func(image.ID) (time.Duration, bool) { return 0, false },
 	}, false)
 	b := New(p, Options{Store: s.store, Defined: defined, Inputs: inputs, Warmer: inputs.NewWarmer(s.t.Context()), Keys: s.keys,
-		Busy: func() func() { return func() {} }, Squash: cfg.Squash, Compression: compress.Default, ClampTimes: true,
+		Busy: func() func() { return func() {} }, Squash: cfg.Squash, Compression: compress.Default, ClampTimes: true, Getenv: func(string) string { return "" },
 		Buildkit: buildkit.Options{DaemonPath: testenv.Buildkitd(s.t), StateDir: filepath.Join(s.dir, "buildkit"),
 			Store: s.store.Content(), Notice: func(string) {}}})
 	if p.ToBuild() > 0 {
@@ -130,6 +130,25 @@ func (s *site) layers(d digest.Digest) []v1.Hash {
 		s.t.Fatal(err)
 	}
 	return conf.RootFS.DiffIDs
+}
+
+// Steps for a platform that the builder emulates have the settings of the emulator.
+func TestEmulatedSteps(t *testing.T) {
+	s := newSite(t)
+	_, b := s.run("--base-arch", "aarch64")
+	im := *b.opts.Defined.Image(image.ID{Name: "base"})
+	im.Dockerfile = buildkit.Dockerfile{Name: "base", Reference: im.Reference, Content: []byte("FROM scratch\nRUN [\"/a\"]\n")}
+	for native, want := range map[string]bool{"amd64": true, "arm64": false} {
+		b.native = native
+		def, err := b.definition(t.Context(), &im, &dependencies{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slices.ContainsFunc(def.LLB.Def, func(op []byte) bool { return strings.Contains(string(op), "QEMU_CPU=") })
+		if got != want {
+			t.Errorf("on %s, steps for arm64 have QEMU_CPU: %v", native, got)
+		}
+	}
 }
 
 // An image is in the store under its name and its key as soon as it is built, on

@@ -9,6 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/emulator"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -54,6 +55,9 @@ func (b *Builder) definition(ctx context.Context, im *define.Image, parents *dep
 	}
 	if b.opts.PackageCache != "" {
 		opts.PackageCache = b.opts.PackageCache + strings.TrimPrefix(im.ID.String(), im.ID.Name)
+	}
+	if b.native != "" {
+		opts.Env = emulator.Environment(b.native, opts.Platform.Architecture, b.opts.Getenv)
 	}
 	if b.opts.ClampTimes {
 		opts.Epoch = im.Created
