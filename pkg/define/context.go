@@ -34,16 +34,7 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 	if used == nil {
 		used = []string{} // selects no files, unlike nil
 	}
-	copied := func(dir string) bool {
-		return usesAll || slices.ContainsFunc(used, func(u string) bool { return u == dir || strings.HasPrefix(u, dir+"/") })
-	}
-	if f.Patches != nil && copied("patches") {
-		x.Err = fmt.Errorf("patches of %s: %w", f.Name, f.Patches)
-		return
-	}
-	if render.HasPatches(d.set.Config.PatchesPath, f.Name) && !copied("patches") {
-		x.Err = usererr.Errorf("a template applies patches with {{ macros.kolla_patch_sources() }}, after COPY patches /patches",
-			"patches of %s: its template does not copy them, so they would not be applied", f.Name)
+	if x.Err = d.patches(f, &x.Image, usesAll); x.Err != nil {
 		return
 	}
 	files := contextFiles{definer: d}

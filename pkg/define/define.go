@@ -26,6 +26,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/source"
 	"github.com/kolla-build/kolla-build/pkg/squash"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -79,6 +80,9 @@ type Image struct {
 	PlaceOf func(line int) (file string, at int)
 	Effort  time.Duration // an estimate of the build time, from its steps
 
+	// Patches are the patches of its series that /etc/kolla/patched must list when it is
+	// built: all but those that its steps apply without kolla_patch.
+	Patches []render.Patch
 	// Warnings are those of BuildKit's linter about its Dockerfile.
 	Warnings []buildkit.Warning
 	// Required are permissions that its steps need from the user.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"path"
-	"strings"
+	"path/filepath"
 
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/render"
@@ -44,12 +44,16 @@ func (s *Set) checkPatches(names []string) {
 
 // patchesOf returns the patches in an image's series, by their names.
 func patchesOf(f *render.Dockerfile) map[string]render.File {
-	patches := map[string]render.File{}
+	if len(f.Series) == 0 {
+		return nil
+	}
+	files := map[string]render.File{}
 	for _, file := range f.Context {
-		name, ok := strings.CutPrefix(path.Clean(file.Path), "patches/")
-		if ok && name != "series" && file.Mode.IsRegular() {
-			patches[name] = file
-		}
+		files[file.Path] = file
+	}
+	patches := map[string]render.File{}
+	for _, p := range f.Series {
+		patches[p.Name] = files[path.Join("patches", filepath.ToSlash(p.Name))]
 	}
 	return patches
 }

@@ -49,26 +49,33 @@ func patchDir(patchesPath, image string) string {
 	return ""
 }
 
+// Patch is a patch in the series of an image.
+type Patch struct {
+	Name  string // as in the series
+	Place string // its line in the series, as FILE:LINE
+}
+
 // patchFiles returns the directory patches of an image's context: empty, or with the
-// series in --patches-path/IMAGE and the patches in it. The error describes mistakes
-// in the series; the valid patches are returned beside it. Without a series, no patch
-// is copied, as in Kolla.
-func patchFiles(patchesPath, image string) ([]File, error) {
+// series in --patches-path/IMAGE and the patches in it. The second result is the valid
+// patches, in the order of the series. The error describes mistakes in the series.
+// Without a series, no patch is copied, as in Kolla.
+func patchFiles(patchesPath, image string) ([]File, []Patch, error) {
 	out := []File{{Path: "patches", Mode: fs.ModeDir | 0o755, Origin: "patches"}}
 	dir := patchDir(patchesPath, image)
 	if dir == "" {
-		return out, nil
+		return out, nil, nil
 	}
 	seriesPath := filepath.Join(dir, seriesName)
 	series, err := diskFile(seriesPath, "patches/series")
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
 	out = append(out, series)
 	content, err := readTextFile(context.Background(), seriesPath) // a regular file
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
+	var patches []Patch
 	var mistakes []error
 	seen := map[string]bool{"patches/series": true}
 	for i, line := range strings.Split(content, "\n") {
@@ -98,6 +105,7 @@ func patchFiles(patchesPath, image string) ([]File, error) {
 			mistakes = append(mistakes, usererr.Errorf(suggest.DidYouMean(name, fileNames(dir)), "%s: the patch %q is not in %s", place, name, dir))
 			continue
 		}
+		patches = append(patches, Patch{Name: name, Place: place})
 		for d := path.Dir(at); d != "patches"; d = path.Dir(d) {
 			if !seen[d] {
 				seen[d] = true
@@ -106,7 +114,7 @@ func patchFiles(patchesPath, image string) ([]File, error) {
 		}
 		out = append(out, file)
 	}
-	return out, errors.Join(mistakes...)
+	return out, patches, errors.Join(mistakes...)
 }
 
 // CheckPatchesPath returns an error if patchesPath is set and is not a directory, because

@@ -49,7 +49,7 @@ one.patch --binary
 		"under-score": "patches/\npatches/series 644 one.patch -p1 # a comment\ntwo.patch -p2 -R\npatches/one.patch 644 1\npatches/two.patch 644 2\n",
 		"options":     `error: D/options/series:1: the option "--binary" of the patch "one.patch" is not -pN or -R`,
 	} {
-		files, err := patchFiles(dir, image)
+		files, _, err := patchFiles(dir, image)
 		got := ""
 		if err != nil {
 			got = "error: " + strings.ReplaceAll(err.Error(), dir, "D")
@@ -63,10 +63,10 @@ one.patch --binary
 			t.Errorf("%s: got\n%s\nwant\n%s", image, got, want)
 		}
 	}
-	if files, err := patchFiles("", "x"); err != nil || listing(t, files) != "patches/\n" {
+	if files, _, err := patchFiles("", "x"); err != nil || listing(t, files) != "patches/\n" {
 		t.Error(files, err)
 	}
-	if files, err := patchFiles("/no/such", "x"); err != nil || listing(t, files) != "patches/\n" {
+	if files, _, err := patchFiles("/no/such", "x"); err != nil || listing(t, files) != "patches/\n" {
 		t.Error(files, err)
 	}
 }

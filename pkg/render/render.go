@@ -44,6 +44,8 @@ type Dockerfile struct {
 	// Context are the files that the Dockerfile can copy, sorted by path: those in Dir
 	// except for the template and a Dockerfile, and the patches.
 	Context []File
+	// Series are the patches in the image's series of --patches-path, in order.
+	Series []Patch
 	// Patches are the mistakes in the image's series of patches, or nil. The image
 	// fails if it copies the patches.
 	Patches error
@@ -176,14 +178,14 @@ func (r *renderer) image(ctx context.Context, dir string) (Dockerfile, error) {
 	}
 	d.places = places
 	r.readReferences(&d)
-	d.Context, d.Patches = r.context(d)
+	d.Context, d.Series, d.Patches = r.context(d)
 	return d, nil
 }
 
-// context returns the files of an image's build context, and the mistakes in its
-// patches.
-func (r *renderer) context(d Dockerfile) ([]File, error) {
-	patches, patchErr := patchFiles(r.Config.PatchesPath, d.Name)
+// context returns the files of an image's build context, the patches in its series, and
+// the mistakes in it.
+func (r *renderer) context(d Dockerfile) ([]File, []Patch, error) {
+	patches, series, patchErr := patchFiles(r.Config.PatchesPath, d.Name)
 	files := map[string]File{}
 	for _, f := range r.Tree.filesIn(d.Dir) {
 		if f.Path != templateName && f.Path != "Dockerfile" {
@@ -202,7 +204,7 @@ func (r *renderer) context(d Dockerfile) ([]File, error) {
 		}
 		files[f.Path] = f
 	}
-	return slices.SortedFunc(maps.Values(files), func(a, b File) int { return cmp.Compare(a.Path, b.Path) }), patchErr
+	return slices.SortedFunc(maps.Values(files), func(a, b File) int { return cmp.Compare(a.Path, b.Path) }), series, patchErr
 }
 
 // locate replaces the places in an error by files that the user knows: lines of merged

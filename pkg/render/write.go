@@ -70,7 +70,7 @@ func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name stri
 		}
 		// Mistakes in a series do not affect the templates: the valid patches are
 		// written.
-		patches, _ := patchFiles(o.Config.PatchesPath, d.Name)
+		patches, _, _ := patchFiles(o.Config.PatchesPath, d.Name)
 		for _, f := range patches {
 			if d := path.Join(d.Dir, f.Path); !f.IsDir() || o.Tree.files[d].Mode == 0 {
 				f.Path = d

@@ -206,6 +206,9 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	if err != nil {
 		return build.Output{}, err
 	}
+	if err := b.checkPatches(ctx, im, d); err != nil {
+		return build.Output{}, err
+	}
 	if b.opts.ClampTimes {
 		if err := b.clampTimes(d, im.Created); err != nil {
 			return build.Output{}, err

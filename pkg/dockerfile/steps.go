@@ -1,0 +1,93 @@
+package dockerfile
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+)
+
+// Access is how a Dockerfile uses a directory of the build context.
+type Access struct {
+	// Line is that of the first instruction that copies or mounts the directory or files
+	// in it; 0 if there is none.
+	Line int
+	// Targets are the paths in the image that it is copied to or mounted on, without the
+	// root and the working directory.
+	Targets []string
+	// Steps are the commands of the RUN instructions that see it.
+	Steps []string
+}
+
+// StepsAfter returns how the stages that the result needs use a directory at the top of the
+// build context: copies of it, of files in it, and of the whole context, and the steps that
+// follow in the same stage or in a stage that is based on it or copies from it. Sources with
+// variables may be the directory.
+func (d *Dockerfile) StepsAfter(dir string) Access {
+	var access Access
+	byName := stagesByName(d.Stages)
+	has := map[int]bool{} // the stages with the directory
+	hasStage := func(name string) bool {
+		i, ok := byName[strings.ToLower(name)]
+		return ok && has[i]
+	}
+	for _, i := range d.Reachable() {
+		has[i] = hasStage(d.Stages[i].BaseName)
+		for _, cmd := range d.Stages[i].Commands {
+			run, isRun := cmd.(*instructions.RunCommand)
+			paths, unknown := contextPaths(cmd)
+			uses := unknown || slices.ContainsFunc(paths, func(p string) bool { return names(p, dir) })
+			if uses && access.Line == 0 {
+				access.Line = firstLine(cmd.Location())
+			}
+			if uses || slices.ContainsFunc(sources(cmd), hasStage) {
+				access.Targets = append(access.Targets, targets(cmd)...)
+				uses = true
+				has[i] = has[i] || !isRun // mounts end with their step
+			}
+			if isRun && (uses || has[i]) {
+				access.Steps = append(access.Steps, commandOf(run))
+			}
+		}
+	}
+	return access
+}
+
+// names reports whether a source of a COPY is a directory at the top of the context, in it,
+// or contains it.
+func names(source, dir string) bool {
+	if strings.Contains(source, "$") {
+		return true
+	}
+	first, _, _ := strings.Cut(path.Clean("/" + source)[1:], "/")
+	matches, err := path.Match(first, dir)
+	return first == "" || matches || err != nil
+}
+
+// targets returns the paths that an instruction copies files to or mounts them on.
+func targets(cmd instructions.Command) []string {
+	var paths []string
+	switch cmd := cmd.(type) {
+	case *instructions.AddCommand:
+		paths = append(paths, cmd.DestPath)
+	case *instructions.CopyCommand:
+		paths = append(paths, cmd.DestPath)
+	case *instructions.RunCommand:
+		for _, m := range instructions.GetMounts(cmd) {
+			if m.Type == instructions.MountTypeBind {
+				paths = append(paths, m.Target)
+			}
+		}
+	}
+	return slices.DeleteFunc(paths, func(p string) bool { return strings.Trim(p, "./") == "" })
+}
+
+// commandOf returns the command of a RUN instruction with the content of its here-documents.
+func commandOf(run *instructions.RunCommand) string {
+	text := strings.Join(run.CmdLine, " ")
+	for _, file := range run.Files {
+		text += "\n" + file.Data
+	}
+	return text
+}
