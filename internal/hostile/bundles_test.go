@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -278,20 +279,38 @@ func indexCase(rnd *rand.Rand, env *environment) hostileCase {
 func hostileIndex(rnd *rand.Rand) []byte {
 	entry := pick(rnd, []string{"{}", "null", "[]", "7", `{"digest":"x"}`, `{"annotations":{"a":"b"}}`, `{"manifests":[{}]}`})
 	count := pick(rnd, []int{1, 1000, 100_000, 2_000_000})
-	index := `{"schemaVersion":2,"manifests":[` + strings.Repeat(entry+",", count) + entry + `]}`
+	start, repeated, end := `{"schemaVersion":2,"manifests":[`, entry+",", entry+`]}`
 	switch rnd.IntN(6) {
 	case 0:
-		index = strings.Repeat(`{"manifests":[`, 1+rnd.IntN(100_000))
+		start, repeated, count, end = "", `{"manifests":[`, 1+rnd.IntN(100_000), ""
 	case 1:
-		index = strings.Repeat("[", 1+rnd.IntN(1_000_000))
+		start, repeated, count, end = "", "[", 1+rnd.IntN(1_000_000), ""
 	case 2:
-		index = `{"schemaVersion":2,"manifests":[],"` + strings.Repeat("x", rnd.IntN(10_000_000)) + `":1}`
+		start, repeated, count, end = `{"schemaVersion":2,"manifests":[],"`, "x", rnd.IntN(10_000_000), `":1}`
 	}
-	members := []member{
-		{tar.Header{Name: "oci-layout", Size: 30, Mode: 0o644}, []byte(`{"imageLayoutVersion":"1.0.0"}`)},
-		{tar.Header{Name: "index.json", Size: int64(len(index)), Mode: 0o644}, []byte(index)},
+	return archiveWithIndex(start, repeated, count, end)
+}
+
+// archiveWithIndex returns a compressed layout whose index has a repeated part. The index is
+// never in memory: the process that makes it measures the memory of its readers.
+func archiveWithIndex(start, repeated string, count int, end string) []byte {
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	w := tar.NewWriter(z)
+	_ = w.WriteHeader(&tar.Header{Name: "oci-layout", Size: 30, Mode: 0o644})
+	_, _ = io.WriteString(w, `{"imageLayoutVersion":"1.0.0"}`)
+	size := len(start) + len(repeated)*count + len(end)
+	_ = w.WriteHeader(&tar.Header{Name: "index.json", Size: int64(size), Mode: 0o644})
+	_, _ = io.WriteString(w, start)
+	const together = 1000
+	many := strings.Repeat(repeated, together)
+	for ; count >= together; count -= together {
+		_, _ = io.WriteString(w, many)
 	}
-	return compress(writeTar(members))
+	_, _ = io.WriteString(w, strings.Repeat(repeated, count)+end)
+	_ = w.Close()
+	_ = z.Close()
+	return out.Bytes()
 }
 
 // imageLines is a line for each image of `images --json`.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -48,26 +49,30 @@ func Parse(b []byte) (Document, error) {
 }
 
 func parse(b []byte, maxLayers, maxManifests int) (Document, error) {
-	var raw struct {
-		MediaType string          `json:"mediaType"`
-		Config    *descriptor     `json:"config"`
-		Layers    json.RawMessage `json:"layers"`
-		Manifests json.RawMessage `json:"manifests"`
+	raw := header{
+		Layers:    descriptors{field: "layers", limit: maxLayers},
+		Manifests: descriptors{field: "manifests", limit: maxManifests},
 	}
 	if err := json.Unmarshal(b, &raw); err != nil {
 		return Document{}, err
 	}
-	d := Document{MediaType: clean(raw.MediaType)}
-	if raw.Config != nil {
-		config := raw.Config.descriptor()
+	return raw.document()
+}
+
+// header has the fields of a manifest and an index.
+type header struct {
+	SchemaVersion int         `json:"schemaVersion"`
+	MediaType     string      `json:"mediaType"`
+	Config        *descriptor `json:"config"`
+	Layers        descriptors `json:"layers"`
+	Manifests     descriptors `json:"manifests"`
+}
+
+func (h *header) document() (Document, error) {
+	d := Document{MediaType: clean(h.MediaType), Layers: h.Layers.list, Manifests: h.Manifests.list}
+	if h.Config != nil {
+		config := h.Config.descriptor()
 		d.Config = &config
-	}
-	var err error
-	if d.Layers, err = descriptors(raw.Layers, "layers", maxLayers); err != nil {
-		return Document{}, err
-	}
-	if d.Manifests, err = descriptors(raw.Manifests, "manifests", maxManifests); err != nil {
-		return Document{}, err
 	}
 	return d, d.checkKind()
 }
@@ -101,8 +106,9 @@ const (
 // ParseLayoutIndex parses the index.json of an OCI layout with up to limit
 // images. The caller bounds its size.
 func ParseLayoutIndex(b []byte, limit int) ([]ocispec.Descriptor, error) {
-	var raw struct {
-		SchemaVersion int `json:"schemaVersion"`
+	raw := header{
+		Layers:    descriptors{field: "layers", limit: MaxLayers},
+		Manifests: descriptors{field: "manifests", limit: limit},
 	}
 	if err := json.Unmarshal(b, &raw); err != nil {
 		return nil, err
@@ -110,35 +116,42 @@ func ParseLayoutIndex(b []byte, limit int) ([]ocispec.Descriptor, error) {
 	if raw.SchemaVersion != 2 {
 		return nil, fmt.Errorf("schemaVersion is %d, not 2", raw.SchemaVersion)
 	}
-	d, err := parse(b, MaxLayers, limit)
+	d, err := raw.document()
 	return d.Manifests, err
 }
 
-// descriptors parses an array of descriptors. It returns nil if there is no
-// array, and not nil for an empty one.
-func descriptors(b []byte, field string, limit int) ([]ocispec.Descriptor, error) {
-	if len(b) == 0 || bytes.Equal(b, []byte("null")) {
-		return nil, nil
+// descriptors is an array of descriptors. It is parsed where it is, since a copy of the
+// array would double the memory that an index takes.
+type descriptors struct {
+	field string
+	limit int                  // of entries
+	list  []ocispec.Descriptor // nil if there is no array, and not nil for an empty one
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *descriptors) UnmarshalJSON(b []byte) error {
+	d.list = nil
+	if bytes.Equal(b, []byte("null")) {
+		return nil
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return nil, fmt.Errorf("%s is not an array", field)
+	if b[0] != '[' {
+		return fmt.Errorf("%s is not an array", d.field)
 	}
-	out := []ocispec.Descriptor{}
-	for last := dec.InputOffset(); dec.More(); last = dec.InputOffset() {
-		if len(out) == limit {
-			return nil, fmt.Errorf("more than %d %s", limit, field)
+	d.list = []ocispec.Descriptor{}
+	for entry := range elements(b) {
+		if len(d.list) == d.limit {
+			return fmt.Errorf("more than %d %s", d.limit, d.field)
 		}
-		var d descriptor
-		if err := dec.Decode(&d); err != nil {
-			return nil, fmt.Errorf("%s: entry %d: %w", field, len(out)+1, err)
+		if len(entry) > maxDescriptor {
+			return fmt.Errorf("%s: entry %d has %d bytes, more than %d", d.field, len(d.list)+1, len(entry), maxDescriptor)
 		}
-		if n := dec.InputOffset() - last; n > maxDescriptor {
-			return nil, fmt.Errorf("%s: entry %d has %d bytes, more than %d", field, len(out)+1, n, maxDescriptor)
+		var one descriptor
+		if err := json.Unmarshal(entry, &one); err != nil {
+			return fmt.Errorf("%s: entry %d: %w", d.field, len(d.list)+1, err)
 		}
-		out = append(out, d.descriptor())
+		d.list = append(d.list, one.descriptor())
 	}
-	return out, nil
+	return nil
 }
 
 // descriptor has the fields of a descriptor that are used, in types that take at most
@@ -279,29 +292,41 @@ type counted int
 
 func (n *counted) UnmarshalJSON(b []byte) error {
 	*n = 0
-	if len(b) == 0 || b[0] != '[' {
-		return nil
-	}
-	depth, inString := 0, false
-	for i := 1; i < len(b)-1; i++ {
-		switch c := b[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '[' || c == '{':
-			depth++
-		case c == ']' || c == '}':
-			depth--
-		case c == ',' && depth == 0:
+	if len(b) > 0 && b[0] == '[' {
+		for range elements(b) {
 			*n++
 		}
 	}
-	if len(bytes.TrimSpace(b[1:len(b)-1])) > 0 {
-		*n++
-	}
 	return nil
+}
+
+// elements returns the elements of an array that is valid JSON, as parts of b.
+func elements(b []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		b = bytes.TrimSpace(b[1 : len(b)-1])
+		start, depth, inString := 0, 0, false
+		for i := 0; i < len(b); i++ {
+			switch c := b[i]; {
+			case inString && c == '\\':
+				i++
+			case c == '"':
+				inString = !inString
+			case inString:
+			case c == '[' || c == '{':
+				depth++
+			case c == ']' || c == '}':
+				depth--
+			case c == ',' && depth == 0:
+				if !yield(bytes.TrimSpace(b[start:i])) {
+					return
+				}
+				start = i + 1
+			}
+		}
+		if len(b) > 0 {
+			yield(bytes.TrimSpace(b[start:]))
+		}
+	}
 }
 
 // clean returns a media type or a part of a platform if all of its characters are

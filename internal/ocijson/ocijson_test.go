@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,6 +115,45 @@ func TestMemoryIsBounded(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		if n := after.TotalAlloc - before.TotalAlloc; n > 16*MaxBytes {
 			t.Errorf("%s: %d bytes allocated for %d", name, n, len(doc))
+		}
+	}
+}
+
+// Large indexes are parsed where they are: nothing of an entry or an array is copied before
+// its limit is checked.
+func TestLayoutIndexIsNotCopied(t *testing.T) {
+	const size = 4 << 20
+	for name, doc := range map[string]string{
+		"an entry":       `{"schemaVersion":2,"manifests":[{"digest":"` + strings.Repeat("x", size) + `"}]}`,
+		"annotations":    `{"schemaVersion":2,"manifests":[{"annotations":{` + strings.Repeat(`"a":"b",`, size/8) + `"a":"b"}}]}`,
+		"many entries":   `{"schemaVersion":2,"manifests":[` + strings.Repeat(`{},`, size/3) + `{}]}`,
+		"another field":  `{"schemaVersion":2,"manifests":[],"x":"` + strings.Repeat("x", size) + `"}`,
+		"many manifests": `{"schemaVersion":2` + strings.Repeat(`,"manifests":[]`, size/15) + `}`,
+	} {
+		var before, after runtime.MemStats
+		b := []byte(doc)
+		runtime.ReadMemStats(&before)
+		_, _ = ParseLayoutIndex(b, 1000)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > size/2 {
+			t.Errorf("%s: %d bytes allocated for %d", name, n, len(b))
+		}
+	}
+}
+
+func TestElements(t *testing.T) {
+	for doc, want := range map[string][]string{
+		`[]`:                                nil,
+		`[ ]`:                               nil,
+		`[1]`:                               {"1"},
+		` [1, "a,]\"" ,[2,3],{"x":[4,5]}] `: {"1", `"a,]\""`, "[2,3]", `{"x":[4,5]}`},
+	} {
+		var got []string
+		for e := range elements([]byte(strings.TrimSpace(doc))) {
+			got = append(got, string(e))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", doc, got, want)
 		}
 	}
 }
