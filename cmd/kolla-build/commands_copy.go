@@ -52,7 +52,6 @@ func tagCommand() *command {
 				{Line: "kolla-build tag localhost:4000/lokolla:t1 localhost:4000/kolla", Effect: "Publish a set under another namespace."},
 			},
 		},
-		first: true, // trove-guestagent
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			opts.Progress = cfg.Progress
 			return setcopy.AddTags(ctx, cfg, con, cfg.Args, opts)

@@ -28,7 +28,6 @@ func logsCommand() *command {
 				{Line: "kolla-build logs --failed", Effect: "Print the logs of the images that failed in the last run."},
 			},
 		},
-		first: true,
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			opts.DataDir, opts.Images = cfg.DataDir, cfg.Args
 			return runlogs.Show(ctx, con, opts)

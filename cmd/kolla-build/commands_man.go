@@ -21,7 +21,6 @@ func manCommand() *command {
 				{Line: "kolla-build man | man -l -", Effect: "Read it."},
 			},
 		},
-		first: true, // manila
 		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
 			if len(cfg.Args) > 0 {
 				return &config.Error{Message: "man takes no arguments", Hint: "kolla-build -- man builds the images whose names contain man"}

@@ -204,7 +204,6 @@ func listCommand() *command {
 				{Line: "kolla-build list set.tar", Effect: "List images with their sizes, and what a delta requires."},
 			},
 		},
-		first: true, // aodh-listener
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			if len(cfg.Args) == 0 {
 				return oneArgument(cfg, "saved file", "kolla-build list set.tar; --list-images lists what can be built, kolla-build images what was built")

@@ -123,7 +123,7 @@ func TestDocumentedCommands(t *testing.T) {
 				t.Errorf("%s: kolla-build %s: %v", name, line, err)
 				continue
 			}
-			c, rest := pick(commands, words)
+			c, rest, before := pick(commands, words)
 			if c.raw != nil {
 				continue
 			}
@@ -133,7 +133,7 @@ func TestDocumentedCommands(t *testing.T) {
 					rest[i+1] = os.DevNull
 				}
 			}
-			_, err = cli.Load(cli.Input{Command: c.Command, Args: rest, Dir: t.TempDir(), SystemFile: "none", Profiles: known, Commands: described(commands)})
+			_, err = cli.Load(cli.Input{Command: c.Command, Args: rest, Before: before, Dir: t.TempDir(), SystemFile: "none", Profiles: known, Commands: described(commands)})
 			if err != nil && !errors.Is(err, cli.ErrHelp) && !errors.Is(err, cli.ErrVersion) {
 				t.Errorf("%s: kolla-build %s: %v", name, line, err)
 			}

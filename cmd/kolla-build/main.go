@@ -132,8 +132,8 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	if err := foreignVerb(args); err != nil {
 		return err
 	}
-	c, rest := pick(commands, args)
-	in := cli.Input{Command: c.Command, Args: rest, Env: con.Environ, Commands: described(commands)}
+	c, rest, before := pick(commands, args)
+	in := cli.Input{Command: c.Command, Args: rest, Before: before, Env: con.Environ, Commands: described(commands)}
 	var err error
 	if in.Profiles, err = profiles.All(); err != nil {
 		return err
@@ -158,7 +158,7 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 		return err
 	}
 	if w := misplaced(commands, cfg, args); w != "" {
-		con.Notice("%q is a regular expression here; the command comes first: kolla-build %s …", w, w)
+		con.Notice("warning: %q is a regular expression after other words\n  hint: a command comes before them: kolla-build %s …", w, w)
 	}
 	return usage(cfg, c.run(ctx, cfg, con))
 }

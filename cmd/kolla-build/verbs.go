@@ -2,13 +2,16 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
 // verbs are commands of other tools, with the hint that names what does the same here. As
-// the first word on the command line they are not regular expressions.
+// the first word on the command line, wherever it is among options, they are not regular
+// expressions.
 var verbs = map[string]string{
 	"clean":       "kolla-build gc frees space in the local store",
 	"create":      "kolla-build [REGEX…] builds images",
@@ -34,7 +37,8 @@ var verbs = map[string]string{
 }
 
 // ambiguousVerbs are verbs that are also part of image names, such as export in
-// ovs-exporter. After -- they select those images.
+// ovs-exporter. After -- they select those images, and so they do after options if they are
+// a whole word of a name or one of several regular expressions.
 var ambiguousVerbs = map[string]string{
 	"backup":  "kolla-build save writes images to a file; docs/backup.md lists what else to back up",
 	"check":   "kolla-build lint checks templates, kolla-build plan shows what a build would do",
@@ -57,18 +61,41 @@ var ambiguousVerbs = map[string]string{
 	"update":  "kolla-build --refresh rebuilds images whose packages have changed",
 }
 
-// foreignVerb returns an error if the first argument of a command line is a command of
-// another tool. Options and their values are not arguments.
+// foreignVerb returns an error if the first word of a command line is a command of another
+// tool. Options and their values are not words. Ambiguous verbs after options are left to
+// lateVerb, which knows the images.
 func foreignVerb(args []string) error {
 	at, word := cli.FirstWord(args, func(word string) (cli.Command, bool) {
 		return cli.Command{}, verbs[word] != "" || ambiguousVerbs[word] != ""
 	})
-	hint := verbs[word]
-	if ambiguous := ambiguousVerbs[word]; ambiguous != "" && at == 0 {
-		hint = ambiguous + "; kolla-build -- " + word + " builds the images whose names contain it"
+	switch {
+	case verbs[word] != "":
+		return unknownVerb(word, verbs[word])
+	case at == 0 && ambiguousVerbs[word] != "":
+		return unknownVerb(word, ambiguousHint(word))
 	}
-	if hint == "" {
+	return nil
+}
+
+// lateVerb returns an error if an ambiguous verb after options is the only regular expression
+// of a build, as in "-b ubuntu run". It is a regular expression if it is a whole word of an
+// image's name: backup selects cinder-backup, and export does not select ovs-exporter.
+func lateVerb(words, images []string) error {
+	if len(words) != 1 || ambiguousVerbs[words[0]] == "" {
 		return nil
 	}
+	for _, name := range images {
+		if slices.Contains(strings.Split(name, "-"), words[0]) {
+			return nil
+		}
+	}
+	return unknownVerb(words[0], ambiguousHint(words[0]))
+}
+
+func unknownVerb(word, hint string) error {
 	return &config.Error{Message: fmt.Sprintf("unknown command %q", word), Hint: hint}
+}
+
+func ambiguousHint(word string) string {
+	return ambiguousVerbs[word] + "; kolla-build -- " + word + " builds the images whose names contain it"
 }

@@ -32,6 +32,21 @@ func Near(name string, candidates []string, limit int) []string {
 	return near[:min(len(near), limit)]
 }
 
+// NearParts returns what Near does, else up to limit of the words between the dashes of
+// candidates that are similar to name: nova of nova-api for noova. Every name of three letters
+// is similar to one of them.
+func NearParts(name string, candidates []string, limit int) []string {
+	near := similar(name, candidates, true)
+	if len(near) == 0 && len(name) > 3 {
+		var parts []string
+		for _, c := range candidates {
+			parts = append(parts, strings.Split(c, "-")...)
+		}
+		near = similar(name, parts, false)
+	}
+	return near[:min(len(near), limit)]
+}
+
 // DidYouMean returns the hint for a name that does not exist, such as
 // `did you mean "nova-api"?`, or "" if no candidate is similar enough.
 func DidYouMean(name string, candidates []string) string {

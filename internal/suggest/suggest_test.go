@@ -50,6 +50,20 @@ func TestNear(t *testing.T) {
 	}
 }
 
+func TestNearParts(t *testing.T) {
+	names := []string{"neutron-server", "nova-api", "nova-base", "zun-api"}
+	for name, want := range map[string][]string{
+		"noova":    {"nova"},
+		"nova-apj": {"nova-api"},
+		"run":      nil,
+		"launch":   nil,
+	} {
+		if got := NearParts(name, names, 3); !slices.Equal(got, want) {
+			t.Errorf("NearParts(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestDidYouMean(t *testing.T) {
 	if got, want := DidYouMean("bse", []string{"base"}), `did you mean "base"?`; got != want {
 		t.Errorf("got %q, want %q", got, want)

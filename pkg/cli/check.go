@@ -11,12 +11,13 @@ import (
 
 // check rejects options that the command does not read, or warns of them, and options
 // whose value must not be empty. Options in files and the environment are for all
-// commands, so they are not checked.
+// commands, so they are not checked. Nor are those before the name of the command, as in
+// an alias for kolla-build with options, except --dry-run.
 func (p *parser) check() error {
 	used := p.result.Options[:0]
 	for _, s := range p.result.Options {
 		if !p.cmd.Reads(s.Option) {
-			if !p.cmd.AnyOption {
+			if !p.cmd.AnyOption && (!s.Early || s.Option.Name == "dry-run") {
 				return p.foreign(s)
 			}
 			p.result.Warnings = append(p.result.Warnings, config.Warning{Option: s.Option.Name,

@@ -16,7 +16,7 @@ func TestForeignOptions(t *testing.T) {
 		if len(name) == 1 {
 			dashes = "-"
 		}
-		parsed, err := parse(Command{}, []string{dashes + name + "=x"}, nil)
+		parsed, err := parse(Input{Args: []string{dashes + name + "=x"}})
 		if name == "image" {
 			if err != nil || len(parsed.Warnings) != 1 || parsed.Warnings[0].Hint != hint {
 				t.Errorf("--image: %v %+v", err, parsed)
@@ -50,7 +50,7 @@ func optionsIn(text string) []string {
 func TestForeignCommandOptions(t *testing.T) {
 	for command, options := range foreignCommandOptions {
 		for name, hint := range options {
-			_, err := parse(Command{Name: command}, []string{"--" + name + "=x"}, nil)
+			_, err := parse(Input{Command: Command{Name: command}, Args: []string{"--" + name + "=x"}})
 			if err == nil || !strings.Contains(err.Error(), "--"+name) || !strings.Contains(err.Error(), "hint: "+hint) {
 				t.Errorf("%s --%s: %v", command, name, err)
 			}

@@ -18,6 +18,7 @@ var ErrVersion = errors.New("version requested")
 type Input struct {
 	Command    Command             // the zero Command is the build itself
 	Args       []string            // the arguments without the command's name
+	Before     int                 // how many of them precede the command's name
 	Env        []string            // as os.Environ returns it
 	Dir        string              // the working directory, "" for the process's own
 	SystemFile string              // "" for config.SystemFile
@@ -30,7 +31,7 @@ type Input struct {
 // mistake is a *config.Error, or several of them joined; a request for help or for
 // the version is ErrHelp or ErrVersion.
 func Load(in Input) (*config.Config, error) {
-	arguments, err := parse(in.Command, in.Args, in.Commands)
+	arguments, err := parse(in)
 	if err != nil {
 		return nil, err
 	}

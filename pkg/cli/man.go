@@ -32,6 +32,7 @@ func ManPage(commands []Command, version string, date time.Time) string {
 		"Without any, the profiles select images; without profiles, all images are built.")
 	m.section("COMMANDS")
 	m.text("A command is the first word that is neither an option nor the value of one. After -- it is a regular expression. " +
+		"Options before the name of the command that it does not read have no effect, with a warning. " +
 		"Each command has its own options, those of the section OPTIONS that it names, and --config-file, --config-dir, --strict and --help. " +
 		"Without a command, all options of that section can be given.")
 	for _, c := range commands {

@@ -23,7 +23,7 @@ func (f *tableFlag) String() string { return "" }
 func (f *tableFlag) Type() string   { return f.option.Kind.String() }
 func (f *tableFlag) Set(text string) error {
 	f.parser.result.Options = append(f.parser.result.Options,
-		config.Setting{Option: f.option, Text: text, Negated: f.negated, Typed: f.parser.typed})
+		config.Setting{Option: f.option, Text: text, Negated: f.negated, Typed: f.parser.typed, Early: f.parser.early})
 	return nil
 }
 
@@ -36,6 +36,8 @@ type parser struct {
 	names  []string // long names in the order of registration
 	result *config.Arguments
 	typed  string // the arguments that pflag is reading, as typed
+	early  bool   // they precede the command's name
+	before int    // number of arguments that precede it
 	// pending is the option whose value is missing at the end of the arguments.
 	pending  *pflag.Flag
 	cmd      Command
@@ -44,11 +46,11 @@ type parser struct {
 
 // parse reads the arguments of a command. A request for help or the version takes
 // precedence over any mistake.
-func parse(cmd Command, args []string, commands []Command) (*config.Arguments, error) {
-	p := newParser(cmd)
-	p.commands = commands
+func parse(in Input) (*config.Arguments, error) {
+	p := newParser(in.Command)
+	p.commands, p.before = in.Commands, in.Before
 	var request error
-	err := p.walk(args, func(arg, typed string) error {
+	err := p.walk(in.Args, func(arg, typed string) error {
 		p.typed = typed
 		if err := p.flags.Parse([]string{arg}); err != nil {
 			return &config.Error{Option: optionName(arg), Message: typed + ": " + flagError(err)}
@@ -145,6 +147,7 @@ func (p *parser) walk(args []string, set func(arg, typed string) error) error {
 			p.result.Positionals = append(p.result.Positionals, arg)
 			continue
 		}
+		p.early = i < p.before
 		var next *string
 		if i+1 < len(args) {
 			next = &args[i+1]

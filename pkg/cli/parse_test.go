@@ -156,7 +156,7 @@ func FuzzArgs(f *testing.F) {
 		f.Add(strings.ReplaceAll(line, " ", "\x00"))
 	}
 	f.Fuzz(func(t *testing.T, joined string) {
-		_, err := parse(Command{}, strings.Split(joined, "\x00"), nil)
+		_, err := parse(Input{Args: strings.Split(joined, "\x00")})
 		var e *config.Error
 		if err != nil && err != ErrHelp && err != ErrVersion && !errors.As(err, &e) {
 			t.Fatalf("%q: %v", joined, err)

@@ -38,6 +38,7 @@ type Setting struct {
 	Text    string // the value as written
 	Negated bool   // given as --noNAME
 	Typed   string // the arguments as typed
+	Early   bool   // typed before the name of the command
 }
 
 // Load merges the command line, the environment and the files. A user's mistake is an

@@ -102,7 +102,7 @@ func newNoMatch(pattern string, g *Graph) error {
 	for i, n := range g.nodes {
 		names[i] = n.Name
 	}
-	e.Near = suggest.Near(strings.Trim(pattern, "^$.*-"), names, 3)
+	e.Near = suggest.NearParts(strings.Trim(pattern, "^$.*-"), names, 3)
 	if parts := strings.Split(pattern, ","); len(parts) > 1 && eachMatches(parts, g) {
 		e.Parts = parts
 	}
