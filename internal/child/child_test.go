@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func sh(script string, limits Limits) *Cmd {
@@ -73,10 +75,7 @@ func TestProcessLimit(t *testing.T) {
 
 func TestMemoryLimit(t *testing.T) {
 	var messages Tail
-	c := &Cmd{Args: []string{"python3", "-c", "x = bytearray(200 << 20)"}, Stderr: &messages, Limits: Limits{Memory: 100 << 20}}
-	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("python3 is not installed")
-	}
+	c := &Cmd{Args: []string{testenv.Program(t, "python3", "python3"), "-c", "x = bytearray(200 << 20)"}, Stderr: &messages, Limits: Limits{Memory: 100 << 20}}
 	if err := c.Run(t.Context()); err == nil || !strings.Contains(messages.String(), "MemoryError") {
 		t.Errorf("%v: %s", err, messages.String())
 	}

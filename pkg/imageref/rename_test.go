@@ -4,14 +4,13 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // TestRenameAsSed compares substitutions with those of sed -E.
 func TestRenameAsSed(t *testing.T) {
-	sed, err := exec.LookPath("sed")
-	if err != nil {
-		t.Skip("no sed")
-	}
+	sed := testenv.Program(t, "sed", "sed")
 	for _, name := range []string{"kolla/nova-api:2025.1", "lokolla/debian-nova-api:t", "nova:latest"} {
 		for _, text := range []string{"s/nova/neutron/", "s|kolla/|site/|", "s,^,team/,", "s/a/b/g", "s/[ab]/x/2", "s/([a-z]+)-api/\\1-server/",
 			`s/\//-/`, "s/-api:/&x/", "s/A/b/I", "s/o/0/2g", `s#:.*#:new#`, "s/x*/-/", `s/a/\&/`} {

@@ -72,6 +72,7 @@ func recorded() []build.Event {
 		build.Event{Time: at(75), Kind: build.EventStepEnd, Image: named("mariadb-server"), Step: build.Step{ID: "d",
 			Name: runMaria, Err: "process did not complete successfully: exit code: 100", Duration: 12 * time.Second}},
 		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: named("mariadb-server"), Result: &maria.Result},
+		build.Event{Time: at(75), Kind: build.EventEstimate, Estimate: 3 * time.Minute},
 		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: named("mariadb-backup"), Result: ptr(results()[5])},
 		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: named("mariadb-clustercheck"), Result: ptr(results()[6])},
 		build.Event{Time: at(120), Kind: build.EventImageEnd, Image: named("openstack-base"), Result: ptr(results()[1])},
