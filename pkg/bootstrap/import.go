@@ -301,7 +301,7 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 	e := store.Entry{Name: available[i]}
 	layer := list[i]
 	if layer.MediaType.IsIndex() {
-		if err := checkBlob(ctx, dir, layer.Digest, isManifest); err != nil {
+		if err := checkBlob(ctx, dir, digest.Digest(layer.Digest.String()), isManifest); err != nil {
 			return none, err
 		}
 		sub, err := idx.ImageIndex(layer.Digest)
@@ -313,7 +313,7 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 		}
 		idx = sub
 	}
-	if err := checkBlob(ctx, dir, layer.Digest, isManifest); err != nil {
+	if err := checkBlob(ctx, dir, digest.Digest(layer.Digest.String()), isManifest); err != nil {
 		return none, err
 	}
 	img, err := idx.Image(layer.Digest)
@@ -324,7 +324,7 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 	if err != nil {
 		return none, fmt.Errorf("manifest %s: %w", layer.Digest, err)
 	}
-	if err := checkBlob(ctx, dir, man.Config.Digest, isConfig); err != nil {
+	if err := checkBlob(ctx, dir, digest.Digest(man.Config.Digest.String()), isConfig); err != nil {
 		return none, err
 	}
 	if e.Digest, err = st.WriteImage(ctx, img); err != nil {
@@ -355,12 +355,11 @@ func isConfig(b []byte) error {
 
 // checkBlob checks a manifest, index or config of a foreign layout before other parsers
 // read it.
-func checkBlob(ctx context.Context, dir string, h v1.Hash, check func([]byte) error) error {
-	d := digest.Digest(h.String())
+func checkBlob(ctx context.Context, dir string, d digest.Digest, check func([]byte) error) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", d, err)
 	}
-	err := checkDocument(ctx, filepath.Join(dir, ocispec.ImageBlobsDir, h.Algorithm, h.Hex), ocijson.MaxBytes, check)
+	err := checkDocument(ctx, filepath.Join(dir, ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()), ocijson.MaxBytes, check)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("blob %s is missing", d)

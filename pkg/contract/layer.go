@@ -12,6 +12,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kolla-build/kolla-build/pkg/inspect"
+	"github.com/opencontainers/go-digest"
 )
 
 // Limits of the content that is read and kept.
@@ -48,13 +49,13 @@ type layerInfo struct {
 // Reader reads images. It keeps the layers that it has read, because images share them.
 type Reader struct {
 	wanted map[string]bool // the ends of paths of Python modules
-	layers map[v1.Hash]*layerInfo
+	layers map[digest.Digest]*layerInfo
 	kept   int
 }
 
 // NewReader returns a Reader for images that are checked against the rows.
 func NewReader(t *Table) *Reader {
-	r := &Reader{wanted: map[string]bool{}, layers: map[v1.Hash]*layerInfo{}}
+	r := &Reader{wanted: map[string]bool{}, layers: map[digest.Digest]*layerInfo{}}
 	for _, row := range t.rows {
 		if kind, module, ok := strings.Cut(row.Value, ":"); ok && row.Kind == KindModule && kind != "ansible" {
 			module, _, _ = strings.Cut(module, ":")
@@ -94,10 +95,11 @@ func (r *Reader) wantsText(name string) bool {
 }
 
 func (r *Reader) layer(ctx context.Context, l v1.Layer) (*layerInfo, error) {
-	id, err := l.Digest()
+	hash, err := l.Digest()
 	if err != nil {
 		return nil, err
 	}
+	id := digest.Digest(hash.String())
 	if info, ok := r.layers[id]; ok {
 		return info, nil
 	}

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 
 	"github.com/distribution/reference"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -67,7 +69,7 @@ func (e *Engine) archive(img v1.Image, name string, skip int) (*archive, error) 
 	if err != nil {
 		return nil, err
 	}
-	digest, err := img.Digest()
+	hash, err := img.Digest()
 	if err != nil {
 		return nil, err
 	}
@@ -96,14 +98,14 @@ func (e *Engine) archive(img v1.Image, name string, skip int) (*archive, error) 
 		annotations = map[string]string{"io.containerd.image.name": full.String(), ocispec.AnnotationRefName: tagOf(full)}
 	}
 	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": types.OCIImageIndex, "manifests": []map[string]any{{
-		"mediaType": mt, "digest": digest.String(), "size": len(manifest), "annotations": annotations}}})
+		"mediaType": mt, "digest": hash.String(), "size": len(manifest), "annotations": annotations}}})
 	if err != nil {
 		return nil, err
 	}
 	a := &archive{head: []member{
 		{ocispec.ImageLayoutFile, []byte(`{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`)},
 		{ocispec.ImageIndexFile, index},
-		{blobName(digest), manifest},
+		{blobName(hash), manifest},
 		{blobName(confName), conf},
 	}}
 	paths := make([]string, len(layers))
@@ -134,7 +136,10 @@ func tagOf(named reference.Named) string {
 	return "latest"
 }
 
-func blobName(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
+func blobName(hash fmt.Stringer) string {
+	d := digest.Digest(hash.String())
+	return path.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
+}
 
 // layer returns a layer as it is stored, except that Docker before 23.0 (API 1.42)
 // gets a zstd layer decompressed, because it cannot read it.

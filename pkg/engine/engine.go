@@ -12,6 +12,7 @@ import (
 
 	"github.com/distribution/reference"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
 )
 
 // Kind is a kind of engine.
@@ -347,7 +348,7 @@ func (e *Engine) countPresentLayers(ctx context.Context, r Request, name string)
 	if err != nil {
 		return 0, err
 	}
-	layers := conf.RootFS.DiffIDs
+	layers := DiffIDs(conf)
 	present := 0
 	for _, a := range r.Ancestors {
 		ids, err := idsOf(a)
@@ -361,7 +362,7 @@ func (e *Engine) countPresentLayers(ctx context.Context, r Request, name string)
 		if err != nil {
 			return 0, err
 		}
-		present = commonPrefix(layers, ac.RootFS.DiffIDs)
+		present = commonPrefix(layers, DiffIDs(ac))
 		break // the other ancestors have fewer layers
 	}
 	e.mu.Lock()
@@ -373,11 +374,9 @@ func (e *Engine) countPresentLayers(ctx context.Context, r Request, name string)
 			return 0, err
 		}
 		if im != nil {
-			var old []v1.Hash
+			var old []digest.Digest
 			for _, l := range im.layers {
-				if h, err := v1.NewHash(l); err == nil {
-					old = append(old, h)
-				}
+				old = append(old, digest.Digest(l))
 			}
 			present = max(present, commonPrefix(layers, old))
 		}
@@ -385,8 +384,16 @@ func (e *Engine) countPresentLayers(ctx context.Context, r Request, name string)
 	return present, nil
 }
 
+// DiffIDs returns the digests of an image's uncompressed layers.
+func DiffIDs(conf *v1.ConfigFile) (layers []digest.Digest) {
+	for _, l := range conf.RootFS.DiffIDs {
+		layers = append(layers, digest.Digest(l.String()))
+	}
+	return layers
+}
+
 // commonPrefix returns the length of the common prefix of two lists of layers.
-func commonPrefix(a, b []v1.Hash) int {
+func commonPrefix(a, b []digest.Digest) int {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {
 		n++

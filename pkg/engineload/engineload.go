@@ -180,7 +180,7 @@ func LoadSet(ctx context.Context, e *engine.Engine, s *store.Store, set map[stri
 	type member struct {
 		reference string
 		image     v1.Image
-		layers    []v1.Hash // by content
+		layers    []digest.Digest // by content
 	}
 	var members []member
 	for reference, d := range set {
@@ -192,7 +192,7 @@ func LoadSet(ctx context.Context, e *engine.Engine, s *store.Store, set map[stri
 		if err != nil {
 			return "", err
 		}
-		members = append(members, member{reference, img, conf.RootFS.DiffIDs})
+		members = append(members, member{reference, img, engine.DiffIDs(conf)})
 	}
 	slices.SortFunc(members, func(a, b member) int {
 		return cmp.Or(cmp.Compare(len(a.layers), len(b.layers)), cmp.Compare(a.reference, b.reference))

@@ -16,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/rpmdb"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/inspect"
+	"github.com/opencontainers/go-digest"
 )
 
 // Reader reads the packages of images. It is safe for concurrent use.
@@ -25,7 +26,7 @@ type Reader struct {
 	CacheDir string
 
 	mu     sync.Mutex
-	layers map[v1.Hash]*layerResult
+	layers map[digest.Digest]*layerResult
 }
 
 // layerResult is the result for a layer. mu is held while the layer is read.
@@ -188,13 +189,14 @@ func dropOldRPMDB(files map[string]fileFacts) {
 // layer returns the facts in a layer. Images of a set share layers: each is read
 // once.
 func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts], error) {
-	d, err := l.Digest()
+	hash, err := l.Digest()
 	if err != nil {
 		return readFacts(ctx, l)
 	}
+	d := digest.Digest(hash.String())
 	r.mu.Lock()
 	if r.layers == nil {
-		r.layers = map[v1.Hash]*layerResult{}
+		r.layers = map[digest.Digest]*layerResult{}
 	}
 	result := r.layers[d]
 	if result == nil {
@@ -207,7 +209,7 @@ func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts]
 	if result.done {
 		return result.part, nil
 	}
-	file := filepath.Join(r.CacheDir, fmt.Sprintf("%s.%s.json", d.Hex, cacheVersion))
+	file := filepath.Join(r.CacheDir, fmt.Sprintf("%s.%s.json", d.Encoded(), cacheVersion))
 	cached := false
 	if r.CacheDir != "" {
 		result.part, cached = readCached(file)

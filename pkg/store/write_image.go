@@ -92,10 +92,11 @@ func (s *Store) writeLayer(ctx context.Context, l v1.Layer) error {
 // WriteIndex copies a multi-platform image with all its images into the store
 // and returns the index's digest.
 func (s *Store) WriteIndex(ctx context.Context, idx v1.ImageIndex) (digest.Digest, error) {
-	return s.writeIndex(ctx, idx, 0, map[v1.Hash]bool{})
+	return s.writeIndex(ctx, idx, 0, map[digest.Digest]bool{})
 }
 
-func (s *Store) writeIndex(ctx context.Context, idx v1.ImageIndex, depth int, seen map[v1.Hash]bool) (digest.Digest, error) {
+func (s *Store) writeIndex(ctx context.Context, idx v1.ImageIndex, depth int,
+	seen map[digest.Digest]bool) (digest.Digest, error) {
 	m, err := idx.IndexManifest()
 	if err != nil {
 		return "", fmt.Errorf("writing image index to store: %w", err)
@@ -107,10 +108,11 @@ func (s *Store) writeIndex(ctx context.Context, idx v1.ImageIndex, depth int, se
 		return "", fmt.Errorf("writing image index to store: it has %d manifests, more than %d", len(m.Manifests), ocijson.MaxManifests)
 	}
 	for _, d := range m.Manifests {
-		if seen[d.Digest] {
+		child := digest.Digest(d.Digest.String())
+		if seen[child] {
 			continue
 		}
-		seen[d.Digest] = true
+		seen[child] = true
 		switch {
 		case d.MediaType.IsIndex():
 			sub, err := idx.ImageIndex(d.Digest)

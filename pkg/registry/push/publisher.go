@@ -208,7 +208,7 @@ func (p *Publisher) pushIndex(ctx context.Context, repo *registry.Repository, id
 type tree struct {
 	images  []v1.Image
 	indexes []v1.ImageIndex // referenced indexes before the ones that refer to them
-	seen    map[v1.Hash]bool
+	seen    map[digest.Digest]bool
 }
 
 func (t *tree) add(idx v1.ImageIndex, depth int) error {
@@ -220,13 +220,14 @@ func (t *tree) add(idx v1.ImageIndex, depth int) error {
 		return err
 	}
 	if t.seen == nil {
-		t.seen = map[v1.Hash]bool{}
+		t.seen = map[digest.Digest]bool{}
 	}
 	for _, child := range parsed.Manifests {
-		if t.seen[child.Digest] {
+		d := digest.Digest(child.Digest.String())
+		if t.seen[d] {
 			continue
 		}
-		t.seen[child.Digest] = true
+		t.seen[d] = true
 		if len(t.seen) > ocijson.MaxManifests {
 			return fmt.Errorf("more than %d manifests", ocijson.MaxManifests)
 		}
