@@ -3,6 +3,7 @@ package dockerfiles_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -305,6 +306,112 @@ func TestSetConfigsServiceLinks(t *testing.T) {
 	} {
 		r.wantMode(name, mode)
 		r.wantOwner(name, 42425)
+	}
+}
+
+// A service may replace a directory in the path of a destination by a link. Nothing is
+// written to its target, and links of root are followed.
+func TestSetConfigsLinksInDestinations(t *testing.T) {
+	testenv.Root(t) // only root can give a link another owner
+	const owner = `, "owner": "keystone", "perm": "0660"`
+	files := `{"command": "c", "files": [{"path": "/etc/keystone/sub/new", "owner": "keystone", "perm": "0660"}]}`
+	directories := strings.Replace(files, "files", "directories", 1)
+	for name, config := range map[string]string{
+		"file": entry("a", "/etc/keystone/sub/new", owner), "wildcard": entry("a*", "/etc/keystone/sub/", owner),
+		"merge": entry("tree", "/etc/keystone", owner+`, "merge": true`), "files": files, "directories": directories,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for uid, target := range map[int]string{0: "/image", 42425: "/etc/sudoers.d"} {
+				r := setConfigs(t, config)
+				r.write("config/a", "A")
+				r.write("config/tree/sub/new", "A")
+				r.write("image/old", "old")
+				r.write("etc/sudoers.d/old", "old")
+				r.writeOrLink("etc/keystone/sub", "->"+target)
+				if err := os.Lchown(r.path("etc/keystone/sub"), uid, uid); err != nil {
+					t.Fatal(err)
+				}
+				status, out := r.configure("COPY_ALWAYS")
+				// A merged directory replaces the link, as a file does.
+				if refused := uid != 0 && name != "merge"; refused != (status == 1) || refused != strings.Contains(out, "ERROR ForeignLink") {
+					t.Errorf("link of %d: exit status %d\n%s", uid, status, out)
+				}
+				if got := r.tree("etc/sudoers.d"); strings.Count(got, "\n") != 1 || strings.Contains(got, "42425") {
+					t.Errorf("link of %d: the target is\n%s", uid, got)
+				}
+				if uid == 0 && strings.Count(r.tree("image"), "\n") != 2 {
+					t.Errorf("the link of root was not followed:\n%s", r.tree("image"))
+				}
+			}
+		})
+	}
+}
+
+// raceSetConfigs runs kolla_set_configs. Before or after a call of one of its functions,
+// given by its number, and those that follow, a service replaces a file by a link.
+const raceSetConfigs = `
+import importlib.machinery, os, sys
+program = importlib.machinery.SourceFileLoader('program', '/opt/kolla_set_configs').load_module()
+module, function, when, call, path, target = sys.argv[1:]
+owner = program if module == 'program' else getattr(program, module)
+original = getattr(owner, function)
+calls = []
+def replace():
+    if len(calls) < int(call) or os.path.islink(path):
+        return
+    if os.path.lexists(path):
+        os.rename(path, path + '.old')
+    os.symlink(target, path)
+    os.lchown(path, 42425, 42425)
+def racing(*args, **kwargs):
+    calls.append(args)
+    if when == 'before':
+        replace()
+    result = original(*args, **kwargs)
+    if when == 'after':
+        replace()
+    return result
+setattr(owner, function, racing)
+sys.argv = sys.argv[:1]
+status = program.main()
+print('replaced' if len(calls) >= int(call) else 'not replaced')
+sys.exit(status)
+`
+
+// A service may replace what it owns by a link at any moment between two system calls.
+func TestSetConfigsRaces(t *testing.T) {
+	testenv.Root(t)
+	const owner = `, "owner": "keystone", "perm": "0660"`
+	permissions := `{"command": "c", "permissions": [{"path": "/etc/keystone", "owner": "keystone", "perm": "0660", "recurse": true}]}`
+	for _, test := range []struct{ name, config, module, function, when, call, path, target string }{
+		{"new_file", entry("a", "/etc/keystone/a", owner), "program", "remove", "after", "1", "/etc/keystone/a", "/etc/victim/file"},
+		{"copied_file", entry("a", "/etc/keystone/a", owner), "shutil", "copyfileobj", "after", "1", "/etc/keystone/a", "/etc/victim/file"},
+		{"owner", permissions, "os", "chown", "before", "3", "/etc/keystone/sub/file", "/etc/victim/file"},
+		{"mode", permissions, "os", "chmod", "before", "4", "/etc/keystone/sub/file", "/etc/victim/file"},
+		{"directory", permissions, "os", "chown", "before", "3", "/etc/keystone/sub", "/etc/victim"},
+		{"directory_of_tree", entry("tree", "/etc/keystone/tree", owner), "program", "parse_owner", "after", "1", "/etc/keystone/tree", "/etc/victim"},
+		{"saved", entry("a", "/etc/keystone/sub", owner), "program", "load_state", "after", "1", "/etc/keystone/sub/file", "/etc/victim/file"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := setConfigs(t, test.config)
+			r.write("opt/race.py", raceSetConfigs)
+			for name, content := range map[string]string{"config/a": "A", "config/tree/file": "A", "etc/keystone/sub/file": "old", "etc/victim/file": "victim"} {
+				r.write(name, content)
+			}
+			before := r.tree("etc/victim")
+			status, out := r.run([]string{"KOLLA_CONFIG_STRATEGY=COPY_ALWAYS"}, "/usr/bin/python3", "/opt/race.py",
+				test.module, test.function, test.when, test.call, test.path, test.target)
+			if strings.Contains(out, "not replaced") {
+				t.Fatalf("exit status %d; no file was replaced\n%s", status, out)
+			}
+			if after := r.tree("etc/victim"); after != before {
+				t.Errorf("exit status %d; the link's target was\n%s\nand is\n%s\n%s", status, before, after, out)
+			}
+			if got := r.tree("etc/kolla", "etc/keystone"); regexp.MustCompile(`:\d+ victim`).MatchString(got) {
+				t.Errorf("the link's target was copied:\n%s", got)
+			}
+		})
 	}
 }
 

@@ -24,7 +24,9 @@ invalid or (--check) differs, 2 any other error.
 """
 
 import argparse
+import contextlib
 import difflib
+import errno
 import glob
 import grp
 import json
@@ -71,6 +73,14 @@ class MissingRequiredSource(KollaError):
 
 class UserNotFound(KollaError):
     pass
+
+
+class ForeignLink(KollaError):
+    """A link in a path that a user other than root made.
+
+    Services can make links in their directories, to any place of the image. To
+    write there, or to set the owner of the target, would give it to them.
+    """
 
 
 class ConfigDiffers(KollaError):
@@ -206,16 +216,129 @@ def parse_owner(owner):
     return uid, gid
 
 
+# --- paths that services can change ------------------------------------------
+
+# Whoever owns a directory can replace what is in it at any time, also between
+# a check and the change that follows it. Paths are therefore opened part by
+# part, without links of other users, and what was opened is changed.
+
+def open_entry(directory, name, create):
+    """Open an entry of a directory, for its descriptor only; also a link."""
+    while True:
+        try:
+            return os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=directory)
+        except FileNotFoundError:
+            if not create:
+                raise
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, dir_fd=directory)
+
+
+def open_path(path, create=False):
+    """Return a descriptor of a file or directory, which cannot read it.
+
+    Links of root are followed. With create, missing directories are made.
+    """
+    def parts(path):
+        return [part for part in path.split('/') if part not in ('', '.')]
+
+    nodes = [os.open('/', os.O_PATH)]  # the directories on the way
+    pending = parts(os.path.join(os.getcwd(), path))
+    links = 0
+    try:
+        while pending:
+            name = pending.pop(0)
+            if name == '..':
+                if len(nodes) > 1:
+                    os.close(nodes.pop())
+                continue
+            nodes.append(open_entry(nodes[-1], name, create))
+            info = os.fstat(nodes[-1])
+            if not stat.S_ISLNK(info.st_mode):
+                continue
+            if info.st_uid != 0:
+                raise ForeignLink('%s: %s is a link that does not belong to '
+                                  'root' % (path, name))
+            links += 1
+            if links > 40:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            target = os.readlink('', dir_fd=nodes[-1])
+            os.close(nodes.pop())
+            while target.startswith('/') and len(nodes) > 1:
+                os.close(nodes.pop())
+            pending = parts(target) + pending
+        return nodes.pop()
+    finally:
+        for node in nodes:
+            os.close(node)
+
+
+@contextlib.contextmanager
+def opened(path):
+    """Open a file or directory and yield a path of it that cannot change."""
+    descriptor = open_path(path)
+    try:
+        yield '/proc/self/fd/%d' % descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opened_parent(path):
+    """Open the directory of path and yield it with the name in it."""
+    parent, name = os.path.split(path.rstrip('/'))
+    directory = open_path(parent or '.')
+    try:
+        yield directory, name
+    finally:
+        os.close(directory)
+
+
+def make_directories(path):
+    node = open_path(path, create=True)
+    try:
+        if not stat.S_ISDIR(os.fstat(node).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR,
+                                     os.strerror(errno.ENOTDIR), path)
+    finally:
+        os.close(node)
+
+
+def exists(path):
+    """Report whether path exists; a link of another user does not count."""
+    try:
+        os.close(open_path(path))
+    except (OSError, ForeignLink):
+        return False
+    return True
+
+
+def is_directory(path):
+    try:
+        with opened(path) as node:
+            return os.path.isdir(node)
+    except (OSError, ForeignLink):
+        return False
+
+
 # --- changing --------------------------------------------------------------
 
 def remove(path):
     if not os.path.lexists(path):
         return
     LOG.info('Deleting %s', path)
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.remove(path)
+    with opened_parent(path) as (directory, name):
+        if stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode):
+            shutil.rmtree('/proc/self/fd/%d/%s' % (directory, name))
+        else:
+            os.remove(name, dir_fd=directory)
+
+
+def create_file(path, mode=0o666):
+    """Create a file and return its descriptor. It must not exist."""
+    with opened_parent(path) as (directory, name):
+        return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode,
+                       dir_fd=directory)
 
 
 def wanted_mode(path, perm):
@@ -226,34 +349,28 @@ def wanted_mode(path, perm):
     return mode
 
 
-def is_foreign_link(path):
-    """Report whether path is a link that a user other than root made.
-
-    Services can make links in their directories, to any file of the image. To
-    set the owner of the target would give them that file.
-    """
-    return os.path.islink(path) and os.lstat(path).st_uid != 0
-
-
 def set_owner_and_mode(path, owner, perm):
     """Set both; a read-only file system is not an error."""
-    if not os.path.exists(path):
+    try:
+        with opened(path) as node:
+            LOG.info('Setting permission for %s', path)
+            change_node(node, path, owner, perm)
+    except (FileNotFoundError, NotADirectoryError):
         LOG.warning('%s does not exist', path)
-        return
-    if is_foreign_link(path):
-        LOG.warning('%s is a link that does not belong to root; its target is '
-                    'not changed', path)
-        return
-    LOG.info('Setting permission for %s', path)
+    except ForeignLink as error:
+        LOG.warning('%s; its target is not changed', error)
+
+
+def change_node(node, path, owner, perm):
     uid, gid = parse_owner(owner)
     try:
-        os.chown(path, uid, gid)
+        os.chown(node, uid, gid)
     except OSError as error:
         LOG.error('Setting the owner of %s to %s: %s', path, owner, error)
     if not perm:
         return
     try:
-        os.chmod(path, wanted_mode(path, perm))
+        os.chmod(node, wanted_mode(node, perm))
     except OSError as error:
         LOG.error('Setting the mode of %s to %s: %s', path, perm, error)
 
@@ -265,10 +382,14 @@ def location(path):
 
 
 class ConfigFile:
-    """One entry of config_files."""
+    """One entry of config_files.
+
+    The source belongs to the deployment, whose links are followed, or
+    (follow=False) to the image, where a service may have made them.
+    """
 
     def __init__(self, source, dest, owner=None, perm=None, optional=False,
-                 preserve_properties=False, merge=False):
+                 preserve_properties=False, merge=False, follow=True):
         self.source = source
         self.dest = dest
         self.owner = owner
@@ -276,6 +397,7 @@ class ConfigFile:
         self.optional = optional
         self.preserve_properties = preserve_properties
         self.merge = merge
+        self.follow = follow
 
     def pairs(self):
         """Return [(source, dest)], several if the source has wildcards."""
@@ -298,41 +420,71 @@ class ConfigFile:
                                     % (source, dest))
             if not self.merge:
                 remove(dest)
-            os.makedirs(os.path.dirname(dest) or '/', exist_ok=True)
             try:
+                make_directories(os.path.dirname(dest) or '/')
                 self._copy_tree(source, dest)
             except OSError as error:
                 LOG.error('Copying %s to %s: %s', source, dest, error)
                 raise
 
     def _copy_tree(self, source, dest):
-        if os.path.isdir(source):
-            if os.path.lexists(dest) and not os.path.isdir(dest):
-                remove(dest)
-            os.makedirs(dest, exist_ok=True)
-            self._set_properties(source, dest)
-            for name in sorted(os.listdir(source)):
-                self._copy_tree(os.path.join(source, name),
-                                os.path.join(dest, name))
-            return
-        remove(dest)
         if self._copies_link(source):
-            os.symlink(os.readlink(source), dest)
+            remove(dest)
+            with opened_parent(dest) as (directory, name):
+                os.symlink(os.readlink(source), name, dir_fd=directory)
             return
-        shutil.copy(source, dest)
-        self._set_properties(source, dest)
+        try:
+            with self._opened_source(source) as node:
+                self._copy_node(source, node, dest)
+        except ForeignLink as error:
+            if self.follow:
+                raise
+            LOG.warning('%s; it is not copied', error)
+
+    def _opened_source(self, source):
+        if self.follow:
+            return contextlib.nullcontext(source)
+        return opened(source)
+
+    def _copy_node(self, source, node, dest):
+        """Copy source, which was opened as node."""
+        if not os.path.isdir(node):
+            remove(dest)
+            with open(node, 'rb') as content:
+                self._write(content, dest)
+            return
+        if not is_directory(dest):
+            remove(dest)
+        make_directories(dest)
+        with opened(dest) as directory:
+            self._set_properties(node, directory, dest)
+        for name in sorted(os.listdir(node)):
+            self._copy_tree(os.path.join(source, name),
+                            os.path.join(dest, name))
 
     def _copies_link(self, source):
         return (self.merge and self.preserve_properties and
                 os.path.islink(source) and not os.path.isdir(source))
 
-    def _set_properties(self, source, dest):
+    def _write(self, content, dest):
+        """Write a file that no other user can read before it has an owner."""
+        descriptor = create_file(dest, 0o600)
+        with open(descriptor, 'wb') as copy:
+            shutil.copyfileobj(content, copy)
+            if not self.perm:
+                os.fchmod(descriptor,
+                          stat.S_IMODE(os.fstat(content.fileno()).st_mode))
+            self._set_properties('/proc/self/fd/%d' % content.fileno(),
+                                 '/proc/self/fd/%d' % descriptor, dest)
+
+    def _set_properties(self, source, node, dest):
+        """Set those of dest, which was opened as node."""
         if self.preserve_properties:
-            shutil.copystat(source, dest)
+            shutil.copystat(source, node)
             info = os.stat(source)
-            os.chown(dest, info.st_uid, info.st_gid)
+            os.chown(node, info.st_uid, info.st_gid)
         else:
-            set_owner_and_mode(dest, self.owner, self.perm)
+            change_node(node, dest, self.owner, self.perm)
 
     def differences(self):
         """Yield the differences to the result of copy."""
@@ -378,7 +530,7 @@ class ConfigFile:
 
 def create_directories(config):
     for entry in config.get('directories') or []:
-        os.makedirs(entry['path'], exist_ok=True)
+        make_directories(entry['path'])
         set_permissions(entry)
 
 
@@ -390,7 +542,7 @@ def create_files(config):
         if not os.path.isdir(os.path.dirname(path) or '/'):
             raise InvalidConfig('the directory of %s does not exist' % path)
         if not os.path.exists(path):
-            open(path, 'a').close()
+            os.close(create_file(path))
         set_permissions(entry)
 
 
@@ -400,7 +552,7 @@ def set_permissions(entry):
     for top in sorted(glob.glob(entry['path'])):
         set_owner_and_mode(top, owner, perm)
         # os.walk follows a link that it begins with.
-        if not entry.get('recurse') or is_foreign_link(top):
+        if not entry.get('recurse') or not is_directory(top):
             continue
         for root, dirs, files in os.walk(top):
             for name in dirs + files:
@@ -447,9 +599,10 @@ def keep_defaults(config, state):
             if dest in state:
                 continue
             backup = None
-            if os.path.exists(dest):
+            if exists(dest):
                 backup = DEFAULTS + dest
-                ConfigFile(dest, backup, preserve_properties=True).copy()
+                ConfigFile(dest, backup, preserve_properties=True,
+                           follow=False).copy()
             state[dest] = {'source': dest, 'preserve_properties': True,
                            'dest': backup}
 
