@@ -106,6 +106,7 @@ var shared = map[string]string{
 	"internal/disk":        "",
 	"internal/emulator":    "",
 	"internal/gcfloor":     "",
+	"internal/filecopy":    "",
 	"internal/filelock":    "",
 	"internal/httpget":     "internal/retry",
 	"internal/netns":       "",

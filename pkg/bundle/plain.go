@@ -37,7 +37,7 @@ func isPlainLayer(mediaType string) bool {
 // one. Otherwise it returns a reader of the blob.
 func (l *loader) storePlain(ctx context.Context, m member, expected expectation, listed bool) (bool, io.Reader, error) {
 	if listed && !expected.layer || m.digest.Algorithm() != digest.Canonical {
-		return false, l.src.tr, nil
+		return false, l.src.content(m.size), nil
 	}
 	switch layer, ok, err := imagearchive.StoredLayer(ctx, l.st, m.digest); {
 	case err != nil:
@@ -47,7 +47,7 @@ func (l *loader) storePlain(ctx context.Context, m member, expected expectation,
 		l.sum.Reused++
 		return true, nil, nil
 	}
-	in := bufio.NewReaderSize(l.src.tr, 4096)
+	in := peekable(l.src.content(m.size))
 	head, err := in.Peek(int(min(m.size, 512)))
 	if err != nil && !errors.Is(err, io.EOF) || !imagearchive.IsPlainLayer(head) {
 		return false, in, nil // an error returns when in is read
@@ -62,6 +62,19 @@ func (l *loader) storePlain(ctx context.Context, m member, expected expectation,
 	}
 	l.plain[m.digest] = layer
 	return true, nil, nil
+}
+
+// peeker is a reader whose beginning can be read without consuming it.
+type peeker interface {
+	io.Reader
+	Peek(n int) ([]byte, error)
+}
+
+func peekable(r io.Reader) peeker {
+	if p, ok := r.(peeker); ok {
+		return p
+	}
+	return bufio.NewReaderSize(r, 4096)
 }
 
 // settlePlain stores tars unchanged that turned out not to be layers, and compresses

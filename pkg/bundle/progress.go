@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"sync"
+
+	"github.com/kolla-build/kolla-build/internal/filecopy"
 )
 
 // Progress is called with the bytes that were written or read so far; total is 0 while it
@@ -95,6 +97,15 @@ func (r *trackedFile) Seek(offset int64, whence int) (int64, error) {
 
 func (r *trackedFile) Close() error { return r.f.Close() }
 
+// section returns the next bytes of the file. The tar reader skips them.
+func (r *trackedFile) section(size int64) *filecopy.Section {
+	at, err := r.f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil
+	}
+	return filecopy.NewSection(r.f, at, size, r.tracker.add)
+}
+
 // trackedFiles tracks the files of a directory.
 type trackedFiles struct {
 	files
@@ -117,6 +128,17 @@ func (f *trackedFiles) Read(p []byte) (int, error) {
 	f.remaining -= int64(n)
 	f.tracker.add(int64(n))
 	return n, err
+}
+
+// section returns the content of the current file.
+func (f *trackedFiles) section(int64) *filecopy.Section {
+	d, ok := f.files.(*dirFiles)
+	if !ok || d.current == nil {
+		return nil
+	}
+	size := f.remaining
+	f.remaining = 0 // the section counts it
+	return filecopy.NewSection(d.current, 0, size, f.tracker.add)
 }
 
 // size returns the size of an input before it is read, 0 if it is not known.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/kolla-build/kolla-build/internal/filecopy"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/untar"
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -26,9 +27,16 @@ type files interface {
 	io.Reader // of the current file
 }
 
+// sectioned has contents that can be copied within the kernel.
+type sectioned interface {
+	// section returns the content of the current file, of which nothing was read, or nil.
+	section(size int64) *filecopy.Section
+}
+
 // source is an open bundle: a tar, compressed or not.
 type source struct {
 	tr    files
+	plain sectioned // the file or directory if contents are in it as they are, else nil
 	close func()
 	parts *parts.Set // nil for one file
 	rest  io.Reader  // the rest of the parts after the tar, whose end is verified
@@ -133,7 +141,8 @@ func openDirectory(ctx context.Context, dir string, track *progressTracker) (*so
 		}
 		track.expect(total)
 	}
-	s.tr, s.track = &trackedFiles{files: s.tr, tracker: track}, track
+	tracked := &trackedFiles{files: s.tr, tracker: track}
+	s.tr, s.plain, s.track = tracked, tracked, track
 	return s, nil
 }
 
@@ -177,5 +186,20 @@ func newSource(r io.Reader, closer func()) (*source, error) {
 		}
 		return &source{tr: tar.NewReader(z), close: func() { z.Close(); closer() }}, nil
 	}
-	return &source{tr: tar.NewReader(stream), close: closer}, nil
+	plain, _ := stream.(*trackedFile)
+	s := &source{tr: tar.NewReader(stream), close: closer}
+	if plain != nil {
+		s.plain = plain
+	}
+	return s, nil
+}
+
+// content returns the content of the current file, of which nothing was read.
+func (s *source) content(size int64) io.Reader {
+	if s.plain != nil {
+		if section := s.plain.section(size); section != nil {
+			return section
+		}
+	}
+	return s.tr
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/filecopy"
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
 
@@ -150,8 +151,8 @@ type received struct {
 	want      digest.Digest // "" for any
 	batched   bool
 	size      int64
-	file      *atomicfile.File // nil if the store had the blob
-	hash      *asynchash.Hash
+	file      *atomicfile.File       // nil if the store had the blob
+	sum       func() ([]byte, error) // waits for the hash of the content
 }
 
 func (b *received) failure(need int64, err error) error {
@@ -165,22 +166,54 @@ func (b *received) read(ctx context.Context, r io.Reader, size int64) error {
 	if err != nil {
 		return err
 	}
-	if size >= 0 {
-		r = io.LimitReader(r, size+1) // one more byte shows that there are too many
+	b.file = f
+	err = errors.ErrUnsupported
+	if section, ok := r.(*filecopy.Section); ok && section.Size() == size && size >= minCopied {
+		err = b.copy(ctx, section)
 	}
-	b.file, b.hash = f, asynchash.New(b.algorithm.Hash())
-	b.size, err = b.hash.Copy(ctx, disk.NewEarlyWriter(f.File), r)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = b.write(ctx, r, size)
+	}
 	switch {
 	case err != nil:
 	case size >= 0 && b.size > size:
 		err = &BlobError{Digest: b.want, Detail: fmt.Sprintf("more than its %d bytes", size)}
 	case size >= 0 && b.size < size:
 		err = &BlobError{Digest: b.want, Detail: fmt.Sprintf("ends after %d of %d bytes", b.size, size)}
+	default:
+		return nil
 	}
+	if b.sum != nil {
+		_, _ = b.sum()
+	}
+	f.Close()
+	return err
+}
+
+// minCopied is the size from which a blob is copied within the kernel: a smaller one is written
+// with one call as well.
+const minCopied = 64 << 10
+
+// copy copies the content within the kernel. What was written is then read to be hashed, as
+// fast as the processors can while the next blobs are copied.
+func (b *received) copy(ctx context.Context, section *filecopy.Section) error {
+	hash := asynchash.OfFile(b.file, 0, b.algorithm.Hash())
+	err := section.CopyTo(ctx, b.file.File, 0, hash.Written)
 	if err != nil {
-		b.hash.Sum()
-		f.Close()
+		hash.Stop()
+		return err
 	}
+	b.size, b.sum = section.Size(), hash.Sum
+	return nil
+}
+
+func (b *received) write(ctx context.Context, r io.Reader, size int64) (err error) {
+	if size >= 0 {
+		r = io.LimitReader(r, size+1) // one more byte shows that there are too many
+	}
+	hash := asynchash.New(b.algorithm.Hash())
+	b.sum = func() ([]byte, error) { return hash.Sum(), nil }
+	b.size, err = hash.Copy(ctx, disk.NewEarlyWriter(b.file.File), r)
 	return err
 }
 
@@ -190,13 +223,16 @@ func (b *received) commit() (digest.Digest, error) {
 		return b.want, nil
 	}
 	defer b.file.Close()
-	got := digest.NewDigestFromBytes(b.algorithm, b.hash.Sum())
+	sum, err := b.sum()
+	if err != nil {
+		return "", b.failure(0, err)
+	}
+	got := digest.NewDigestFromBytes(b.algorithm, sum)
 	if b.want != "" && got != b.want {
 		return "", b.failure(0, &BlobError{Digest: b.want, Detail: "its content has digest " + got.String()})
 	}
 	b.s.touch(got)
-	err := atomicfile.MkdirAll(b.dir, 0o755)
-	if err == nil {
+	if err = atomicfile.MkdirAll(b.dir, 0o755); err == nil {
 		err = b.file.CommitAs(b.s.blobPath(got))
 	}
 	if err != nil {
