@@ -21,7 +21,7 @@ type Input struct {
 	Before     int                 // how many of them precede the command's name
 	Env        []string            // as os.Environ returns it
 	Dir        string              // the working directory, "" for the process's own
-	SystemFile string              // "" for config.SystemFile
+	SystemFile string              // "" for the first that is found where Kolla's tool searches
 	HostArch   string              // x86_64 or aarch64, "" for the architecture of this machine
 	Profiles   map[string][]string // the default profiles: name to regular expressions
 	Commands   []Command           // all commands, for suggestions

@@ -77,7 +77,8 @@ func ManPage(commands []Command, version string, date time.Time) string {
 		}
 	}
 	m.section("FILES")
-	m.entry("/etc/kolla/kolla-build.conf", "Configuration of the system.")
+	m.entry("/etc/kolla/kolla-build.conf", "Configuration of the system. Instead of it, the first of ~/.kolla/kolla-build.conf and ~/kolla-build.conf is read if there is one. "+
+		"No default file is read with --config-file.")
 	m.entry("./kolla-build.conf", "Configuration in the working directory, read after that of the system.")
 	m.entry("/var/lib/kolla-build", "Images, builder state and sources of root; see --data-dir.")
 	m.paragraph("A file has sections of key = value lines. Options are keys of [DEFAULT], with underscores for dashes. " +

@@ -14,7 +14,7 @@ func Reference(commands []Command) string {
 		"This page is generated from the option table in `pkg/config` and from the commands; a test compares them.\n\n" +
 		"The value of an option is taken from the first of these that has one: the command line; the environment; " +
 		"the configuration files, of which the last one read takes precedence " +
-		"(`/etc/kolla/kolla-build.conf`, `./kolla-build.conf`, then `--config-file` and `--config-dir` in their order); " +
+		"(`/etc/kolla/kolla-build.conf`, then `./kolla-build.conf`, or instead of both the files of `--config-file`); " +
 		"the default. Repeatable options collect the values of files and command line.\n\n" +
 		"- Dashes and underscores in names are equal. In a file, an option is a key of `[DEFAULT]`.\n" +
 		"- In the environment, an option is `KOLLA_BUILD_NAME` or, as for oslo.config, `OS_DEFAULT__NAME`.\n" +

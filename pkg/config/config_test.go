@@ -78,9 +78,12 @@ func TestPrecedence(t *testing.T) {
 	}
 	write("system.conf", "[DEFAULT]\ntag = system\nnamespace = system\nregistry = system\nmaintainer = system\nlogs_dir = system\n")
 	write("kolla-build.conf", "[DEFAULT]\ntag = local\nnamespace = local\nregistry = local\nmaintainer = local\n")
-	write("more.conf", "[DEFAULT]\ntag = more\nnamespace = more\nregistry = more\n")
+	if err := os.Mkdir(filepath.Join(dir, "more"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write("more/more.conf", "[DEFAULT]\ntag = more\nnamespace = more\nregistry = more\n")
 	c, err := cli.Load(cli.Input{
-		Args: []string{"--tag", "flag", "--config-file", "more.conf"}, Dir: dir, SystemFile: filepath.Join(dir, "system.conf"),
+		Args: []string{"--tag", "flag", "--config-dir", "more"}, Dir: dir, SystemFile: filepath.Join(dir, "system.conf"),
 		Env: []string{"KOLLA_BUILD_TAG=env", "KOLLA_BUILD_NAMESPACE=env", "OS_DEFAULT__NAMESPACE=oslo", "HOME=/h"},
 	})
 	if err != nil {
@@ -89,7 +92,7 @@ func TestPrecedence(t *testing.T) {
 	for _, tc := range []struct{ option, got, want, origin string }{
 		{"tag", c.Tag, "flag", "--tag flag"},
 		{"namespace", c.Namespace, "env", "KOLLA_BUILD_NAMESPACE=env"},
-		{"registry", c.Registry, "more", "more.conf:4"},
+		{"registry", c.Registry, "more", "more/more.conf:4"},
 		{"maintainer", c.Maintainer, "local", "kolla-build.conf:5"},
 		{"logs_dir", c.LogsDir, "system", filepath.Join(dir, "system.conf") + ":6"},
 		{"base", c.Base, "rocky", "default"},
@@ -98,15 +101,50 @@ func TestPrecedence(t *testing.T) {
 			t.Errorf("%s = %q from %v, want %q from %s", tc.option, tc.got, c.Origin(tc.option), tc.want, tc.origin)
 		}
 	}
-	if want := []string{filepath.Join(dir, "system.conf"), "kolla-build.conf", "more.conf"}; !slices.Equal(c.Files, want) {
+	if want := []string{filepath.Join(dir, "system.conf"), "kolla-build.conf", "more/more.conf"}; !slices.Equal(c.Files, want) {
 		t.Errorf("Files = %q, want %q", c.Files, want)
+	}
+}
+
+// TestNamedFilesReplaceDefaultFiles checks which files are read by default, and that the
+// default files are not read if the command line names one, as in oslo.config.
+func TestNamedFilesReplaceDefaultFiles(t *testing.T) {
+	dir, home := t.TempDir(), t.TempDir()
+	for _, path := range []string{"kolla-build.conf", "more.conf", "more.d/a.conf", "more.d/b.conf",
+		home + "/kolla-build.conf", home + "/.kolla/kolla-build.conf", home + "/.kolla/kolla-build.conf.d/x.conf"} {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("[DEFAULT]\nmaintainer = x\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	system, directory := home+"/.kolla/kolla-build.conf", home+"/.kolla/kolla-build.conf.d/x.conf"
+	for args, want := range map[string][]string{
+		"":                                {system, "kolla-build.conf", directory},
+		"--config-file more.conf":         {directory, "more.conf"},
+		"--config-file=more.conf --tag x": {directory, "more.conf"},
+		"--config-dir more.d":             {system, "kolla-build.conf", "more.d/a.conf", "more.d/b.conf"},
+		"--config-dir more.d --config-f more.conf":               {"more.d/a.conf", "more.d/b.conf", "more.conf"},
+		"--config-file more.conf --config-file kolla-build.conf": {directory, "more.conf", "kolla-build.conf"},
+	} {
+		c, err := cli.Load(cli.Input{Args: strings.Fields(args), Dir: dir, Env: []string{"HOME=" + home}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(c.Files, want) {
+			t.Errorf("%s: read %q, want %q", args, c.Files, want)
+		}
 	}
 }
 
 // A file that two names lead to must not give repeatable options their values
 // twice.
 func TestFileReadOnce(t *testing.T) {
-	c := mustLoad(t, "[DEFAULT]\nprofile = infra\n", nil, "--config-file", "./kolla-build.conf")
+	c := mustLoad(t, "[DEFAULT]\nprofile = infra\n", nil, "--config-file", "kolla-build.conf", "--config-file", "./kolla-build.conf")
 	if !slices.Equal(c.Profile, []string{"infra"}) || !slices.Equal(c.Files, []string{"./kolla-build.conf"}) {
 		t.Errorf("profiles %q from %q", c.Profile, c.Files)
 	}

@@ -12,8 +12,8 @@
 //  2. the environment: KOLLA_BUILD_<OPTION>, then oslo.config's
 //     OS_DEFAULT__<OPTION>, then a variable of the option's own such as
 //     BUILDKIT_HOST,
-//  3. the files: --config-dir and --config-file, last one first, then
-//     ./kolla-build.conf, then /etc/kolla/kolla-build.conf,
+//  3. the files: --config-dir and --config-file, last one first; without
+//     --config-file, ./kolla-build.conf, then /etc/kolla/kolla-build.conf,
 //  4. the default, which can follow from other options.
 //
 // Files, values and interpolation are read as oslo.config reads them, because users'

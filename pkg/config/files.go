@@ -18,25 +18,72 @@ import (
 // maxFile is the size of the largest configuration file, in bytes.
 const maxFile = 16 << 20
 
-// The configuration files that are read by default: the system's, then the one in the
-// working directory.
-const (
-	systemFile = "/etc/kolla/kolla-build.conf"
-	localFile  = "kolla-build.conf"
-)
+// defaultName is the name of the configuration files that are read by default.
+const defaultName = "kolla-build.conf"
 
-// readFiles reads the configuration files, the strongest last. A file that is named
-// twice is read once, at its last place.
-func (l *loader) readFiles() error {
+// file is a configuration file to read.
+type file struct {
+	path     string
+	required string // the option that names it, as typed, "" if the file may be missing
+}
+
+// defaultFiles returns the files that are read if the command line names none: that of the
+// system, which is the first one in the directories that oslo.config searches, and that of
+// the working directory.
+func (l *loader) defaultFiles() []file {
 	system := l.in.SystemFile
 	if system == "" {
-		system = systemFile
+		system = l.searched(defaultName, fs.FileMode.IsRegular)
 	}
-	type file struct {
-		path     string
-		required string // the option that names it, "" if the file may be missing
+	return []file{{path: system}, {path: defaultName}}
+}
+
+// defaultDirFiles returns the files of the directory that is read if the command line names
+// none.
+func (l *loader) defaultDirFiles() []file {
+	if l.in.SystemFile != "" {
+		return nil
 	}
-	files := []file{{path: system}, {path: localFile}}
+	return l.filesIn(l.searched(defaultName+".d", fs.FileMode.IsDir), "")
+}
+
+// searched returns the path of a file or directory in the first directory that has it, of
+// those that oslo.config searches for Kolla's tool, else the path in /etc/kolla.
+func (l *loader) searched(name string, is func(fs.FileMode) bool) string {
+	for _, dir := range []string{"~/.kolla", "~", "/etc/kolla", "/etc"} {
+		path := filepath.Join(l.home(dir), name)
+		if info, err := os.Stat(path); err == nil && is(info.Mode()) && filepath.IsAbs(path) {
+			return path
+		}
+	}
+	return filepath.Join("/etc/kolla", name)
+}
+
+// filesIn returns the *.conf files of a directory in alphabetical order.
+func (l *loader) filesIn(dir, option string) []file {
+	matches, _ := filepath.Glob(filepath.Join(globEscape(l.path(dir)), "*.conf"))
+	slices.Sort(matches)
+	var files []file
+	for _, m := range matches {
+		files = append(files, file{filepath.Join(dir, filepath.Base(m)), option})
+	}
+	return files
+}
+
+// filesToRead returns the configuration files in the order in which they are read, the
+// strongest last. As in oslo.config, named files replace the default files, and named
+// directories the default directory.
+func (l *loader) filesToRead() ([]file, error) {
+	names := func(option string) bool {
+		return slices.ContainsFunc(l.in.Arguments.Options, func(s Setting) bool { return s.Option.Name == option })
+	}
+	var files []file
+	if !names("config-file") {
+		files = l.defaultFiles()
+	}
+	if !names("config-dir") {
+		files = append(files, l.defaultDirFiles()...)
+	}
 	for _, s := range l.in.Arguments.Options {
 		path := l.home(s.Text)
 		switch s.Option.Name {
@@ -49,20 +96,25 @@ func (l *loader) readFiles() error {
 		}
 		info, err := os.Stat(l.path(path))
 		if err != nil {
-			return l.missing(path, s.Typed, err)
+			return nil, l.missing(path, s.Typed, err)
 		}
 		if !info.IsDir() {
-			return &Error{Option: "config-dir", SourceLine: s.Typed,
+			return nil, &Error{Option: "config-dir", SourceLine: s.Typed,
 				Message: fmt.Sprintf("%s: %s is not a directory", s.Typed, path),
 				Hint:    "did you mean --config-file?"}
 		}
-		matches, _ := filepath.Glob(filepath.Join(globEscape(l.path(path)), "*.conf"))
-		slices.Sort(matches)
-		for _, m := range matches {
-			files = append(files, file{filepath.Join(path, filepath.Base(m)), s.Typed})
-		}
+		files = append(files, l.filesIn(path, s.Typed)...)
 	}
+	return files, nil
+}
 
+// readFiles reads the configuration files, the strongest last. A file that is named
+// twice is read once, at its last place.
+func (l *loader) readFiles() error {
+	files, err := l.filesToRead()
+	if err != nil {
+		return err
+	}
 	type loaded struct {
 		path string
 		info fs.FileInfo

@@ -18,7 +18,7 @@ type Input struct {
 	Arguments  Arguments // the command line
 	Env        []string  // as os.Environ returns it
 	Dir        string    // the working directory, "" for the process's own
-	SystemFile string    // "" for systemFile
+	SystemFile string    // "" for the first that is found where Kolla's tool searches
 	HostArch   string    // x86_64 or aarch64, "" for the architecture of this machine
 
 	// Profiles are the default profiles: name to regular expressions.

@@ -16,8 +16,8 @@ func SampleConfig() string {
 	var b bytes.Buffer
 	comment(&b, "Sample configuration of kolla-build. Every key is commented out and shows its default.")
 	b.WriteString("#\n")
-	comment(&b, "Files are read in this order: /etc/kolla/kolla-build.conf, ./kolla-build.conf, those of "+
-		"--config-file and --config-dir. Later files take precedence over earlier ones, the environment "+
+	comment(&b, "Files are read in this order: /etc/kolla/kolla-build.conf and ./kolla-build.conf, or instead of "+
+		"them those of --config-file and --config-dir in the order of the command line. Later files take precedence over earlier ones, the environment "+
 		"over files, and the command line over the environment. $name and ${name} are replaced by the "+
 		"value of another option; $$ is a dollar sign. A comment needs a line of its own. Indented lines "+
 		"continue the value above them.")
