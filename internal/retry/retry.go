@@ -135,12 +135,13 @@ func TransientStatus(code int) bool {
 // Wrong certificates, unknown hosts and canceled contexts are not transient.
 func Transient(err error) bool {
 	var stalled *StalledError
+	var slow *SlowError
 	var dns *net.DNSError
 	var netErr net.Error
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
 		return false
-	case errors.As(err, &stalled):
+	case errors.As(err, &stalled), errors.As(err, &slow):
 		return true
 	case errors.As(err, &dns):
 		return dns.IsTemporary || dns.IsTimeout

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -200,3 +201,121 @@ func TestStopIsNoStall(t *testing.T) {
 		t.Errorf("the error became %v", err)
 	}
 }
+
+func TestPace(t *testing.T) {
+	type step struct {
+		bytes  int
+		waited time.Duration
+	}
+	const window = paceWindow * time.Second
+	enough := int(window/time.Second) * LeastPace
+	for name, c := range map[string]struct {
+		steps []step
+		slow  bool
+	}{
+		"fast":                       {[]step{{1 << 20, time.Second}, {1 << 20, window}}, false},
+		"just fast enough":           {[]step{{enough, window}, {enough, window}}, false},
+		"slow":                       {[]step{{enough - 1, window}}, true},
+		"slow, window has not ended": {[]step{{1, window - 1}}, false},
+		"slow after a fast start":    {[]step{{1 << 30, window}, {1, window / 2}, {1, window / 2}}, true},
+		"nothing":                    {[]step{{0, window}}, true},
+	} {
+		p := NewPace(time.Second)
+		var err error
+		for _, s := range c.steps {
+			err = errors.Join(err, p.Add(s.bytes, s.waited))
+		}
+		var slow *SlowError
+		if errors.As(err, &slow) != c.slow || err != nil && !Transient(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := NewDocumentPace(time.Second).Add(DocumentPace, time.Second); err != nil {
+		t.Error(err)
+	}
+	if err := NewDocumentPace(time.Second).Add(DocumentPace-1, time.Second); err == nil {
+		t.Error("a slow document")
+	}
+}
+
+// TestDrip reads from servers that send a byte now and then, and sends to one that reads so.
+func TestDrip(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				for ctx.Err() == nil {
+					if _, err := conn.Write([]byte("x")); err != nil {
+						return
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+			}()
+		}
+	}()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	watched, watch := WatchStall(t.Context(), time.Second)
+	defer watch.Stop()
+	_, err = io.Copy(io.Discard, watch.Reader(conn))
+	var slow *SlowError
+	if !errors.As(err, &slow) || !errors.As(context.Cause(watched), &slow) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSenderCountsTheOtherSide sends a body to a side that takes it slowly, and one that is made
+// slowly to a side that takes it at once.
+func TestSenderCountsTheOtherSide(t *testing.T) {
+	const stall = 50 * time.Millisecond
+	pause := func() { time.Sleep(stall / 2) }
+	_, watch := WatchStall(t.Context(), stall)
+	defer watch.Stop()
+	taken := watch.Sender(iotest.OneByteReader(zeros{}))
+	var slow *SlowError
+	var stalled *StalledError
+	var err error
+	for err == nil {
+		_, err = taken.Read(make([]byte, 1))
+		pause()
+	}
+	// On a busy machine, the pauses are longer than the stall limit.
+	if !errors.As(err, &slow) && !errors.As(err, &stalled) {
+		t.Errorf("slowly taken: %v", err)
+	}
+	// Making a byte takes longer than a window. Only the moments between two Reads count.
+	_, watch = WatchStall(t.Context(), stall)
+	defer watch.Stop()
+	made := watch.Sender(readerFunc(func(p []byte) (int, error) {
+		time.Sleep(2 * paceWindow * stall)
+		clear(p)
+		return len(p), nil
+	}))
+	for range 2 {
+		if _, err := made.Read(make([]byte, 1<<20)); err != nil {
+			t.Errorf("slowly made: %v", err)
+		}
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

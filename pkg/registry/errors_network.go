@@ -58,11 +58,14 @@ func isPlainHTTPAnswer(err error) bool {
 func networkCause(err error) string {
 	var dns *net.DNSError
 	var stalled *retry.StalledError
+	var slow *retry.SlowError
 	switch {
 	case err == nil:
 		return "no answer"
 	case errors.As(err, &stalled):
 		return stalled.Error()
+	case errors.As(err, &slow):
+		return slow.Error()
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
 	case errors.Is(err, syscall.EHOSTUNREACH):

@@ -374,3 +374,52 @@ func TestDocumentErrorsNameTheRegistry(t *testing.T) {
 		})
 	}
 }
+
+// TestDrip checks that a blob of which a registry sends a byte now and then ends with an error,
+// also if each byte comes from a connection of its own.
+func TestDrip(t *testing.T) {
+	const size = 10 << 20 // larger than a document
+	begin := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"x"`)
+		from, status := 0, http.StatusOK
+		if n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from); n == 1 {
+			status = http.StatusPartialContent
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(size-from))
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, "x")
+		_ = http.NewResponseController(w).Flush()
+	}
+	for name, answer := range map[string]func(http.ResponseWriter, *http.Request){
+		"one connection": func(w http.ResponseWriter, r *http.Request) {
+			begin(w, r)
+			for r.Context().Err() == nil {
+				_, _ = io.WriteString(w, "x")
+				_ = http.NewResponseController(w).Flush()
+				time.Sleep(20 * time.Millisecond)
+			}
+		},
+		"many connections": func(w http.ResponseWriter, r *http.Request) {
+			begin(w, r)
+			panic(http.ErrAbortHandler)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host := hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/blobs/": answer})
+			ref, err := imageref.Parse(host + "/kolla/base")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := registrytest.Client(t, registry.Options{Retries: 1, BaseDelay: 20 * time.Millisecond, Timeout: 500 * time.Millisecond})
+			body, err := c.Repository(ref).Blob(t.Context(), digest.FromString("x"), size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer body.Close()
+			if n, err := io.Copy(io.Discard, body); err == nil {
+				t.Errorf("%d bytes, %v", n, err)
+			}
+		})
+	}
+}

@@ -134,7 +134,10 @@ func (t *retryTransport) watched(req *http.Request) (*http.Response, error) {
 	ctx, watch := retry.WatchStall(req.Context(), t.stall)
 	req = req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
-		req.Body = &watchedBody{ReadCloser: req.Body, watch: watch, request: true}
+		req.Body = struct {
+			io.Reader
+			io.Closer
+		}{watch.Sender(req.Body), req.Body}
 	}
 	resp, err := t.inner.RoundTrip(req)
 	if err != nil {
@@ -142,58 +145,25 @@ func (t *retryTransport) watched(req *http.Request) (*http.Response, error) {
 		watch.Stop()
 		return nil, err
 	}
-	watch.Touch()
-	resp.Body = &watchedBody{ReadCloser: resp.Body, watch: watch}
+	pace := retry.NewPace(t.stall)
 	if resp.ContentLength <= maxManifest { // also if it is unknown
-		resp.Body = &pacedBody{ReadCloser: resp.Body, start: time.Now(), grace: t.stall}
+		pace = retry.NewDocumentPace(t.stall)
 	}
+	resp.Body = &watchedBody{watch.PacedReader(resp.Body, pace), resp.Body, watch}
+	watch.Pause() // until the answer is read
 	return resp, nil
 }
 
-// leastPace is how many bytes a second a document has to arrive with on average, once the
-// stall limit has passed. A server that sends a byte now and then never stalls.
-const leastPace = 64
-
-// pacedBody ends a body that is slower than the least pace.
-type pacedBody struct {
-	io.ReadCloser
-	start time.Time
-	grace time.Duration
-	read  int64
-}
-
-func (b *pacedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.read += int64(n)
-	if passed := time.Since(b.start); err == nil && passed > b.grace && float64(b.read) < leastPace*passed.Seconds() {
-		err = &retry.SlowError{Bytes: b.read, After: passed}
-	}
-	return n, err
-}
-
-// watchedBody reports each byte read to the watch.
+// watchedBody is the body of an answer that is watched.
 type watchedBody struct {
-	io.ReadCloser
-	watch   *retry.StallWatch
-	request bool // a request's body: closing it does not end the exchange
-}
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if n > 0 || b.request {
-		b.watch.Touch()
-	}
-	if err != nil && err != io.EOF {
-		err = b.watch.Cause(err)
-	}
-	return n, err
+	io.Reader
+	body  io.Closer
+	watch *retry.StallWatch
 }
 
 func (b *watchedBody) Close() error {
-	err := b.ReadCloser.Close()
-	if !b.request {
-		b.watch.Stop()
-	}
+	err := b.body.Close()
+	b.watch.Stop()
 	return err
 }
 
@@ -209,22 +179,42 @@ type resumingBody struct {
 	mu     sync.Mutex // Close may be called during a Read
 	body   io.ReadCloser
 	read   int64
-	tries  int // without progress
+	part   transferred // since the last resumption
+	tries  int         // without progress
 	closed bool
 }
 
+// transferred is what an attempt has transferred, and how long it was waited for.
+type transferred struct {
+	bytes  int64
+	waited time.Duration
+}
+
+// surelyProgress is how many bytes are progress however long a registry was down before.
+const surelyProgress = 1 << 20
+
+// isProgress reports whether an attempt has transferred enough for the tries to begin again. A
+// server that ends each connection after a byte makes no progress.
+func (t transferred) isProgress() bool {
+	return t.bytes >= surelyProgress || t.bytes > 0 && float64(t.bytes) >= retry.LeastPace*t.waited.Seconds()
+}
+
 func (b *resumingBody) Read(p []byte) (int, error) {
+	start := time.Now()
 	n, err := b.body.Read(p)
 	b.read += int64(n)
+	b.part.bytes += int64(n)
+	b.part.waited += time.Since(start)
 	if err == nil || b.read >= b.size || (err != io.EOF && !retry.Transient(err)) {
 		return n, err
 	}
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF // before the promised length
 	}
-	if n > 0 {
+	if b.part.isProgress() {
 		b.tries = 0
 	}
+	b.part = transferred{}
 	if resumeErr := b.resume(); resumeErr != nil {
 		return n, fmt.Errorf("%w (resuming the transfer: %w)", err, resumeErr)
 	}
@@ -233,7 +223,9 @@ func (b *resumingBody) Read(p []byte) (int, error) {
 
 func (b *resumingBody) resume() error {
 	ctx := b.req.Context()
-	for start := time.Now(); ; {
+	start := time.Now()
+	defer func() { b.part.waited += time.Since(start) }()
+	for {
 		if !b.t.policy.Wait(ctx, b.tries, start, 0) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

@@ -213,7 +213,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	defer server.SetPace(3*time.Second, 100)()
 	s := registrytest.Embedded(t, server.Options{})
 	base := "http://" + s.Addr().String()
-	send := func(size int, chunk []byte, interval time.Duration) (status int, sent int, err error) {
+	sendAfter := func(start []byte, size int, chunk []byte, interval time.Duration) (status int, sent int, err error) {
 		location := strings.TrimPrefix(startUpload(t, base, "kolla/base"), base)
 		conn, err := net.Dial("tcp", s.Addr().String())
 		if err != nil {
@@ -221,6 +221,9 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		}
 		defer conn.Close()
 		fmt.Fprintf(conn, "PATCH %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", location, size)
+		if sent, err = conn.Write(start); err != nil {
+			t.Fatal(err)
+		}
 		answer := make(chan *http.Response, 1)
 		go func() {
 			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -247,6 +250,15 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 			return resp.StatusCode, sent, nil
 		}
 		return 0, sent, io.ErrUnexpectedEOF
+	}
+	send := func(size int, chunk []byte, interval time.Duration) (status int, sent int, err error) {
+		return sendAfter(nil, size, chunk, interval)
+	}
+	// What was sent at once is no credit for sending single bytes later.
+	fast := bytes.Repeat([]byte("x"), 200_000)
+	if status, sent, _ := sendAfter(fast, 1_000_000, []byte("x"), 100*time.Millisecond); status != http.StatusRequestTimeout && status != 0 ||
+		sent == 1_000_000 {
+		t.Errorf("a byte now and then after a fast start: status %d after %d bytes", status, sent)
 	}
 	for name, interval := range map[string]time.Duration{"silent": time.Minute, "a byte now and then": 100 * time.Millisecond} {
 		if status, sent, _ := send(1_000_000, []byte("x"), interval); status != http.StatusRequestTimeout && status != 0 || sent == 1_000_000 {

@@ -95,10 +95,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *handler) watch(w http.ResponseWriter, r *http.Request) *pacedWriter {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Time{}) // an earlier request of the connection may have set one
-	body := &watchedBody{inner: r.Body, control: control, pace: h.pace}
+	body := &watchedBody{inner: r.Body, control: control, meter: meter{pace: h.pace}}
 	r.Body = body
 	body.begin()
-	return &pacedWriter{ResponseWriter: w, control: control, pace: h.pace, body: body}
+	return &pacedWriter{ResponseWriter: w, control: control, meter: meter{pace: h.pace}, body: body}
 }
 
 // trusted serves the API to clients that need no login.

@@ -19,15 +19,46 @@ type pace struct {
 
 var defaultPace = pace{pause: 2 * time.Minute, rate: 1 << 10}
 
-// deadline is the time by which a transfer of n bytes since start must transfer the
-// next byte.
-func (p pace) deadline(start time.Time, n int64) time.Time {
-	pause := time.Now().Add(p.pause)
-	rate := start.Add(p.pause + time.Duration(n/p.rate)*time.Second)
+// paceWindow is the time in pauses after which the rate is measured again. Without it, a client
+// that has sent a gigabyte could send single bytes for days.
+const paceWindow = 5
+
+// meter measures the pace of one transfer. Only the time counts in which the server waits for
+// the client.
+type meter struct {
+	pace   pace
+	start  time.Time // of the window
+	paused time.Time // when the last wait ended
+	n      int64     // bytes in the window
+	total  int64
+}
+
+// wait begins to wait for the client, and returns the time by which it must transfer the next
+// byte.
+func (m *meter) wait(now time.Time) time.Time {
+	switch {
+	case m.start.IsZero():
+		m.start = now
+	case !m.paused.IsZero():
+		m.start = m.start.Add(now.Sub(m.paused))
+		m.paused = time.Time{}
+	}
+	if now.Sub(m.start) > paceWindow*m.pace.pause {
+		m.start, m.n = now, 0
+	}
+	pause := now.Add(m.pace.pause)
+	rate := m.start.Add(m.pace.pause + time.Duration(m.n/m.pace.rate)*time.Second)
 	if rate.Before(pause) {
 		return rate
 	}
 	return pause
+}
+
+// transferred ends the wait.
+func (m *meter) transferred(now time.Time, n int) {
+	m.n += int64(n)
+	m.total += int64(n)
+	m.paused = now
 }
 
 // errTooSlow says that a client is slower than the pace.
@@ -38,20 +69,20 @@ var errTooSlow = errors.New("the client sends too slowly")
 type watchedBody struct {
 	inner   io.ReadCloser
 	control *http.ResponseController
-	pace    pace
-	started time.Time
-	n       int64
+	meter   meter
 	err     error // not io.EOF
 }
 
+// begin starts to measure the client.
 func (b *watchedBody) begin() {
-	b.started = time.Now()
+	b.meter = meter{pace: b.meter.pace}
 	b.extend()
 }
 
+// extend sets the deadline of the next Read.
 func (b *watchedBody) extend() {
 	if b.inner != http.NoBody {
-		_ = b.control.SetReadDeadline(b.pace.deadline(b.started, b.n))
+		_ = b.control.SetReadDeadline(b.meter.wait(time.Now()))
 	}
 }
 
@@ -59,10 +90,10 @@ func (b *watchedBody) extend() {
 func (b *watchedBody) Read(p []byte) (int, error) {
 	b.extend()
 	n, err := b.inner.Read(p)
-	b.n += int64(n)
+	b.meter.transferred(time.Now(), n)
 	if err != nil && err != io.EOF {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = fmt.Errorf("%w: %d bytes in %v", errTooSlow, b.n, time.Since(b.started).Round(time.Second))
+			err = fmt.Errorf("%w: %d bytes until it was cut off", errTooSlow, b.meter.total)
 		}
 		b.err = err
 	}
@@ -80,32 +111,26 @@ func (b *watchedBody) Close() error { return b.inner.Close() }
 type pacedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
-	pace    pace
+	meter   meter
 	body    *watchedBody // of the request
-	started time.Time    // of the answer
-	written int64
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *pacedWriter) WriteHeader(status int) {
 	w.extend()
 	w.ResponseWriter.WriteHeader(status)
+	w.meter.transferred(time.Now(), 0)
 }
 
 // Write implements http.ResponseWriter.
 func (w *pacedWriter) Write(p []byte) (int, error) {
 	w.extend()
 	n, err := w.ResponseWriter.Write(p)
-	w.written += int64(n)
+	w.meter.transferred(time.Now(), n)
 	return n, err
 }
 
-func (w *pacedWriter) extend() {
-	if w.started.IsZero() {
-		w.started = time.Now()
-	}
-	_ = w.control.SetWriteDeadline(w.pace.deadline(w.started, w.written))
-}
+func (w *pacedWriter) extend() { _ = w.control.SetWriteDeadline(w.meter.wait(time.Now())) }
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
