@@ -62,7 +62,7 @@ simulate: ## the scheduler on recorded times, 2 to 64 slots, beside first come, 
 microbench: ## the benchmarks of single packages, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/jinja ./pkg/render ./pkg/graph ./pkg/registry ./pkg/pipeline
 
-catalogue: build ## build every image that Debian has packages for (SUITE, TYPE=source|kolla, SHARD=I/N or ci, DATA_DIR, MIN_FREE)
+catalogue: build ## build every image that Debian has packages for (SUITE, ARCH, TYPE=source|kolla, SHARD=I/N or ci, DATA_DIR, MIN_FREE)
 	@scripts/deps.sh runtime test
 	scripts/catalogue.sh
 

@@ -3,6 +3,7 @@
 # record sizes and times in docs/images.tsv, from which docs/images.md is made.
 #
 #   SUITE=trixie|bookworm   Debian's release
+#   ARCH=x86_64|aarch64     the builder may need an emulator for the other one
 #   TYPE=binary|source      source: some services from the tarballs of Debian's source packages
 #   TYPE=kolla              images of Kolla's own templates, to compare sizes; no contract check
 #   KOLLA_CHECKOUT=DIR      checkout of openstack/kolla, for TYPE=kolla
@@ -15,6 +16,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 suite=${SUITE:-trixie}
+arch=${ARCH:-x86_64}
 type=${TYPE:-binary}
 shard=${SHARD:-1/1}
 data=${DATA_DIR:-/var/lib/kolla-build}
@@ -29,12 +31,12 @@ trap 'rm -rf "$out"' EXIT
 if [ -n "${IMAGES:-}" ]; then
   pattern=$IMAGES
 else
-  names=$(go run ./internal/catalogue list -suite "$suite" -type "$type" -shard "$shard")
+  names=$(go run ./internal/catalogue list -suite "$suite" -arch "$arch" -type "$type" -shard "$shard")
   echo "$(wc -l <<<"$names") images of $suite, $type, shard $shard"
   pattern="^($(paste -sd'|' <<<"$names"))\$"
 fi
 
-options=(--base debian --base-tag "$suite" --data-dir "$data" --engine none)
+options=(--base debian --base-tag "$suite" --base-arch "$arch" --data-dir "$data" --engine none)
 [ -z "${MIN_FREE:-}" ] || options+=(--min-free "$MIN_FREE")
 if [ "$type" = kolla ]; then
   go run ./internal/catalogue kolla -checkout "${KOLLA_CHECKOUT:-}" -out "$out/upstream"
@@ -93,7 +95,7 @@ fi
 if [ "${RECORD:-yes}" != no ] && [ -e "$out/summary.json" ]; then
   contracts=()
   [ ! -s "$out/contract.json" ] || contracts=(-contract "$out/contract.json")
-  go run ./internal/catalogue record -suite "$suite" -type "$type" -summary "$out/summary.json" "${contracts[@]}"
+  go run ./internal/catalogue record -suite "$suite" -arch "$arch" -type "$type" -summary "$out/summary.json" "${contracts[@]}"
   go run ./internal/catalogue matrix
 fi
 for code in "$status" "$contract" "$run"; do

@@ -95,11 +95,17 @@ func TestRecord(t *testing.T) {
 	if err := record(results, to, second, ""); err != nil {
 		t.Fatal(err)
 	}
+	// The parents of an image are those of its architecture.
+	third := write("3.json", `{"built":[{"name":"cron","status":"built","parent":"base","size":140,"duration":6}]}`)
+	if err := record(results, Target{"debian", "trixie", "aarch64", "binary"}, third, ""); err != nil {
+		t.Fatal(err)
+	}
 	got, err := os.ReadFile(results)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := header + "base\ttrixie\tbinary\tx86_64\tbuilt\t100\t100\t9\t\t\n" +
+		"cron\ttrixie\tbinary\taarch64\tbuilt\t140\t140\t6\t\t\n" +
 		"cron\ttrixie\tbinary\tx86_64\tbuilt\t130\t30\t5\t7/1\t\n" +
 		"etcd\ttrixie\tbinary\tx86_64\tbuilt\t120\t20\t3\t\t\n"
 	if string(got) != want {

@@ -32,6 +32,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	suite := f.String("suite", "trixie", "Debian's release: trixie or bookworm")
+	arch := f.String("arch", "x86_64", "architecture: x86_64 or aarch64")
 	installType := f.String("type", "binary", "binary, source, or kolla: Kolla's own templates")
 	shard := f.String("shard", "1/1", "a part of the images: 2/8, or ci")
 	summary := f.String("summary", "", "the JSON summary of a run")
@@ -42,7 +43,7 @@ func run(ctx context.Context, args []string) error {
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
-	to := Target{Base: "debian", Tag: *suite, Arch: "x86_64", InstallType: *installType}
+	to := Target{Base: "debian", Tag: *suite, Arch: *arch, InstallType: *installType}
 	switch args[0] {
 	case "list":
 		names, err := choose(ctx, to, *shard)

@@ -119,7 +119,7 @@ func record(path string, to Target, summaryFile, contractFile string) error {
 	}
 	// A parent that this run did not need has been recorded before.
 	for _, r := range results {
-		if _, ok := sizes[r.Image]; !ok && r.Suite == to.Tag && r.Type == to.InstallType {
+		if _, ok := sizes[r.Image]; !ok && r.Suite == to.Tag && r.Type == to.InstallType && r.Arch == to.Arch {
 			sizes[r.Image] = r.Size
 		}
 	}
