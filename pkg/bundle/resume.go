@@ -44,6 +44,9 @@ func writeResumed(ctx context.Context, out resumable, files []file, opts SaveOpt
 		return 0, err
 	}
 	w := bufio.NewWriterSize(out, gatherSize)
+	if f, ok := out.(*fileOutput); ok && !opts.ReadOnce {
+		t.kernel = &kernelCopy{out: f, buf: w}
+	}
 	err = t.write(ctx, w, count)
 	if flushErr := w.Flush(); err == nil { // after an error, the next save finds the complete pieces
 		err = flushErr

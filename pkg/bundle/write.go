@@ -176,8 +176,9 @@ type tarWriter struct {
 	progress    Progress
 	done, total int64
 	buf         []byte
-	next        *opened // the file that is read ahead, beside the current one
-	oneByOne    bool    // do not read the next file ahead
+	next        *opened     // the file that is read ahead, beside the current one
+	oneByOne    bool        // do not read the next file ahead
+	kernel      *kernelCopy // nil if the output is not a regular file, or if its file system cannot copy
 }
 
 // opened is a file that was opened, or could not be.
@@ -202,7 +203,7 @@ func (t *tarWriter) add(n int) {
 func (t *tarWriter) write(ctx context.Context, w io.Writer, skip int) error {
 	defer t.close()
 	n := 0
-	return pieces(t.files, func(p piece) error {
+	err := pieces(t.files, func(p piece) error {
 		if n++; n <= skip {
 			return nil
 		}
@@ -212,10 +213,20 @@ func (t *tarWriter) write(ctx context.Context, w io.Writer, skip int) error {
 		_, err := w.Write(p.bytes)
 		return err
 	})
+	if err == nil && t.kernel != nil {
+		err = t.kernel.end(ctx)
+	}
+	return err
 }
 
-// copy writes the content of a file, while the next one is read ahead.
+// copy writes the content of a file: within the kernel, or while the next one is read ahead.
 func (t *tarWriter) copy(ctx context.Context, w io.Writer, p piece) error {
+	if t.kernel != nil && p.file.size >= minCopied {
+		err := t.copyWithin(ctx, p.file)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
 	current := t.next
 	if current == nil || current.file != p.file {
 		current = open(p.file)
@@ -226,14 +237,39 @@ func (t *tarWriter) copy(ctx context.Context, w io.Writer, p piece) error {
 		return current.err
 	}
 	defer current.r.Close()
-	if !t.oneByOne && t.next == nil && p.next != nil && p.next.size >= readAheadSize {
+	if !t.oneByOne && t.kernel == nil && t.next == nil && p.next != nil && p.next.size >= readAheadSize {
 		t.next = open(p.next)
 	}
 	return copyContent(ctx, w, *p.file, current.r, t.buf, t.add)
 }
 
-// close closes the file that was read ahead.
+// copyWithin copies a file within the kernel. After errors.ErrUnsupported, nothing was written.
+func (t *tarWriter) copyWithin(ctx context.Context, f *file) error {
+	r, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	from, ok := r.(fromFile)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	err = t.kernel.copy(ctx, f, from.File(), func(n int64) { t.add(int(n)) })
+	if errors.Is(err, errors.ErrUnsupported) {
+		// The others are on the same file system. Those that were copied are verified.
+		if endErr := t.kernel.end(ctx); endErr != nil {
+			return endErr
+		}
+		t.kernel = nil
+	}
+	return err
+}
+
+// close ends what was begun.
 func (t *tarWriter) close() {
+	if t.kernel != nil {
+		t.kernel.stop()
+	}
 	if t.next != nil && t.next.err == nil {
 		t.next.r.Close()
 	}

@@ -73,6 +73,9 @@ func (v *verifyReader) Read(p []byte) (int, error) {
 
 func (v *verifyReader) Close() error { return v.f.Close() }
 
+// File returns the blob's file, for callers that copy it and verify the copy.
+func (v *verifyReader) File() *os.File { return v.f }
+
 // WriteBlob stores the content of r. If expected is not "", the content must have
 // that digest, and if size is not negative, that many bytes. r is not read if the
 // store has the blob; the content of a blob that is small enough to be a manifest

@@ -1,0 +1,117 @@
+package bundle
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/asynchash"
+	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/filecopy"
+)
+
+const (
+	// minCopied is the size from which files are copied within the kernel.
+	minCopied = 64 << 10
+	// maxHashes is how many copies are hashed at the same time, beside those that follow.
+	maxHashes = 4
+)
+
+// fromFile is implemented by readers of a whole file, of which nothing was read.
+type fromFile interface{ File() *os.File }
+
+// kernelCopy copies files to a tar within the kernel, and verifies what was written.
+type kernelCopy struct {
+	out     *fileOutput
+	buf     *bufio.Writer // of out
+	pending []copiedFile
+}
+
+// copiedFile is a file whose copy is being hashed.
+type copiedFile struct {
+	file *file
+	hash *asynchash.File
+}
+
+// copy appends a file that was opened. The error is errors.ErrUnsupported if it must be read
+// and written instead.
+func (k *kernelCopy) copy(ctx context.Context, f *file, from *os.File, copied func(int64)) error {
+	info, err := from.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() != f.size {
+		return fmt.Errorf("%s has %d bytes, %d are expected", f.name, info.Size(), f.size)
+	}
+	if err := k.buf.Flush(); err != nil {
+		return err
+	}
+	at, err := k.out.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	if len(k.pending) == maxHashes {
+		if err := k.check(ctx); err != nil {
+			return err
+		}
+	}
+	hash := asynchash.OfFile(k.out.File.File, at, f.digest.Algorithm().Hash())
+	err = filecopy.NewSection(from, 0, f.size, nil).CopyTo(ctx, k.out.File.File, at, func(n int64) {
+		hash.Written(n)
+		copied(n)
+	})
+	if err != nil {
+		hash.Stop()
+		if errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		return fmt.Errorf("%s: %w", f.name, err)
+	}
+	k.pending = append(k.pending, copiedFile{f, hash})
+	if _, err := k.out.Seek(at+f.size, io.SeekStart); err != nil {
+		return err
+	}
+	k.out.early = disk.NewEarlyWriter(k.out.File.File)
+	return nil
+}
+
+// check waits until the first of the pending files is hashed, and verifies it.
+func (k *kernelCopy) check(ctx context.Context) error {
+	first := k.pending[0]
+	k.pending = k.pending[1:]
+	sum, err := first.hash.Sum()
+	if err != nil {
+		return fmt.Errorf("reading %s back: %w", first.file.name, err)
+	}
+	if digest.NewDigestFromBytes(first.file.digest.Algorithm(), sum) == first.file.digest {
+		return nil
+	}
+	// Reading the source reports what is damaged there.
+	if err := copyFile(ctx, io.Discard, *first.file, make([]byte, readAheadSize), func(int) {}); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s was not written correctly", first.file.name)
+}
+
+// end verifies the rest.
+func (k *kernelCopy) end(ctx context.Context) error {
+	for len(k.pending) > 0 {
+		if err := k.check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stop ends the hashes after an error.
+func (k *kernelCopy) stop() {
+	for _, p := range k.pending {
+		p.hash.Stop()
+	}
+	k.pending = nil
+}
