@@ -2,6 +2,7 @@ package dockerfiles_test
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -107,7 +108,7 @@ func TestKollaPatchSources(t *testing.T) {
 	r.write("patches/series", "# fixes\ngit.patch -p1\r\nexplicit.patch -p2 # two "+
 		"levels\nplugin.patch\nonly-adds.patch\nreverse.patch -R\ninstalled.patch\ninstalled1.patch")
 	if out := kollaPatch(0, "sources", "/nova", "/plugins/plug", "/none"); !strings.Contains(out,
-		"installed.patch does not apply to a source") {
+		"trying installed.patch on the installed files later: no source has its files") {
 		t.Errorf("sources: %s", out)
 	}
 	for name, want := range map[string]string{
@@ -147,8 +148,55 @@ func TestKollaPatchSources(t *testing.T) {
 	if out := kollaPatch(1); !strings.Contains(out, "nowhere.patch does not apply") {
 		t.Errorf("a patch of nothing: %s", out)
 	}
+	for patch, reason := range map[string]string{
+		gitDiff("", "nova/api.py", "never there", "two", "nova/x.py"): "nova/api.py: Hunk #1 FAILED at 1. (in /src/nova-1, with -p1)",
+		gitDiff("", "nova/gone.py", "one", "two", "nova/x.py"):        "no file b/nova/gone.py (in /src/nova-1, with -p1)",
+		newFile("plug/main.py"):                                       "plug/main.py already exists (in /plugins/plug, with -p1)",
+		gitDiff("", "cinder/api.py", "one", "two", "cinder/new.py"):   "no source and no installed file a/cinder/api.py",
+		"--- a/nova/api.py\n+++ b/nova/api.py\n@@ -1 +1 @@\n-one\n":   "nova/api.py: patch: **** malformed patch at line",
+		diffOf("var/lib/kolla/venv/site.py", "never there", "two"):    "var/lib/kolla/venv/site.py: Hunk #1 FAILED at 1. (in /, with -p0)",
+	} {
+		r.write("patches/failing.patch", patch)
+		r.write("patches/series", "failing.patch")
+		kollaPatch(0, "sources", "/nova", "/plugins/plug")
+		if out := kollaPatch(1); !strings.Contains(out, "kolla_patch: failing.patch does not apply: "+reason) {
+			t.Errorf("%s: the reason is not %q: %s", patch, reason, out)
+		}
+	}
 	r.write("patches/series", "other.patch --binary\n")
 	if out := kollaPatch(2); !strings.Contains(out, "unknown option --binary") {
 		t.Errorf("an unknown option: %s", out)
+	}
+}
+
+// TestKollaPatchWithoutGit patches a source with a .git directory where git is not installed.
+func TestKollaPatchWithoutGit(t *testing.T) {
+	r := newScratchRoot(t, "/usr/bin/patch", "/bin/bash")
+	r.install("base/kolla_patch.sh", "opt/kolla_patch")
+	r.write("nova/.git/HEAD", "ref: refs/heads/master\n")
+	r.write("nova/nova/api.py", "one\n")
+	r.write("patches/series", "change.patch\nadd.patch\n")
+	r.write("patches/change.patch", diffOf("nova/api.py", "one", "two"))
+	r.write("patches/add.patch", newFile("nova/added.py"))
+	// A directory with the programs that it needs, without git.
+	for _, program := range strings.Fields("bash cat dirname find grep head mkdir patch realpath rm sed sleep sort touch tr") {
+		target, err := os.Readlink(filepath.Join("/usr/bin", program))
+		if err != nil || filepath.IsAbs(target) {
+			target = program
+		}
+		if err := os.MkdirAll(r.path("programs"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("/usr/bin/"+target, r.path("programs/"+program)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out := r.run(nil, "/bin/bash", "-c", "PATH=/programs; . /opt/kolla_patch sources /nova")
+	if code != 0 || r.read("nova/nova/api.py")+r.read("nova/nova/added.py") != "two\nnew\n" {
+		t.Fatalf("exit status %d:\n%s", code, out)
+	}
+	if strings.Count(out, "git is not installed: the files that add.patch adds may be missing in the package of /nova") != 1 ||
+		strings.Contains(out, "change.patch adds") {
+		t.Errorf("about git: %s", out)
 	}
 }

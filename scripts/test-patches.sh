@@ -77,6 +77,13 @@ status=0
 build --patches-path "$work/patches" '^designate-base$' >"$work/build.log" 2>&1 || status=$?
 [ "$status" = 1 ] || fail "exit status $status"
 grep -q 'designate-base: FAILED.*nowhere.patch does not apply' "$work/build.log" || { tail -n 40 "$work/build.log"; fail "the message does not name the patch"; }
+sed -i /nowhere/d "$patches/series"
+printf '%s\n' '--- a/designate/__init__.py' '+++ b/designate/__init__.py' '@@ -1 +1 @@' '-never there' '+two' >"$patches/hunk.patch"
+echo 'hunk.patch' >>"$patches/series"
+if build --patches-path "$work/patches" '^designate-base$' >"$work/build.log" 2>&1; then fail "a patch of other lines was accepted"; fi
+grep -q 'designate-base: FAILED.*hunk.patch does not apply: designate/__init__.py: Hunk #1 FAILED' "$work/build.log" ||
+  { tail -n 40 "$work/build.log"; fail "the message does not name the file and the hunk"; }
+sed -i /hunk/d "$patches/series"
 
 echo "== a series for an unknown image, and a patch that does not exist"
 mkdir "$work/patches/designat_base"

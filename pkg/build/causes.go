@@ -68,6 +68,7 @@ const (
 	tlsHint     = "docs/private-ca.md says how images trust a certificate authority of your own"
 	shellHint   = "RUN needs the program in the image, by default /bin/sh: an earlier step must copy it"
 	machineHint = "the program is for another architecture than the image"
+	patchHint   = "the patch may be for another version of the file: update it, or remove it from the series"
 	programHint = "the image does not have this program: an earlier step must install the package that has it"
 )
 
@@ -135,8 +136,7 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		{re: line(`error: (pathspec|patch failed|RPC failed|unable to).*`), rank: rankCause, first: true},
 		{re: line(`\d+ out of \d+ hunks? (FAILED|ignored).*`), rank: rankCause},
 		{re: line(`can't find file to patch at .*`), rank: rankCause},
-		// What patch prints about it follows.
-		{re: line(`kolla_patch: (?P<text>\S+ does not apply .*)`), rank: rankResource, first: true},
+		{re: line(`kolla_patch: (?P<text>\S+ does not apply: .*)`), rank: rankCause, hint: patchHint},
 
 		// Compilers and build tools.
 		{re: line(`\S+:\d+(:\d+)?: (fatal )?error: .*`), rank: rankCause, first: true, family: buildFamily},
