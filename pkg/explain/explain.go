@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/redact"
-	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
@@ -164,7 +164,11 @@ func ancestors(set *imageset.Set, name string) []string {
 // options that they refer to.
 func sources(set *imageset.Set, name string) ([]Source, []string, error) {
 	cfg := set.Config
-	copied, usesAll := (&buildkit.Dockerfile{Content: set.File(name).Content}).ContextPaths()
+	var copied []string
+	var usesAll bool
+	if file, err := dockerfile.Parse("", set.File(name).Content); err == nil { // a mistake fails the build
+		copied, usesAll = file.ContextPaths()
+	}
 	found, options := []Source{}, []string{}
 	for _, section := range slices.Sorted(maps.Keys(cfg.Sources)) {
 		archive := archiveOf(name, section)
