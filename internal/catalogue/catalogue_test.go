@@ -19,6 +19,7 @@ var update = flag.Bool("update", false, "write docs/images.md")
 // TestSupportMatrix checks that docs/images.md corresponds to the templates, the marks
 // and the results.
 func TestSupportMatrix(t *testing.T) {
+	testenv.Slow(t) // it renders all templates for each distribution and kind of installation
 	docs := filepath.Join(testenv.RepoRoot(t), "docs")
 	want, err := Matrix(context.Background(), filepath.Join(docs, "images.tsv"))
 	if err != nil {

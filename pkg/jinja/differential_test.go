@@ -25,7 +25,7 @@ func TestDifferential(t *testing.T) {
 	n := envInt(t, "JINJA_FUZZ_N", 3000)
 	seed := envInt(t, "JINJA_FUZZ_SEED", 1)
 	if testing.Short() {
-		n = min(n, 300)
+		n = min(n, 100)
 	}
 	start := time.Now()
 	end, bounded := t.Deadline() // a run ends before -timeout, with its figures
