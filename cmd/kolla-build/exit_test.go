@@ -55,8 +55,9 @@ func TestInterruptedConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errInterrupted)
-	if _, err := load(ctx, cli.Input{Command: buildCommand().Command, Args: []string{"--config-file", pipe}}); !errors.Is(err, errInterrupted) {
-		t.Errorf("%v, want %v", err, errInterrupted)
+	interrupted := interruptedError{syscall.SIGTERM}
+	cancel(interrupted)
+	if _, err := load(ctx, cli.Input{Command: buildCommand().Command, Args: []string{"--config-file", pipe}}); !errors.Is(err, interrupted) {
+		t.Errorf("%v, want %v", err, interrupted)
 	}
 }

@@ -29,12 +29,12 @@ import (
 
 // Exit statuses. Like Kolla's tool, 1 is a failure and 2 a usage error.
 const (
-	exitOK          = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitUnknown     = 2  // nothing could be compared, where exitFailed is the answer
-	exitBusy        = 75 // EX_TEMPFAIL of sysexits.h: try again later
-	exitInterrupted = 130
+	exitOK      = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitUnknown = 2   // nothing could be compared, where exitFailed is the answer
+	exitBusy    = 75  // EX_TEMPFAIL of sysexits.h: try again later
+	exitSignal  = 128 // plus the number of the signal, as a shell reports it: 130, 143
 )
 
 // smallHeap is the size in bytes that the heap may have before garbage is collected. Short
@@ -51,8 +51,16 @@ func main() {
 // shell and its children. A person does not press Ctrl-C twice that fast.
 const sameSignal = 300 * time.Millisecond
 
-// errInterrupted is the cause of a context that a signal ended.
-var errInterrupted = errors.New("interrupted")
+// interruptedError is the cause of a context that a signal ended.
+type interruptedError struct{ signal os.Signal }
+
+func (e interruptedError) Error() string { return "interrupted" }
+
+// exitCode returns the exit status of a program that the signal ended.
+func (e interruptedError) exitCode() int {
+	number, _ := e.signal.(syscall.Signal)
+	return exitSignal + int(number)
+}
 
 func run(args, environ []string, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -69,13 +77,13 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	out := console.NewOutput(stdout)
 	con := &console.Console{Stdout: out, Stderr: stderr, Environ: environ, Version: version}
 	go func() {
-		<-signals
+		interrupted := interruptedError{<-signals}
 		con.Notice("stopping; press Ctrl-C again to exit at once")
-		cancel(errInterrupted)
+		cancel(interrupted)
 		for first := time.Now(); time.Since(first) < sameSignal; {
-			<-signals
+			interrupted.signal = <-signals
 		}
-		os.Exit(exitInterrupted)
+		os.Exit(interrupted.exitCode())
 	}()
 	err := dispatch(ctx, args, con)
 	return exitCode(ctx, err, out.Err(), con)
@@ -101,12 +109,13 @@ func exitCode(ctx context.Context, err, outputErr error, con *console.Console) i
 	if outputErr != nil && (err == nil || errors.Is(err, outputErr)) {
 		err = fmt.Errorf("writing standard output: %w", withoutPath(outputErr))
 	}
+	var interrupted interruptedError
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(context.Cause(ctx), errInterrupted):
+	case errors.As(context.Cause(ctx), &interrupted):
 		con.Notice("kolla-build: interrupted")
-		return exitInterrupted
+		return interrupted.exitCode()
 	case errors.Is(err, usererr.ErrReported):
 		return exitFailed
 	}

@@ -8,19 +8,56 @@
 #   REPORTS      where reports go (default: ./reports); REPORTS/latest is the newest
 #
 # The exit status is that of kolla-build: 0 success, 1 something failed, 2 a mistake in
-# the command line, 75 the last night is still running, 130 interrupted. There are
-# reports in each of these cases except 2 and 75.
+# the command line, 75 the last night is still running, 130 or 143 interrupted by SIGINT
+# or SIGTERM. There are reports in each of these cases except 2 and 75.
+#
+# A signal to this shell is forwarded, and the shell waits until kolla-build has ended:
+# systemd kills what is left when its main process, which is this shell, has ended.
 set -eu
 
 kolla=${KOLLA_BUILD:-kolla-build}
 reports=${REPORTS:-$PWD/reports}
 
 status=0
-"$kolla" nightly --report-dir "$reports" "$@" || status=$?
+child=
+caught=0
+trap 'forward TERM' TERM
+trap 'forward INT' INT
+trap 'forward HUP' HUP
+
+# forward NAME passes a signal on. Two in a row are one to kolla-build.
+forward() {
+  caught=$((caught + 1))
+  signal=$1
+  if [ -n "$child" ]; then
+    kill -s "$signal" "$child" 2>/dev/null || :
+  fi
+}
+
+# run COMMAND... runs a command and sets status. A signal ends wait, but not the command.
+run() {
+  "$@" <&0 &
+  child=$!
+  if [ "$caught" != 0 ]; then # a signal came before the command had a process id
+    kill -s "$signal" "$child" 2>/dev/null || :
+  fi
+  while :; do
+    seen=$caught
+    ended=0
+    wait "$child" || ended=$?
+    if [ "$ended" != 127 ]; then # 127: an earlier wait has returned its status
+      status=$ended
+    fi
+    if [ "$caught" = "$seen" ]; then break; fi
+  done
+  child=
+}
+
+run "$kolla" nightly --report-dir "$reports" "$@"
 
 # Free disk space after a successful night, in the same data directory: the options that
 # decide it are passed on. The loop rotates the arguments and keeps those.
-if [ "$status" = 0 ]; then
+if [ "$status" = 0 ] && [ "$caught" = 0 ]; then
   count=$#
   keep=no
   while [ "$count" -gt 0 ]; do
@@ -34,6 +71,10 @@ if [ "$status" = 0 ]; then
     esac
     keep=no
   done
-  "$kolla" gc --older-than 30 "$@" || echo "nightly.sh: freeing disk space failed" >&2
+  run "$kolla" gc --older-than 30 "$@"
+  if [ "$status" != 0 ] && [ "$caught" = 0 ]; then
+    echo "nightly.sh: freeing disk space failed" >&2
+    status=0
+  fi
 fi
 exit "$status"

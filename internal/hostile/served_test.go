@@ -239,7 +239,7 @@ func TestHostileRequests(t *testing.T) {
 	}
 	if err := s.end(syscall.SIGTERM); err != nil {
 		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() != 130 && exit.ExitCode() != 0 {
+		if !errors.As(err, &exit) || exit.ExitCode() != 128+int(syscall.SIGTERM) && exit.ExitCode() != 0 {
 			t.Errorf("SIGTERM: %v\n%s", err, s.text())
 		}
 	}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// program returns a directory with this test binary under the name kolla-build, which is
+// the program, see TestMain.
+func program(t *testing.T) string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "kolla-build")
+	if err := os.Symlink(exe, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// signalCodes returns signals with the exit statuses that belong to them, without those that
+// this process ignores: a shell cannot trap them.
+func signalCodes() map[syscall.Signal]int {
+	codes := map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129}
+	maps.DeleteFunc(codes, func(s syscall.Signal, _ int) bool { return signal.Ignored(s) })
+	return codes
+}
+
+// waiting is a process that has read its configuration from a pipe in part, and waits for
+// the rest.
+type waiting struct {
+	cmd    *exec.Cmd
+	out    *bytes.Buffer
+	writer *os.File // of the pipe, which fails with EPIPE when the reader has ended
+}
+
+// startWaiting starts a command with --config-file PIPE as its last arguments.
+func startWaiting(t *testing.T, env []string, args ...string) *waiting {
+	t.Helper()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := &waiting{cmd: exec.Command(args[0], append(args[1:], "--config-file", pipe)...), out: &bytes.Buffer{}}
+	w.cmd.Env = append(os.Environ(), append(env, "HOME="+t.TempDir(), "KOLLA_BUILD_DATA_DIR="+t.TempDir())...)
+	w.cmd.Stdout, w.cmd.Stderr = w.out, w.out
+	w.cmd.WaitDelay = 5 * time.Second // for a child that is left behind
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.cmd.Process.Kill() })
+	for { // until there is a reader
+		f, err := os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err == nil {
+			w.writer = f
+			t.Cleanup(func() { f.Close() })
+			return w
+		}
+		if !errors.Is(err, syscall.ENXIO) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// readerEnded reports whether no process has the pipe open for reading.
+func (w *waiting) readerEnded() bool {
+	_, err := io.WriteString(w.writer, "#")
+	return errors.Is(err, syscall.EPIPE)
+}
+
+// TestSignalExitStatus ends commands with signals: their exit status is that of a shell for
+// a program that the signal ended.
+func TestSignalExitStatus(t *testing.T) {
+	exe := program(t)
+	for _, command := range []string{"build", "plan", "nightly", "explain", "lint", "images", "save", "load", "gc", "verify", "copy", "lock", "registry"} {
+		for sig, code := range signalCodes() {
+			if command != "build" && sig != syscall.SIGTERM {
+				continue
+			}
+			w := startWaiting(t, nil, exe, command)
+			if err := w.cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			_ = w.cmd.Wait()
+			if got := w.cmd.ProcessState.ExitCode(); got != code || !strings.Contains(w.out.String(), "interrupted") {
+				t.Errorf("%s, %v: exit status %d, want %d\n%s", command, sig, got, code, w.out)
+			}
+		}
+	}
+}
+
+// TestNightlyScriptForwardsSignals signals only the shell of the example, as systemd does with
+// KillMode=mixed: the shell ends after kolla-build, with its exit status.
+func TestNightlyScriptForwardsSignals(t *testing.T) {
+	script := filepath.Join(testenv.RepoRoot(t), "examples/ci/nightly.sh")
+	for sig, code := range signalCodes() {
+		w := startWaiting(t, []string{"KOLLA_BUILD=" + program(t), "REPORTS=" + t.TempDir()}, "sh", script)
+		if err := w.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		_ = w.cmd.Wait()
+		if got := w.cmd.ProcessState.ExitCode(); got != code || !strings.Contains(w.out.String(), "kolla-build: interrupted") {
+			t.Errorf("%v: exit status %d, want %d\n%s", sig, got, code, w.out)
+		}
+		if !w.readerEnded() {
+			t.Errorf("%v: kolla-build is still running after the shell has ended", sig)
+		}
+	}
+}
