@@ -32,6 +32,9 @@ type causePattern struct {
 	// reader says that the program fails after one that it runs, or whose output it reads,
 	// has failed: one of the same family, or of none.
 	reader bool
+	// missing says that a package was not found, which is a consequence if a repository of
+	// the family could not be reached.
+	missing bool
 	// joins says that the rest of the message follows in an indented line.
 	joins bool
 }
@@ -68,6 +71,7 @@ const (
 	tlsHint     = "docs/private-ca.md says how images trust a certificate authority of your own"
 	shellHint   = "RUN needs the program in the image, by default /bin/sh: an earlier step must copy it"
 	machineHint = "the program is for another architecture than the image"
+	networkHint = "check the address of the repository, and that steps can reach it: proxy variables and --network-mode"
 	patchHint   = "the patch may be for another version of the file: update it, or remove it from the series"
 	programHint = "the image does not have this program: an earlier step must install the package that has it"
 )
@@ -78,7 +82,8 @@ const (
 var causePatterns = sync.OnceValue(func() []causePattern {
 	return []causePattern{
 		// Resources.
-		{re: line(`.*[Nn]o space left on device.*`), rank: rankResource, hint: diskHint},
+		{re: line(`.*[Nn]o space left on device.*|E(rror)?: You don't have enough free space in .*|tar: .*: Wrote only \d+ of \d+ bytes`), rank: rankResource, hint: diskHint},
+		{re: line(`\s*(?P<text>installing package .* needs .* more space on .*)`), rank: rankResource, hint: diskHint},
 		{re: line(`.*(Cannot allocate memory|[Oo]ut of memory|virtual memory exhausted).*|MemoryError(: .*)?`),
 			rank: rankResource, hint: memoryHint},
 		{re: line(`.*(fatal error: Killed signal terminated program|\bKilled$).*`), rank: rankResource, hint: memoryHint},
@@ -96,10 +101,10 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 			`SELF_SIGNED_CERT|The certificate of .* is not trusted).*`), rank: rankResource, first: true, family: tlsFamily, hint: tlsHint},
 
 		// apt and dpkg. The command apt of version 3 prints "Error:" where apt-get prints "E:".
-		{re: line(`(E|Error): Unable to locate package (?P<name>\S+)`), rank: rankCause, first: true, family: aptFamily},
-		{re: line(`(E|Error): Package '(?P<name>[^']+)' has no installation candidate`), rank: rankCause, first: true, family: aptFamily},
-		{re: line(`(E|Error): Version '.*' for '.*' was not found`), rank: rankCause, first: true, family: aptFamily},
-		{re: line(`\s*(?P<text>\S+ : (Pre-)?Depends: .* but .*)`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`(E|Error): Unable to locate package (?P<name>\S+)`), rank: rankCause, first: true, family: aptFamily, missing: true},
+		{re: line(`(E|Error): Package '(?P<name>[^']+)' has no installation candidate`), rank: rankCause, first: true, family: aptFamily, missing: true},
+		{re: line(`(E|Error): Version '.*' for '.*' was not found`), rank: rankCause, first: true, family: aptFamily, missing: true},
+		{re: line(`\s*(?P<text>\S+ : (Pre-)?Depends: .* but .*)`), rank: rankCause, first: true, family: aptFamily, missing: true},
 		{re: line(`(E|Error): (Failed to fetch|The repository) .*`), rank: rankCause, first: true, family: aptFamily},
 		{re: line(`\s*(?P<text>\S+ depends on .*; however:)`), rank: rankCause, first: true, family: aptFamily, joins: true},
 		{re: line(`dpkg-deb: error: .* subprocess .*`), rank: rankSummary, family: aptFamily},
@@ -116,7 +121,7 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		{re: line(`Error: (?P<text>Unable to find a match: (?P<name>\S+).*)`), rank: rankSummary, family: dnfFamily},
 
 		// pip and Python.
-		{re: line(`ERROR: (?P<text>No matching distribution found for (?P<name>[A-Za-z0-9._-]+).*)`), rank: rankCause, family: pipFamily},
+		{re: line(`ERROR: (?P<text>No matching distribution found for (?P<name>[A-Za-z0-9._-]+).*)`), rank: rankCause, family: pipFamily, missing: true},
 		{re: line(`ERROR: (THESE PACKAGES DO NOT MATCH THE HASHES|Cannot install|Could not open requirements file|Invalid requirement).*`),
 			rank: rankCause, family: pipFamily},
 		{re: line(`ERROR: (?P<text>ResolutionImpossible.*)`), rank: rankSummary, family: pipFamily},
@@ -141,6 +146,7 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		// Compilers and build tools.
 		{re: line(`\S+:\d+(:\d+)?: (fatal )?error: .*`), rank: rankCause, first: true, family: buildFamily},
 		{re: line(`\S+\.go:\d+:\d+: .*`), rank: rankCause, first: true, family: buildFamily},
+		{re: line(`go: ((cannot|no|errors?|unknown|go\.mod|inconsistent|updates to) .*|.+: .+)`), rank: rankCause, first: true, family: buildFamily},
 		{re: line(`.*: undefined reference to .*`), rank: rankCause, first: true, family: buildFamily},
 		{re: line(`configure: error: .*`), rank: rankCause, family: buildFamily},
 		{re: line(`CMake Error at .*`), rank: rankCause, first: true, family: buildFamily, joins: true},
@@ -148,7 +154,7 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		{re: line(`collect2: error: .*`), rank: rankSummary, family: buildFamily},
 		{re: line(`ninja: (build stopped|error): .*`), rank: rankLine, family: buildFamily},
 		{re: line(`make(\[\d+\])?: \*\*\* .*`), rank: rankLine, family: buildFamily},
-		{re: line(`npm (ERR!|error) (?P<text>(\w*Error: |notarget |\d{3} ).*)`), rank: rankCause, first: true, family: npmFamily},
+		{re: line(`npm (ERR!|error) (?P<text>(\w*Error: |notarget No |\d{3} [A-Z]|JSON\.parse ).*|The .npm ci. command can only .*|Missing script: .*)`), rank: rankCause, first: true, family: npmFamily},
 
 		// Shells and the usual programs of templates.
 		{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>(?P<name>\S+): (command )?not found)`), rank: rankCause, hint: programHint},
@@ -174,11 +180,12 @@ func line(pattern string) *regexp.Regexp { return regexp.MustCompile(`^(?:` + pa
 // only if it is near the last one of the output, or if its program has repeated that it
 // failed.
 type CauseFinder struct {
-	cause   Cause
-	pattern *causePattern // nil without a cause
-	more    int           // further lines of the same kind
-	joining bool          // the next line may continue the cause
-	since   int           // lines after the cause that mention no error
+	cause       Cause
+	pattern     *causePattern // nil without a cause
+	more        int           // further lines of the same kind
+	unreachable unreachable
+	joining     bool // the next line may continue the cause
+	since       int  // lines after the cause that mention no error
 }
 
 const (
@@ -204,6 +211,14 @@ func (f *CauseFinder) Line(text string) {
 	}
 	f.joining = false
 	pattern, m := matchCause(text)
+	if (pattern == nil || pattern.rank == rankLine) && f.unreachable.read(text) {
+		return
+	}
+	if pattern != nil && pattern.missing && f.unreachable.family == pattern.family {
+		f.cause = Cause{Text: fmt.Sprintf("%s (then: %s)", f.unreachable.text, strings.TrimSpace(text)), Hint: networkHint}
+		f.pattern, f.more, f.since = unreachablePattern, 0, 0
+		return
+	}
 	switch {
 	case pattern == nil:
 		f.since++
