@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -44,47 +45,68 @@ func JournalDir(dataDir string) string { return filepath.Join(dataDir, "publicat
 // Registry is the registry that a set is published to. It implements
 // build.Uploader: content is sent as images finish, tags change at the end.
 type Registry struct {
-	opts   RegistryOptions
-	pub    *push.Publisher
-	meter  *push.Meter              // nil without opts.Progress
-	before map[string]digest.Digest // by name: the image of the tag when the run began
+	opts     RegistryOptions
+	pub      *push.Publisher
+	meter    *push.Meter              // nil without opts.Progress
+	before   map[string]digest.Digest // by name: the image of the tag when it was looked up
+	lookedUp map[string]bool          // references
 }
 
 // OpenRegistry looks up the tags of a set's references, with one HEAD request each, in
 // parallel. So an unreachable registry, or one that denies access, is reported before
 // anything is built.
 func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions) (*Registry, error) {
-	r := &Registry{opts: opts, before: map[string]digest.Digest{}}
+	r := NewRegistry(opts)
+	if err := r.LookUp(ctx, references); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// NewRegistry is OpenRegistry for references that are not known yet. It sends no request.
+func NewRegistry(opts RegistryOptions) *Registry {
+	r := &Registry{opts: opts, before: map[string]digest.Digest{}, lookedUp: map[string]bool{}}
 	pushOptions := push.Options{Journal: opts.Journal, Notice: func(text string) { opts.Console.Notice("%s", text) }}
 	if opts.Progress != nil {
 		r.meter = &push.Meter{Update: opts.Progress}
 		pushOptions.Progress = r.meter.Report
 	}
 	r.pub = push.New(opts.Client, pushOptions)
-	if len(references) == 0 {
-		return r, nil
+	return r
+}
+
+// LookUp looks up the tags of references, each once in the life of the registry.
+func (r *Registry) LookUp(ctx context.Context, references []string) error {
+	var added, names []string
+	for _, ref := range references {
+		if !r.lookedUp[ref] {
+			added, names = append(added, ref), append(names, Names(ref, r.opts.AlsoTags)...)
+		}
 	}
-	if err := opts.Client.Reach(ctx, references[0]); err != nil {
-		return nil, err
+	if len(added) == 0 {
+		return nil
 	}
-	if opts.Recover {
-		done, err := r.pub.Recover(ctx, references)
+	if err := r.opts.Client.Reach(ctx, added[0]); err != nil {
+		return err
+	}
+	if r.opts.Recover {
+		done, err := r.pub.Recover(ctx, added)
 		for _, text := range done {
-			opts.Console.Notice("%s", text)
+			r.opts.Console.Notice("%s", text)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	var names []string
-	for _, ref := range references {
-		names = append(names, Names(ref, opts.AlsoTags)...)
+	current, err := CurrentTags(ctx, r.opts.Client, names)
+	if err != nil {
+		return err
 	}
-	var err error
-	if r.before, err = CurrentTags(ctx, opts.Client, names); err != nil {
-		return nil, err
+	maps.Copy(r.before, current)
+	for _, ref := range added {
+		r.lookedUp[ref] = true
 	}
-	return r, nil
+	return nil
 }
 
 // CheckPush finds out whether the registry allows to publish a set, whose digests are

@@ -86,19 +86,25 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 		if err := client.Reach(ctx, opts.Relocate.Registry+"/"+cfg.Namespace); err != nil {
 			return err
 		}
-		opts.Check = func(ctx context.Context, images []store.Entry) error { return checkTags(ctx, client, images) }
 	}
 	s, err := workspace.OpenStore(cfg)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	var to *pushTarget
+	if client != nil {
+		to = newPushTarget(cfg, con, client, s, o.Replace)
+		if opts.Relocate.Registry != "" {
+			opts.Check = func(ctx context.Context, images []store.Entry) error { return to.check(ctx, setOf(images)) }
+		}
+	}
 	loaded, set, err := loadBundles(ctx, cfg, con, s, inputs, opts)
 	if err != nil {
 		return err
 	}
 	tags.warn(con)
-	return publishSet(ctx, cfg, con, client, s, loaded, set, o.Replace)
+	return publishSet(ctx, cfg, con, to, s, loaded, set)
 }
 
 // bundleOptions returns how the images are read and named.

@@ -102,6 +102,28 @@ func TestLoadAndPush(t *testing.T) {
 	}
 }
 
+// Each tag is looked up once before the content is read. After it, only the tags that are
+// updated are looked up again, in the commit.
+func TestLoadLooksUpTagsOnce(t *testing.T) {
+	path, digests := saved(t)
+	proxy := registrytest.StartProxy(t, registrytest.Embedded(t, server.Options{}).Host(), nil)
+	load := func() {
+		t.Helper()
+		f := site(t)
+		if err := Load(t.Context(), f.config("--push", "--registry", proxy.Host), f.con, []string{path}, LoadOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load()
+	proxy.Set(nil)
+	load() // nothing changes
+	for name := range digests {
+		if n := proxy.Count("HEAD", "/"+name+"/manifests/2026-11-22"); n != 1 {
+			t.Errorf("the tag of %s was looked up %d times", name, n)
+		}
+	}
+}
+
 // load --push changes no tag of a registry that names another image without --replace, also if
 // the store is new. Tags of --also-tag float.
 func TestLoadReplacesNoTags(t *testing.T) {

@@ -17,22 +17,35 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// checkTags returns an error if tags of the registry refer to other images than those that are
-// pushed.
-func checkTags(ctx context.Context, client *registry.Client, images []store.Entry) error {
-	set := setOf(images)
-	current, err := publish.CurrentTags(ctx, client, set.References())
-	if err != nil {
+// pushTarget is the registry that a set is pushed to.
+type pushTarget struct {
+	registry *publish.Registry
+	progress *transfer.Progress // of the push, nil before it
+}
+
+// newPushTarget sends no request.
+func newPushTarget(cfg *config.Config, con *console.Console, client *registry.Client, s *store.Store, replace bool) *pushTarget {
+	t := &pushTarget{}
+	t.registry = publish.NewRegistry(publish.RegistryOptions{Console: con, Client: client, Store: s,
+		Progress: func(done, total int64) { t.progress.Update(done, total) },
+		AlsoTags: cfg.AlsoTag, KeepTags: !replace, Journal: publish.JournalDir(cfg.DataDir), Recover: true})
+	return t
+}
+
+// check returns an error if a set would replace tags of the registry that must be kept. Each tag
+// is looked up once, however often it is checked.
+func (t *pushTarget) check(ctx context.Context, set publish.Set) error {
+	if err := t.registry.LookUp(ctx, set.References()); err != nil {
 		return err
 	}
-	return set.CheckTaken(current)
+	return t.registry.CheckTags(set)
 }
 
 // publishSet gives the loaded images their names, with --push in the registries first:
 // if one does not take them all, the store has none of the names, either.
 func publishSet(
-	ctx context.Context, cfg *config.Config, con *console.Console, client *registry.Client, s *store.Store,
-	loaded *bundle.Loaded, set publish.Set, replace bool,
+	ctx context.Context, cfg *config.Config, con *console.Console, to *pushTarget, s *store.Store,
+	loaded *bundle.Loaded, set publish.Set,
 ) error {
 	tags := slices.Clone(cfg.AlsoTag)
 	for _, ref := range set.References() {
@@ -45,27 +58,23 @@ func publishSet(
 		return err
 	}
 	target := publish.Target{Console: con, Store: s, AlsoTags: cfg.AlsoTag, Retention: retention, Threads: cfg.Threads, Accepted: loaded.Name}
-	var progress *transfer.Progress
-	defer func() { progress.Stop() }()
-	if client != nil {
-		progress = transfer.Start(con, "pushing", cfg.Progress)
-		target.Registry, err = publish.OpenRegistry(ctx, set.References(),
-			publish.RegistryOptions{Console: con, Client: client, Store: s, Progress: progress.Update,
-				AlsoTags: cfg.AlsoTag, KeepTags: !replace, Journal: publish.JournalDir(cfg.DataDir), Recover: true})
-		if err == nil {
-			err = target.Registry.CheckTags(set)
+	if to != nil {
+		to.progress = transfer.Start(con, "pushing", cfg.Progress)
+		defer to.progress.Stop()
+		target.Registry = to.registry
+		if err := to.check(ctx, set); err != nil {
+			return err
 		}
-		if err == nil {
-			err = target.Registry.CheckPush(ctx, set)
-		}
-		if err != nil {
+		if err := to.registry.CheckPush(ctx, set); err != nil {
 			return err
 		}
 	}
 	if _, err := target.Publish(ctx, set, true); err != nil {
 		return err
 	}
-	progress.Stop()
+	if to != nil {
+		to.progress.Stop()
+	}
 	for _, ref := range set.References() {
 		for _, name := range publish.Names(ref, cfg.AlsoTag) {
 			fmt.Fprintln(con.Stdout, name)
