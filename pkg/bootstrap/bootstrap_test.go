@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -88,6 +89,27 @@ func needMirror(t *testing.T) {
 	}
 }
 
+// Images that are built on a bootstrapped one leave out what it leaves out.
+func TestDocumentationIsExcludedByBase(t *testing.T) {
+	rules, err := os.ReadFile(filepath.Join(testenv.RepoRoot(t), "dockerfiles", "base", "dpkg_reducing_disk_footprint"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rule := range strings.Lines(dpkgExcludes()) {
+		if !strings.Contains(string(rules), rule) {
+			t.Errorf("base lacks %q", rule)
+		}
+	}
+	for name, want := range map[string]bool{
+		"usr/share/doc/bash/changelog.gz": true, "usr/share/man/man1/bash.1.gz": true, "usr/share/locale/de/LC_MESSAGES/bash.mo": true,
+		"usr/share/doc/bash/copyright": false, "usr/share/doc/libgcc-s1": false, "usr/share/common-licenses/GPL-3": false, "usr/bin/man": false,
+	} {
+		if got := isDocumentation(name); got != want {
+			t.Errorf("%s is documentation: %v", name, got)
+		}
+	}
+}
+
 func TestBootstrapWithEmulator(t *testing.T) {
 	t.Setenv("QEMU_CPU", "")
 	foreign := "arm64"
@@ -148,6 +170,16 @@ func TestBootstrapDebian(t *testing.T) {
 			if !strings.HasSuffix(n, "/") && (n == bad || strings.HasSuffix(bad, "/") && strings.HasPrefix(n, bad)) {
 				t.Errorf("%s is in the layer", n)
 			}
+		}
+	}
+	if files["usr/share/doc/base-files/copyright"] == "" || !slices.ContainsFunc(names, func(n string) bool {
+		return path.Dir(n) == "usr/share/doc" && !strings.HasSuffix(n, "/")
+	}) {
+		t.Error("licenses are missing")
+	}
+	for _, n := range names {
+		if !strings.HasSuffix(n, "/") && isDocumentation(n) {
+			t.Errorf("%s is in the layer", n)
 		}
 	}
 	if !strings.Contains(log.String(), "installing") {

@@ -83,8 +83,29 @@ func (b debianImage) isLeftOut(name string) bool {
 			return true
 		}
 	}
-	return strings.HasPrefix(name, "var/lib/apt/lists/") || strings.HasPrefix(name, "var/cache/apt/") ||
+	return isDocumentation(name) || strings.HasPrefix(name, "var/lib/apt/lists/") || strings.HasPrefix(name, "var/cache/apt/") ||
 		strings.HasPrefix(name, "var/log/apt/") || strings.HasPrefix(name, "dev/") || name == b.sourcesFile()
+}
+
+// documentation are the directories of files that images do not need. Packages that are
+// installed later leave them out, too.
+var documentation = []string{"usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/groff", "usr/share/lintian",
+	"usr/share/locale"}
+
+// isDocumentation reports whether a file is documentation or a translation. Licenses are
+// neither, nor are links of a package to the directory of another one with its license.
+func isDocumentation(name string) bool {
+	return path.Base(name) != "copyright" && path.Dir(name) != "usr/share/doc" &&
+		slices.ContainsFunc(documentation, func(dir string) bool { return strings.HasPrefix(name, dir+"/") })
+}
+
+// dpkgExcludes returns dpkg's configuration for isDocumentation.
+func dpkgExcludes() string {
+	var text strings.Builder
+	for _, dir := range documentation {
+		fmt.Fprintf(&text, "path-exclude /%s/*\n", dir)
+	}
+	return text.String() + "path-include /usr/share/doc/*/copyright\n"
 }
 
 type file struct {
@@ -106,9 +127,10 @@ Acquire::GzipIndexes "true";
 // So that "apt-get purge --auto-remove" removes everything that an install added.
 APT::AutoRemove::SuggestsImportant "false";
 `},
-	{"etc/dpkg/dpkg.cfg.d/kolla-build", 0o644, `# A build that is cut off is thrown away whole, so syncing each file buys nothing.
+	{"etc/dpkg/dpkg.cfg.d/kolla-build", 0o644, `# The result of an interrupted build is discarded, so files need not be flushed.
 force-unsafe-io
-`},
+# Images need no documentation and no translations. Licenses are kept.
+` + dpkgExcludes()},
 	{"usr/sbin/policy-rc.d", 0o755, `#!/bin/sh
 # No service starts while packages are installed into an image.
 exit 101
