@@ -15,6 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 )
 
 // VerifyOptions are the options of Verify.
@@ -89,7 +90,7 @@ func writeReport(w io.Writer, report *bundle.Report) error {
 		case p.Restored:
 			fmt.Fprintf(w, "everything can be restored from the other parts\n")
 		case p.Needed > 0:
-			fmt.Fprintf(w, "%s more of %d needed; %s undamaged\n", units.Count(p.Needed, "part"), p.Data, goodParts(p))
+			fmt.Fprintf(w, "%s; %s undamaged\n", parts.NeededText(p.Needed, p.Data), goodParts(p))
 		default:
 			fmt.Fprintf(w, "%s undamaged\n", goodParts(p))
 		}

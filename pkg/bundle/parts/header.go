@@ -198,13 +198,14 @@ func siblings(file string) ([]string, error) {
 	return out, nil
 }
 
-// isPartExt reports whether an extension is that of a part.
+// isPartExt reports whether an extension is that of a part. Media with FAT can show names in
+// upper case.
 func isPartExt(ext string) bool {
 	if len(ext) < 4 {
 		return false
 	}
 	digits := ext[1:]
-	if digits[0] == 'p' {
+	if digits[0] == 'p' || digits[0] == 'P' {
 		digits = digits[1:]
 	}
 	for _, c := range []byte(digits) {

@@ -346,3 +346,22 @@ func FuzzHeader(f *testing.F) {
 }
 
 var digestHex = fmt.Sprintf("%064d", 1)
+
+// Media can show the names of parts in upper case. All parts of the set are found.
+func TestUpperCaseNames(t *testing.T) {
+	stream, files := write(t, rand.New(rand.NewPCG(7, 7)), 400_000, MinSize, 20)
+	var upper []string
+	for _, f := range files {
+		to := filepath.Join(filepath.Dir(f), strings.ToUpper(filepath.Base(f)))
+		if err := os.Rename(f, to); err != nil {
+			t.Fatal(err)
+		}
+		upper = append(upper, to)
+	}
+	for _, f := range upper {
+		got, s, err := read(t, f)
+		if err != nil || !bytes.Equal(got, stream) || len(s.Problems()) != 0 {
+			t.Errorf("%s: %d bytes, %v, %v", f, len(got), err, s.Problems())
+		}
+	}
+}

@@ -256,14 +256,18 @@ func (s *Set) usable() int {
 
 // complete returns an error if the stream cannot be restored.
 func (s *Set) complete() error {
-	if missing := s.header.Data - s.usable(); missing > 0 {
-		detail := fmt.Sprintf("%d more parts are needed (it takes %d)", missing, s.header.Data)
-		if missing == 1 {
-			detail = fmt.Sprintf("1 more part is needed (it takes %d)", s.header.Data)
-		}
-		return &SetError{Detail: detail, Parts: s.Problems(), Advice: "copy the missing and damaged parts again"}
+	if missing := s.Needed(); missing > 0 {
+		return &SetError{Detail: NeededText(missing, s.header.Data), Parts: s.Problems(), Advice: "copy the missing and damaged parts again"}
 	}
 	return nil
+}
+
+// NeededText says how many more parts are needed of a set of data parts.
+func NeededText(missing, data int) string {
+	if missing == 1 {
+		return fmt.Sprintf("1 more part is needed (it takes %d)", data)
+	}
+	return fmt.Sprintf("%d more parts are needed (it takes %d)", missing, data)
 }
 
 // Verify reads all parts, several at the same time, and records which are damaged. The

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/klauspost/reedsolomon"
 	"github.com/opencontainers/go-digest"
@@ -318,14 +319,14 @@ func parityParts(data, percent int) int {
 func (w *Writer) removeStale(names []string) error {
 	keep := map[string]bool{}
 	for _, n := range names {
-		keep[filepath.Clean(n)] = true
+		keep[strings.ToLower(filepath.Clean(n))] = true // a file system without case can list them in another one
 	}
 	existing, err := siblings(names[0])
 	if err != nil {
 		return err
 	}
 	for _, o := range existing {
-		if !keep[filepath.Clean(o)] && begins(o) {
+		if !keep[strings.ToLower(filepath.Clean(o))] && begins(o) {
 			if err := os.Remove(o); err != nil {
 				return err
 			}
