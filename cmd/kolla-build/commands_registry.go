@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/registry"
@@ -149,10 +151,18 @@ func (o *registryFlags) serve(ctx context.Context, cfg *config.Config, con *cons
 			return &config.Error{Option: "load", Message: err.Error()}
 		}
 	}
+	if (o.Certificate == "") != (o.Key == "") {
+		return &config.Error{Option: "tls-key", Message: "TLS needs a certificate and its key, and only one of them is given",
+			Hint: "write --tls-certificate FILE --tls-key FILE"}
+	}
 	o.GC = server.GCOptions{Untagged: true, Unused: o.unused}
 	_, err := os.Stat(server.AuthorityFile(o.Dir))
 	newAuthority := o.GenerateTLS && err != nil
 	s, err := server.Start(o.Options)
+	var passwords *server.HtpasswdError
+	if errors.As(err, &passwords) {
+		return usererr.Usage(err)
+	}
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,12 @@ func Reference(commands []Command) string {
 		"- Lists are written `a,b`, dictionaries `key:value,key:value`.\n" +
 		"- In values, `$name` and `${name}` are replaced by another option's value, `${section.key}` by a section's; `$$` is a dollar sign.\n" +
 		"- Long options can be abbreviated as long as they are unambiguous.\n" +
-		"- A command accepts the options that it reads. Files and the environment apply to all commands.\n")
+		"- A command accepts the options that it reads. Files and the environment apply to all commands.\n" +
+		"- The exit status is 0 for success, 2 if the command line is wrong, and 1 for failures. It is wrong if it can never work " +
+		"(an unknown option, an impossible value, a regular expression that matches nothing), and if an option names a file or directory " +
+		"that cannot be used. Failures are everything else, also mistakes in files, and arguments that name a file that does not exist. " +
+		"A command that a signal ended exits with 128 and the number of the signal. diff and contract exit with 1 for a difference or " +
+		"a failed check, and with 2 if they cannot compare.\n")
 	for _, group := range config.Groups() {
 		fmt.Fprintf(&b, "\n## %s\n", group)
 		for _, o := range config.Options() {

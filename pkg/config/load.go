@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"runtime"
 	"strings"
 
@@ -266,6 +267,7 @@ func (l *loader) notes() {
 		l.warnings = append(l.warnings, warningAt(l.c.Origin(o.Name), o.Name, o.Note, ""))
 	}
 	c := l.c
+	l.checkBase()
 	if name, digest, pinned := strings.Cut(c.BaseImage, "@sha256:"); pinned {
 		l.fail(l.lastOf("base-image").err("base-image", "a digest is not part of the name of the base image",
 			fmt.Sprintf("write --base-image %s --base-tag %s@sha256:%s", name, strings.SplitN(c.BaseTag, "@", 2)[0], digest)))
@@ -278,6 +280,17 @@ func (l *loader) notes() {
 	if c.IsSet("buildkit-builder") && c.IsSet("buildkit-addr") && c.BuildkitAddr != "" {
 		l.warnings = append(l.warnings, warningAt(c.Origin("buildkit-builder"), "buildkit-builder",
 			fmt.Sprintf("buildkit-builder is ignored: buildkit-addr is %s", c.BuildkitAddr), ""))
+	}
+}
+
+// pinnedTag matches tags with an optional digest.
+var pinnedTag = regexp.MustCompile(`^[^@\s]*(@sha256:[0-9a-f]{64})?$`)
+
+// checkBase records an error for a base tag that no image can have.
+func (l *loader) checkBase() {
+	if tag := l.c.BaseTag; !pinnedTag.MatchString(tag) {
+		l.fail(l.lastOf("base-tag").err("base-tag", fmt.Sprintf("%q is not a tag", tag),
+			"a tag may be followed by a digest of 64 hexadecimal digits: TAG@sha256:DIGEST"))
 	}
 }
 

@@ -61,7 +61,7 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 		openSecrets = buildkit.OpenSecrets
 	}
 	if s.secrets, err = openSecrets(s.cfg.Secret, s.cfg.SSH, c.Getenv); err != nil {
-		return s, nil, err
+		return s, nil, s.cfg.UsageIfTyped("secret", s.cfg.UsageIfTyped("ssh", err))
 	}
 	if o.mode == modeBuild || s.cfg.SkipExisting {
 		if s.engine, err = engineload.Open(ctx, s.cfg, c); err != nil {

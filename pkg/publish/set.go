@@ -77,7 +77,7 @@ func Names(reference string, alsoTags []string) []string {
 func CheckNames(cfg *config.Config) error {
 	for _, tag := range cfg.AlsoTag {
 		if err := imageref.CheckTag(tag); err != nil {
-			return fmt.Errorf("--also-tag: %w", err)
+			return cfg.UsageIfTyped("also-tag", fmt.Errorf("--also-tag: %w", err))
 		}
 	}
 	if cfg.Push && cfg.Registry == "" && strings.Trim(cfg.Namespace, "/") == "" {

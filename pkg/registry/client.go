@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,6 +16,9 @@ import (
 	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
+
+// ErrInsecureHost is part of errors about Options.Insecure.
+var ErrInsecureHost = errors.New("insecure registry")
 
 // Options are the settings of a Client. The zero value is usable.
 type Options struct {
@@ -112,10 +116,10 @@ func New(opts Options) (*Client, error) {
 	for _, typed := range opts.Insecure {
 		host, _, err := imageref.NormalizeRegistry(typed)
 		if err != nil {
-			return nil, fmt.Errorf("insecure registry: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrInsecureHost, err)
 		}
 		if strings.Contains(host, "/") {
-			return nil, fmt.Errorf("insecure registry %q: expected HOST or HOST:PORT, without a path", typed)
+			return nil, fmt.Errorf("%w: %q: expected HOST or HOST:PORT, without a path", ErrInsecureHost, typed)
 		}
 		c.insecure.addAllPorts(host)
 	}

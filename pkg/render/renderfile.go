@@ -232,11 +232,11 @@ func fileVars(ctx context.Context, o FileOptions) (map[string]any, error) {
 	for _, s := range o.SetJSON {
 		name, text, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("%q is not NAME=JSON", s)
+			return nil, usererr.Usage(fmt.Errorf("%q is not NAME=JSON", s))
 		}
 		value, err := parseJSON("--set-json "+name, []byte(text))
 		if err != nil {
-			return nil, fmt.Errorf("%w (a string needs quotes: '%s=\"…\"')", err, name)
+			return nil, usererr.Usage(fmt.Errorf("%w (a string needs quotes: '%s=\"…\"')", err, name))
 		}
 		if err := setPath(vars, name, value); err != nil {
 			return nil, err

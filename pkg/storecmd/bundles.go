@@ -66,7 +66,7 @@ func readVerifyKey(ctx context.Context, path string) (ed25519.PublicKey, error) 
 	}
 	key, err := bundle.ReadVerifyKey(ctx, path)
 	if err != nil {
-		return nil, fmt.Errorf("--verify-key: %w", err)
+		return nil, usererr.Usage(fmt.Errorf("--verify-key: %w", err))
 	}
 	return key, nil
 }

@@ -142,7 +142,7 @@ func matcher(exprs []string) (func(name string) (bool, error), error) {
 		}
 		patterns, err := imageset.CompilePatterns(s.exprs)
 		if err != nil {
-			return nil, err
+			return nil, usererr.Usage(err)
 		}
 		subjects = append(subjects, subject{patterns, s.of})
 	}

@@ -116,7 +116,7 @@ func bundleOptions(ctx context.Context, cfg *config.Config, con *console.Console
 	}
 	if o.VerifyKey != "" {
 		if opts.VerifyKey, err = bundle.ReadVerifyKey(ctx, o.VerifyKey); err != nil {
-			return opts, fmt.Errorf("--verify-key: %w", err)
+			return opts, usererr.Usage(fmt.Errorf("--verify-key: %w", err))
 		}
 	}
 	if o.Name != "" {

@@ -57,7 +57,7 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 		Tool: "kolla-build " + con.Version, Resume: o.Resume}
 	if o.SignKey != "" {
 		if opts.SignKey, err = bundle.ReadSignKey(ctx, o.SignKey); err != nil {
-			return fmt.Errorf("--sign-key: %w", err)
+			return usererr.Usage(fmt.Errorf("--sign-key: %w", err))
 		}
 	}
 	progress := transfer.Start(con, "saving", cfg.Progress)

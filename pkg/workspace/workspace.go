@@ -48,8 +48,12 @@ func OpenStoreForReading(cfg *config.Config) (*store.Store, error) {
 
 // RegistryClient returns a client for registries. The caller must close it.
 func RegistryClient(cfg *config.Config, con *console.Console) (*registry.Client, error) {
-	return registry.New(registry.Options{Insecure: cfg.RegistryInsecure, UserAgent: "kolla-build/" + con.Version,
+	client, err := registry.New(registry.Options{Insecure: cfg.RegistryInsecure, UserAgent: "kolla-build/" + con.Version,
 		Timeout: time.Duration(max(1, cfg.Timeout)) * time.Second})
+	if errors.Is(err, registry.ErrInsecureHost) {
+		err = cfg.UsageIfTyped("registry-insecure", err)
+	}
+	return client, err
 }
 
 // PackageReader returns a reader of the packages in images. It caches the packages of

@@ -54,12 +54,12 @@ func Open(cfg *config.Config, started time.Time) (Files, error) {
 		logsDir: cfg.LogsDir, parent: cfg.ReportDir}
 	if cfg.LogsDir != "" {
 		if err := workspace.CheckWritable(cfg.LogsDir); err != nil {
-			return f, fmt.Errorf("--logs-dir %s: %w", cfg.LogsDir, err)
+			return f, cfg.UsageIfUnreadable("logs-dir", fmt.Errorf("--logs-dir %s: %w", cfg.LogsDir, err))
 		}
 	}
 	if f.parent != "" {
 		if err := f.makeDir(started); err != nil {
-			return f, err
+			return f, cfg.UsageIfUnreadable("report-dir", err)
 		}
 	}
 	for _, file := range []struct{ option, path string }{
@@ -68,10 +68,11 @@ func Open(cfg *config.Config, started time.Time) (Files, error) {
 			continue
 		}
 		if st, err := os.Stat(filepath.Dir(file.path)); err != nil || !st.IsDir() {
-			return f, usererr.Errorf("create it first", "--%s %s: no directory %s", file.option, file.path, filepath.Dir(file.path))
+			return f, cfg.UsageIfTyped(file.option,
+				usererr.Errorf("create it first", "--%s %s: no directory %s", file.option, file.path, filepath.Dir(file.path)))
 		}
 		if st, err := os.Stat(file.path); err == nil && st.IsDir() {
-			return f, fmt.Errorf("--%s %s: it is a directory", file.option, file.path)
+			return f, cfg.UsageIfTyped(file.option, fmt.Errorf("--%s %s: it is a directory", file.option, file.path))
 		}
 		// Metrics stay until new ones replace them, because a series that disappears
 		// during every run raises alarms. They contain the time of the run.

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// malformed are values that their options can never have, and options that name files and
+// directories that cannot be used. FILE is a file, DIR a directory and MISSING neither.
+var malformed = []string{
+	"--secret x", "--secret id=", "--secret id=a,src=MISSING", "--secret id=a,type=x", "--ssh =", "--ssh default=MISSING",
+	"--base-tag TAG@sha256:12", "--base-tag a@b", "--also-tag a@b", "--also-tag ", "--tag a@b", "--tag a/b",
+	"--report-dir FILE", "--logs-dir FILE", "--summary-json-file MISSING/x", "--junit-file DIR", "--metrics-file MISSING/x",
+	"--report-html MISSING/x", "--registry-insecure a/b", "--registry-insecure host.example/b", "--registry a/b/c:x",
+	"--namespace A", "--image-name-prefix A@", "--allow x", "--platform x", "--base-arch x", "--debian-arch x", "--retain x",
+	"--compression x", "--build-args x", "--image-memory x", "--image-timeout x", "--step-timeout x", "--threads 0",
+	"--push-threads 0", "--retries -1", "--timeout 0", "--min-free x", "--cache-size x", "--engine x", "--network_mode x",
+	"--bootstrap x", "--progress x", "--format x", "--rpm_setup_config x", "--buildkit-addr x", "--buildkitd MISSING/x",
+	"--template-override MISSING", "--images-dir MISSING", "--docker-dir MISSING", "--patches-path MISSING",
+	"--repos-yaml MISSING", "--apt_sources_list MISSING", "--apt_preferences MISSING", "--include-header MISSING",
+	"--config-file MISSING", "--config-file DIR", "--config-dir FILE", "--inputs MISSING", "--offline", "--profile MISSING",
+	"--base x", "--install-type x", "--nosuch",
+	"plan [", "images [", "save --output - [", "remove [", "render --set x FILE", "render --set-json x FILE", "render --set-json x=a FILE",
+	"load --rename x FILE", "load --tag a@b FILE", "load --verify-key MISSING FILE", "verify --verify-key MISSING FILE",
+	"save --split x --output o", "save --delta x --output o", "save --from x --output o", "save --sign-key MISSING --output o",
+	"gc --older-than x", "copy a b", "tag x", "inventory x", "registry serve --tls-certificate FILE", "registry serve --htpasswd MISSING",
+	"registry serve --gc-every x", "registry serve --addr x",
+}
+
+// failures are correct command lines that fail: arguments that name a file that does not exist.
+var failures = []string{"load MISSING", "verify MISSING", "list MISSING", "lint MISSING.j2", "render MISSING.j2"}
+
+// TestMalformedOptions checks the rule of docs/options.md: status 2 if the command line can
+// never work, 1 if the command fails.
+func TestMalformedOptions(t *testing.T) {
+	dir := t.TempDir()
+	for name, path := range map[string]string{"FILE": "file", "DIR": "dir"} {
+		var err error
+		if name == "FILE" {
+			err = os.WriteFile(filepath.Join(dir, path), nil, 0o644)
+		} else {
+			err = os.Mkdir(filepath.Join(dir, path), 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	paths := strings.NewReplacer("FILE", dir+"/file", "DIR", dir+"/dir", "MISSING", dir+"/missing")
+	tree := filepath.Join(testenv.RepoRoot(t), "testdata/tree")
+	check := func(line string, want int) {
+		args := strings.Split(paths.Replace(line), " ")
+		if strings.HasPrefix(line, "--") {
+			// A base image that does not exist ends a run whose options are correct, with status 1.
+			args = append([]string{"--images-dir", tree, "-b", "debian", "--base-image", "oci:" + dir + "/none"}, args...)
+		}
+		var out bytes.Buffer
+		code := run(args, []string{"HOME=" + dir, "KOLLA_BUILD_DATA_DIR=" + dir + "/data", "KOLLA_BUILD_ENGINE=none"}, &out, &out)
+		if code != want {
+			t.Errorf("kolla-build %s: exit status %d, want %d\n%s", line, code, want, out.String())
+		}
+	}
+	for _, line := range malformed {
+		check(line, exitUsage)
+	}
+	for _, line := range failures {
+		check(line, exitFailed)
+	}
+}
