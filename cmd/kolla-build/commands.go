@@ -56,7 +56,7 @@ func table() []*command {
 	}
 }
 
-// find returns the command of that name, nil if there is none.
+// find returns the command of that name, or nil.
 func find(commands []*command, name string) *command {
 	i := slices.IndexFunc(commands, func(c *command) bool { return c.Name == name })
 	if i < 0 {

@@ -199,8 +199,8 @@ func hexOf(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// docker writes an image as Docker did up to version 24. A layer that another image
-// has under another ID is a link since 1.10.
+// docker writes an image as Docker did up to version 24. Since 1.10, a
+// layer that another image has under another ID is a link.
 func (w *writer) docker(img Image, format Format) {
 	layers, raw, config := w.content(img.Image)
 	entry := listed{Config: hexOf(raw) + ".json", RepoTags: img.Names}

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options says how a file is written. The zero value is right for caches and
+// Options specifies how a file is written. The zero value is right for caches and
 // reports.
 type Options struct {
 	// Mode is the mode of the new file, regardless of the umask; 0 means 0644.
@@ -59,8 +59,8 @@ type File struct {
 	done bool
 }
 
-// Create begins to replace a file. The caller must call Close, also after
-// Commit. The path may be a directory's if CommitAs names the file in the end.
+// Create begins to replace a file. The caller must call Close, also after Commit. If
+// CommitAs will name the file, path may be a directory.
 func Create(path string, opts Options) (*File, error) {
 	dir := opts.TempDir
 	if dir == "" {

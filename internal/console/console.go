@@ -26,7 +26,7 @@ type Console struct {
 
 	json   atomic.Bool
 	mu     sync.Mutex // keeps notices of goroutines from mixing
-	status string     // the line at the end of the terminal, "" if there is none
+	status string     // the line at the end of the terminal, or ""
 }
 
 // Getenv returns the value of an environment variable, "" if it is not set. As in

@@ -152,7 +152,8 @@ func (l *Lock) flock(operation int) error {
 	}
 }
 
-// By returns who holds the lock in parentheses, after a space, "" if that is unknown.
+// By names the holder of the lock for a message, as " (HOLDER)". It returns "" if the holder
+// is unknown.
 func (e *HeldError) By() string {
 	if e.Holder == "" {
 		return ""

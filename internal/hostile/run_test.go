@@ -38,7 +38,7 @@ type hostileCase struct {
 	// prepare changes the case's directory; args may name files in it by relative paths.
 	prepare func(dir string) error
 	stdin   []byte
-	// accepts says that the exit status may be 0.
+	// accepts reports that the exit status may be 0.
 	accepts bool
 }
 

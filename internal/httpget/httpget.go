@@ -25,7 +25,7 @@ const defaultStall = time.Minute
 // maxRedirects limits how many redirects are followed for a request.
 const maxRedirects = 10
 
-// ErrNotFound says that the server works and does not have the file.
+// ErrNotFound reports that the server works and does not have the file.
 var ErrNotFound = errors.New("not found on the server")
 
 // ErrDowngrade is the redirect of a server from https to http: anyone on the way could

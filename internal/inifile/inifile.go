@@ -45,7 +45,7 @@ type Error struct {
 	Line   int // 1-based
 	Column int // 1-based, in characters
 	Text   string
-	// Message says what is wrong, and Hint what to do ("" for nothing).
+	// Message describes what is wrong, and Hint what to do ("" for nothing).
 	Message string
 	Hint    string
 	// Bare is set for a line that is neither a section nor an assignment: the

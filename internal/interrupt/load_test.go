@@ -17,7 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 )
 
-// loadTrial is one load that is interrupted. at is where, from 0 to 1.
+// loadTrial is one interrupted load. at is the position of the interruption, from 0 to 1.
 type loadTrial struct {
 	*world
 	t       *testing.T

@@ -44,7 +44,7 @@ func start(t *testing.T, c standin.Content) *standin.Server {
 	return s
 }
 
-// TestDeb lets Debian's own tool read a package, even one of odd size.
+// TestDeb reads packages with Debian's own tool, also one with an odd number of bytes.
 func TestDeb(t *testing.T) {
 	dpkg := testenv.Program(t, "dpkg-deb", "dpkg")
 	for _, d := range []standin.Deb{

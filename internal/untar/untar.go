@@ -24,16 +24,16 @@ type Limits struct {
 	Bytes   int64 // of all members, headers included
 }
 
-// ErrNotTar says that data is not a tar archive.
+// ErrNotTar reports that data is not a tar archive.
 var ErrNotTar = errors.New("not a tar archive")
 
-// LimitError says that an archive expands to more than allowed.
+// LimitError reports that an archive expands to more than allowed.
 type LimitError struct{ Limit string }
 
 // Error implements error.
 func (e *LimitError) Error() string { return "the archive expands to more than " + e.Limit }
 
-// UnsafeError says that a member would be written outside the directory into which
+// UnsafeError reports that a member would be written outside the directory into which
 // the archive is unpacked, or is not a file, a directory or a link.
 type UnsafeError struct {
 	Member  string

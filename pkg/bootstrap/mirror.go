@@ -54,7 +54,7 @@ type release struct {
 	components []string
 }
 
-// errNoSuite says that a mirror works and does not have the suite.
+// errNoSuite reports that a mirror works and does not have the suite.
 var errNoSuite = errors.New("no such suite")
 
 // findArchive decides on mirrors and suites, and reads the release file of the suite.

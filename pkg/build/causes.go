@@ -29,13 +29,13 @@ type causePattern struct {
 	// family groups the patterns of programs that may print many lines between the
 	// reason and their final message.
 	family family
-	// reader says that the program fails after one that it runs, or whose output it reads,
-	// has failed: one of the same family, or of none.
+	// reader reports that the program fails because a program that it runs, or whose output it
+	// reads, has failed. That program belongs to the same family, or to none.
 	reader bool
-	// missing says that a package was not found, which is a consequence if a repository of
+	// missing reports that a package was not found, which is a consequence if a repository of
 	// the family could not be reached.
 	missing bool
-	// joins says that the rest of the message follows in an indented line.
+	// joins reports that the message continues in the next line, which is indented.
 	joins bool
 }
 

@@ -104,14 +104,14 @@ type Result struct {
 	Parent    image.ID // zero for a root
 	Status    Status
 	Reason    string        // why: "new", "context changed", "skipped because base failed"
-	Digest    digest.Digest // of the manifest, "" if there is none
+	Digest    digest.Digest // of the manifest, or ""
 	Size      int64         // bytes of the compressed layers, config and manifest
 	Started   time.Time
 	Duration  time.Duration
 	Failure   *Failure
 }
 
-// Failure says where and why an image failed.
+// Failure describes where and why an image failed.
 type Failure struct {
 	Err        error
 	Dockerfile string   // path of the rendered Dockerfile, "" if the user cannot open it

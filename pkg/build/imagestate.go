@@ -25,8 +25,8 @@ type imageState struct {
 	// childrenUnblocked is set when the image's upload is queued, or never will be.
 	childrenUnblocked bool
 
-	// result is complete once the image has ended. Before, it is that of the stages so
-	// far.
+	// result is complete once the image has ended. Until then it has the results of the
+	// stages that are done.
 	result Result
 }
 

@@ -16,7 +16,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// deltaHelper names the directory of the process whose memory is measured.
+// deltaHelper is the environment variable with the directory of the process whose memory is
+// measured.
 const deltaHelper = "KOLLA_TEST_BYTE_DELTAS"
 
 // TestByteDeltasHelper is the process that TestMemoryOfByteDeltas measures. It saves the

@@ -17,7 +17,7 @@ const maxReferences = 1_000_000
 // the sum of what they refer to is far larger than the file. Tests reduce it.
 var maxVisits = 50_000_000
 
-// errShared says that walks over all images would take too long.
+// errShared reports that walks over all images would take too long.
 var errShared = errors.New("images of the file refer to too many blobs, those that they share counted for each")
 
 // graph holds the references of the manifests of a bundle.
@@ -73,7 +73,7 @@ func (g *graph) add(d digest.Digest, b []byte) error {
 	return nil
 }
 
-// errNesting says that an image cannot be stored.
+// errNesting reports that an image cannot be stored.
 var errNesting = errors.New("its indexes are nested too deeply")
 
 // walk calls visit for each blob of an image once, its manifest first; twice for one that is

@@ -31,7 +31,7 @@ type member struct {
 type checker struct {
 	seen map[string]bool // files by name
 	dirs int
-	// layout says that a file was found that only OCI layouts have.
+	// layout reports that a file was found that only OCI layouts have.
 	layout bool
 	// layoutOnly rejects files of docker save.
 	layoutOnly bool

@@ -55,7 +55,7 @@ type SaveOptions struct {
 	// Bytes carries changed layers as byte deltas against the layers of Since that this
 	// store has, where that is possible.
 	Bytes bool
-	// ReadOnce says that reading a blob of the source is expensive, for example over a
+	// ReadOnce reports that reading a blob of the source is expensive, for example over a
 	// network.
 	ReadOnce bool
 }

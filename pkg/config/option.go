@@ -124,7 +124,7 @@ func Options() []*Option { return table }
 // there is none.
 func Lookup(name string) *Option { return byName[CanonicalName(name)] }
 
-// lookupKey returns the option with that key in [DEFAULT], nil if there is none.
+// lookupKey returns the option with that key in [DEFAULT], or nil.
 func lookupKey(key string) *Option {
 	if o := Lookup(key); o != nil && CanonicalName(key) == CanonicalName(o.Name) {
 		return o
@@ -135,7 +135,7 @@ func lookupKey(key string) *Option {
 // Key returns the option's key in a file.
 func (o *Option) Key() string { return strings.ReplaceAll(o.Name, "-", "_") }
 
-// DefaultDescription describes the default, "" if there is none.
+// DefaultDescription describes the default, or "".
 func (o *Option) DefaultDescription() string {
 	if o.DefaultText != "" {
 		return o.DefaultText

@@ -238,8 +238,8 @@ func (l *loader) unknownKey(e *inifile.Entry, known []string) {
 	l.misspelled = append(l.misspelled, keyWarning(e, fmt.Sprintf("[%s] has no key %q", e.Section, e.Key), hint))
 }
 
-// releaseHint says which release was meant by a name that is not known, such as a
-// branch, a codename or a version.
+// releaseHint suggests a release for an unknown name, such as a branch, a codename or a
+// version.
 func releaseHint(name string) string {
 	// Kolla's newest branches still have the codename of the release before.
 	for _, r := range slices.Backward(facts.Releases()) {

@@ -90,8 +90,8 @@ var buildOptions = []*Option{
 		Help: "Secret for RUN --mount=type=secret,id=NAME, from a file or a variable of the environment. It is part of no " +
 			"image and no key: a changed secret rebuilds nothing. Repeatable."},
 	{Name: "ssh", Kind: Multi, Arg: "default|ID[=PATH]", Group: GroupBuild, From: Ours, NonEmpty: true,
-		Help: "SSH agent for RUN --mount=type=ssh. It is that of SSH_AUTH_SOCK, another one's socket, or made of private " +
-			"keys without a passphrase. Repeatable."},
+		Help: "SSH agent for RUN --mount=type=ssh: the agent of SSH_AUTH_SOCK, the socket of another agent, or private keys " +
+			"without a passphrase. Repeatable."},
 }
 
 var builderOptions = []*Option{

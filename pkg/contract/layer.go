@@ -125,7 +125,7 @@ func (r *Reader) layer(ctx context.Context, l v1.Layer) (*layerInfo, error) {
 	return info, nil
 }
 
-// file returns the relevant information about a file, false if there is none. The
+// file returns the relevant information about a file, or false. The
 // buffer is reused.
 func (r *Reader) file(e inspect.Entry, content io.Reader, buffer *bytes.Buffer) (fileInfo, bool, error) {
 	library := strings.Contains(path.Base(e.Path), ".so")

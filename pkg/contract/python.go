@@ -26,7 +26,7 @@ func (im *Image) pythonPath() []string {
 	return im.pyPath
 }
 
-// moduleFile returns the file of a Python module, "" if there is none.
+// moduleFile returns the file of a Python module, or "".
 func (im *Image) moduleFile(module string) string {
 	for _, dir := range im.pythonPath() {
 		for _, f := range moduleFiles(module) {

@@ -54,8 +54,8 @@ type Options struct {
 	// Compatibility is BuildKit's compatibility version; 0 means the default, which is
 	// not part of keys.
 	Compatibility int
-	// BeforeBootstrap is called before a base image is bootstrapped, which takes minutes: an
-	// error that it returns is that of the base image. nil means no check.
+	// BeforeBootstrap is called before a base image is bootstrapped, which takes minutes. Its
+	// error becomes the error of the base image. nil means no check.
 	BeforeBootstrap func() error
 	// KeepDamaged leaves damaged blobs of base images where they are, for
 	// commands that only show what a run does.
@@ -88,7 +88,7 @@ type Image struct {
 	// Required are permissions that its steps need from the user.
 	Required []buildkit.Requirement
 
-	// Err says why the image cannot be built: a source that cannot be fetched or
+	// Err describes why the image cannot be built: a source that cannot be fetched or
 	// a mistake in its Dockerfile. It affects only the image's descendants.
 	Err error
 }
@@ -140,7 +140,7 @@ func (d *Defined) nothingToBuild() error {
 	return first
 }
 
-// Image returns the definition of an image, nil if there is none.
+// Image returns the definition of an image, or nil.
 func (d *Defined) Image(id image.ID) *Image { return d.byID[id] }
 
 // ConvertOptions returns the options with which an image's Dockerfile is converted,

@@ -190,7 +190,7 @@ func extract(ctx context.Context, f *os.File, layer Blob, limit int64) (digest.D
 
 var errTarTooLarge = errors.New("its tar has more")
 
-// WrongBaseError says that the base of a delta is not the layer that it was made from.
+// WrongBaseError reports that the base of a delta is not the layer that it was made from.
 type WrongBaseError struct {
 	Want, Got digest.Digest
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 )
 
-// Options says which images the command explains, and how.
+// Options specifies which images the command explains, and how.
 type Options struct {
 	Images []string
 	JSON   bool

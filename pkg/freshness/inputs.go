@@ -92,7 +92,7 @@ func (in *Inputs) Key(id image.ID) digest.Digest { return in.keys[id] }
 func (in *Inputs) Changes(id image.ID) []plan.Change { return in.changes[id] }
 
 // Note returns a remark about an image's inputs, such as a repository that could
-// not be read, "" if there is none.
+// not be read, or "".
 func (in *Inputs) Note(id image.ID) string { return in.notes[id] }
 
 // Rebuild reports whether an image's steps must not be taken from the builder's

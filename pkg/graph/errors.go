@@ -18,7 +18,7 @@ func (e *DuplicateError) Error() string {
 	return fmt.Sprintf("two templates for the image %q: %s and %s", e.Name, e.Files[0], e.Files[1])
 }
 
-// Hint says what to do.
+// Hint returns what to do.
 func (e *DuplicateError) Hint() string {
 	return "an image is named after its directory: rename one of the two"
 }

@@ -195,7 +195,7 @@ func (g *Graph) Images() []*Image { return images(g.nodes) }
 // path.
 func (g *Graph) Order() []*Image { return images(g.order) }
 
-// Image returns the image with a name, nil if there is none.
+// Image returns the image with a name, or nil.
 func (g *Graph) Image(name string) *Image {
 	if n := g.byName[name]; n != nil {
 		return &n.Image

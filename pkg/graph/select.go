@@ -11,7 +11,7 @@ const (
 	Unbuildable Status = "unbuildable" // it, or an image that it needs, cannot be built here
 )
 
-// SelectOptions says which images are selected. The zero value selects all.
+// SelectOptions specifies which images are selected. The zero value selects all.
 type SelectOptions struct {
 	// Match reports whether an image is requested by its name; nil requests all.
 	// See CompileRegexes.
@@ -95,7 +95,7 @@ func (s *Selection) Status(name string) Status {
 	return ""
 }
 
-// Reason says why an image has its status.
+// Reason describes why an image has its status.
 func (s *Selection) Reason(name string) string {
 	if n := s.graph.byName[name]; n != nil {
 		return s.reason[n.index]

@@ -46,7 +46,7 @@ type LayerDifference struct {
 	Step  string        `json:"step,omitempty"` // the instruction that created it, by the history of B
 	A     digest.Digest `json:"a,omitempty"`
 	B     digest.Digest `json:"b,omitempty"`
-	// Packed says that the files are equal and only the archive differs, in its
+	// Packed reports that the files are equal and only the archive differs, in its
 	// order or compression.
 	Packed bool                 `json:"packed,omitempty"`
 	Files  []inspect.FileChange `json:"files"`

@@ -2,12 +2,12 @@ package imageref
 
 import "fmt"
 
-// Error says which part of a name is invalid, and why.
+// Error reports which part of a name is invalid, and why.
 type Error struct {
 	Part       string // "registry", "namespace", "image-name-prefix", "tag", "image name", "image reference"
 	Value      string // as written
 	Problem    string
-	Suggestion string // a valid value, "" if there is none to suggest
+	Suggestion string // a valid value, or ""
 }
 
 // maxShown is how much of a value an error contains, in bytes. Names have at most 255
@@ -23,7 +23,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s %q: %s", e.Part, e.Value, e.Problem)
 }
 
-// Hint says what the user can do, "" if there is nothing to add.
+// Hint returns what the user can do, "" if there is nothing to add.
 func (e *Error) Hint() string {
 	if e.Suggestion == "" {
 		return ""

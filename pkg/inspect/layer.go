@@ -43,7 +43,7 @@ type Entry struct {
 	Extra map[string]string
 }
 
-// Layer is what a layer changes in the layers below it.
+// Layer describes the changes of a layer to lower layers.
 type Layer struct {
 	Entries []Entry // in the order of the tar; the last of a path counts
 	Removed []string

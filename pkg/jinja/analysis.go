@@ -12,7 +12,7 @@ type Analysis struct {
 	// Blocks are the blocks that the template defines.
 	Blocks []Ref
 	// Extends, Includes and Imports are the templates that it names by a constant.
-	// Dynamic says that it also uses templates whose names are computed.
+	// Dynamic reports that it also uses templates whose names are computed.
 	Extends, Includes, Imports []Ref
 	Dynamic                    bool
 	// Sets are the variables that it sets at its top level, including in if statements,

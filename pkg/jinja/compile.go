@@ -14,13 +14,13 @@ import (
 type scope struct {
 	parent  *scope
 	symbols *resolve.Symbols
-	// checkOutput says that a parent template may suppress this output.
+	// checkOutput reports that a parent template may suppress this output.
 	checkOutput bool
 	// toplevel is the top level of the template including if statements, and rootlevel
 	// excluding them.
 	toplevel, rootlevel bool
 	loop, block         bool
-	// inBranch says that an unknown filter is an error only when it is reached.
+	// inBranch reports that an unknown filter is an error only when it is reached.
 	inBranch bool
 }
 

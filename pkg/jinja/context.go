@@ -14,7 +14,7 @@ type varContext struct {
 	vars     map[string]any
 	exported map[string]bool
 	blocks   map[string][]*function
-	// escape says whether output is escaped now. Derived contexts share it.
+	// escape reports whether output is escaped now. Derived contexts share it.
 	escape *evalContext
 	// globals is the environment whose globals are in parent; nil for derived
 	// contexts.

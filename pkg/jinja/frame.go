@@ -45,7 +45,7 @@ type function struct {
 	body      []stmt
 	required  bool // of a block
 	loop      bool // the body of a recursive loop
-	// isGenerator says that the function is a generator in Python, as it contains an
+	// isGenerator reports that the function is a generator in Python, as it contains an
 	// include without context. This is visible in macros.
 	isGenerator bool
 }
@@ -149,7 +149,7 @@ func (f *function) call(st *state, ctx *varContext, out *buffer) {
 	fr.pop()
 }
 
-// outcome says how a statement ended.
+// outcome describes how a statement ended.
 type outcome uint8
 
 const (

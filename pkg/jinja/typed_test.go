@@ -15,7 +15,7 @@ import (
 // variable is a name that the template being generated can use.
 type variable struct {
 	name, typ string
-	// top says that it is set at the top level of its template: blocks see it.
+	// top reports that it is set at the top level of its template: blocks see it.
 	top bool
 	// macro is the signature, where typ is "macro".
 	macro *signature

@@ -25,7 +25,7 @@ import (
 type Night struct {
 	// Floating is the tag that names the newest set, "" if the user only gave a dated one.
 	Floating string
-	// AddedDate says that the date was added to the tag, which then gets a number if a set
+	// AddedDate reports that the date was added to the tag, which then gets a number if a set
 	// already has it.
 	AddedDate bool
 }
@@ -33,7 +33,7 @@ type Night struct {
 // retainNights is how many dated sets are kept by default.
 const retainNights = "14"
 
-// ErrBusy says that another nightly run is active.
+// ErrBusy reports that another nightly run is active.
 var ErrBusy = errors.New("another nightly run is active")
 
 // Defaults returns the configuration with the defaults of a nightly run: images with changed

@@ -14,7 +14,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// Action says whether a run builds or keeps an image.
+// Action specifies whether a run builds or keeps an image.
 type Action string
 
 // The actions.

@@ -12,7 +12,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// Retention says which older sets are kept. A nil Retention keeps all.
+// Retention specifies which older sets are kept. A nil Retention keeps all.
 type Retention struct {
 	count   int           // sets that are kept, 0 if age counts
 	age     time.Duration // maximum age of a set, relative to this run's

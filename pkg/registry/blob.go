@@ -25,16 +25,16 @@ type Blob struct {
 	Digest digest.Digest
 	Size   int64                         // bytes
 	Open   func() (io.ReadCloser, error) // called for each attempt, and after some failures
-	// Verified says that the reader fails at its end if the content has another digest.
+	// Verified reports that the reader fails at its end if the content has another digest.
 	Verified bool
-	// Missing says that the repository was found not to have the blob.
+	// Missing reports that the repository was found not to have the blob.
 	Missing bool
 	// Anywhere asks the registry to mount a missing blob from any other repository. Most
 	// registries ignore that; those that refuse it are not asked again.
 	Anywhere bool
 }
 
-// BlobState says what happened to a blob.
+// BlobState describes what happened to a blob.
 type BlobState string
 
 // The states of a blob.
@@ -45,7 +45,7 @@ const (
 )
 
 // Upload puts a blob into the repository: by mounting it from another repository of the
-// same registry (from, nil if there is none to mount from), by finding it there, or by
+// same registry (from; nil for none), by finding it there, or by
 // sending it. After a fault the whole upload is repeated, because the same bytes must
 // not be sent to the same upload again. progress, if not nil, is called with the bytes
 // sent so far.

@@ -16,7 +16,7 @@ import (
 // catalogScope is the scope of a token that may list repositories.
 const catalogScope = "registry:catalog:*"
 
-// NoCatalogError says that a registry does not list its repositories, or not to this
+// NoCatalogError reports that a registry does not list its repositories, or not to this
 // user. Its other requests may work.
 type NoCatalogError struct {
 	Host string
@@ -28,7 +28,7 @@ func (e *NoCatalogError) Error() string {
 	return fmt.Sprintf("%s does not list its repositories: %v", e.Host, e.Err)
 }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *NoCatalogError) Hint() string {
 	return "name the images in full instead of by regular expressions: nova-api nova-conductor"
 }

@@ -14,7 +14,7 @@ import (
 // defaultPort is where "kolla-build registry serve" listens.
 const defaultPort = "4000"
 
-// NotFoundError says that the registry answers, and has neither the repository nor
+// NotFoundError reports that the registry answers, and has neither the repository nor
 // the tag, manifest or blob in it.
 type NotFoundError struct {
 	Ref string // what was looked for
@@ -27,7 +27,7 @@ func (e *NotFoundError) Error() string { return fmt.Sprintf("%s: not found in th
 // Unwrap returns the registry's answer.
 func (e *NotFoundError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *NotFoundError) Hint() string {
 	host, scheme := dockerHubAPI, "https"
 	if r, err := imageref.Parse(e.Ref); err == nil && r.Registry() != imageref.DockerHub {
@@ -40,7 +40,7 @@ func (e *NotFoundError) Hint() string {
 		"`curl %s://%s/v2/_catalog` shows what %s has", scheme, host, host)
 }
 
-// NoRegistryError says that something answers at the address, but not a registry.
+// NoRegistryError reports that something answers at the address, but not a registry.
 type NoRegistryError struct {
 	Host   string // HOST[:PORT]
 	Status int    // HTTP status of GET /v2/, 0 if there was no answer
@@ -59,7 +59,7 @@ func (e *NoRegistryError) Error() string {
 	return fmt.Sprintf("%s answers, but not as a registry does (GET /v2/: %s)", e.Host, status)
 }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *NoRegistryError) Hint() string {
 	_, port, err := net.SplitHostPort(e.Host)
 	if err != nil || port == defaultPort {
@@ -69,7 +69,7 @@ func (e *NoRegistryError) Hint() string {
 		defaultPort)
 }
 
-// UnauthorizedError says that the registry refuses the user: there are no
+// UnauthorizedError reports that the registry refuses the user: there are no
 // credentials, wrong ones, or ones that do not suffice.
 type UnauthorizedError struct {
 	Host   string // HOST[:PORT] of the registry
@@ -103,7 +103,7 @@ func (e *UnauthorizedError) Error() string {
 // Unwrap returns the registry's answer.
 func (e *UnauthorizedError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *UnauthorizedError) Hint() string {
 	host := e.Host
 	if host == imageref.DockerHub {
@@ -122,7 +122,7 @@ func (e *UnauthorizedError) Hint() string {
 	return fmt.Sprintf("log in with `%s` (or `skopeo login`), then run the command again", login)
 }
 
-// ReadOnlyError says that a registry does not take pushes from anyone.
+// ReadOnlyError reports that a registry does not take pushes from anyone.
 type ReadOnlyError struct {
 	Name string // of the repository
 	Err  error  // the registry's answer
@@ -136,7 +136,7 @@ func (e *ReadOnlyError) Error() string {
 // Unwrap returns the registry's answer.
 func (e *ReadOnlyError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *ReadOnlyError) Hint() string {
 	return "it is read-only, or a cache of another registry: name the registry to publish to with --registry"
 }
@@ -168,7 +168,7 @@ func (e *AnswerError) Error() string {
 // Unwrap returns the error below.
 func (e *AnswerError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *AnswerError) Hint() string {
 	switch {
 	case e.Status == http.StatusTooManyRequests:
@@ -181,7 +181,7 @@ func (e *AnswerError) Hint() string {
 	return ""
 }
 
-// PlatformError says that an image exists, but not for the platform wanted.
+// PlatformError reports that an image exists, but not for the platform wanted.
 type PlatformError struct {
 	Ref    string
 	Wanted string
@@ -196,12 +196,12 @@ func (e *PlatformError) Error() string {
 	return fmt.Sprintf("%s: no image for %s, only for %s", e.Ref, e.Wanted, units.List(e.Have, 20))
 }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *PlatformError) Hint() string {
 	return "choose the platform with --platform or --base-arch, or another base with --base-image and --base-tag"
 }
 
-// ContentError says that content does not match its digest or size, here or in the
+// ContentError reports that content does not match its digest or size, here or in the
 // registry.
 type ContentError struct {
 	What   string // what was checked
@@ -219,7 +219,7 @@ func (e *ContentError) Error() string {
 	return fmt.Sprintf("%s: content has digest %s, expected %s", e.What, e.Got, e.Want)
 }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *ContentError) Hint() string {
 	if e.Remote {
 		return "the registry or a proxy in front of it changes content: check its storage, then push again"
@@ -227,7 +227,7 @@ func (e *ContentError) Hint() string {
 	return "the local store is damaged: build this image again"
 }
 
-// SizeError says that a registry sends more than this program reads.
+// SizeError reports that a registry sends more than this program reads.
 type SizeError struct {
 	What  string
 	Limit int64
@@ -239,12 +239,12 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("%s: it is larger than the limit of %d %s", e.What, e.Limit, cmp.Or(e.Unit, "bytes"))
 }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *SizeError) Hint() string {
 	return "no image needs that: check that the registry is the right one"
 }
 
-// DeleteError says that a registry does not let tags be deleted, not at all or not by
+// DeleteError reports that a registry does not let tags be deleted, not at all or not by
 // this user. Trying again does not help.
 type DeleteError struct {
 	Host string
@@ -259,7 +259,7 @@ func (e *DeleteError) Error() string {
 // Unwrap returns the registry's answer.
 func (e *DeleteError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *DeleteError) Hint() string {
 	if e.Host == imageref.DockerHub {
 		return "Docker Hub deletes tags on its web page only"

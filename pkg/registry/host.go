@@ -288,7 +288,7 @@ func (e *RedirectError) Error() string {
 	return fmt.Sprintf("%s: more than %d redirects", e.URL, e.Limit)
 }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *RedirectError) Hint() string {
 	return "the registry, or a proxy in front of it, redirects in a circle: check its external URL"
 }
@@ -319,7 +319,7 @@ func (e *DowngradeError) Error() string {
 	return fmt.Sprintf("registry %s uses HTTPS, and leads to plain HTTP at %s", e.Host, e.Target)
 }
 
-// Hint says what the user can do.
+// Hint returns what the user can do.
 func (e *DowngradeError) Hint() string {
 	return fmt.Sprintf("set the external URL of the registry, or the X-Forwarded-Proto of the proxy in front of it, to https, "+
 		"or allow plain HTTP with --registry-insecure %s", e.Target)

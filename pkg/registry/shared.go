@@ -17,8 +17,8 @@ type call[V any] struct {
 	done  chan struct{}
 	value V
 	err   error
-	// canceled says that the work ended with the context of who did it. Its cause, which is
-	// err, can be anything: that of an errgroup is the error of another goroutine.
+	// canceled reports that the work was stopped by the context of the goroutine that did it. Then
+	// err is the cause of the cancellation. In an errgroup, this is the error of another goroutine.
 	canceled bool
 }
 

@@ -42,7 +42,7 @@ func readList(resp *http.Response, subject string) ([]byte, error) {
 	return b, err
 }
 
-// nextPage returns the query of the link to the next page of a list, nil if there is none:
+// nextPage returns the query of the link to the next page of a list, or nil:
 // </v2/NAME/tags/list?last=TAG&n=1000>; rel="next". Which parameters it has is up to the
 // registry: most have last, Quay next_page.
 func nextPage(header http.Header) (url.Values, error) {

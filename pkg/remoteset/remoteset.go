@@ -50,7 +50,7 @@ type image struct {
 	platforms []string
 }
 
-// location says where a blob is.
+// location describes where a blob is.
 type location struct {
 	repository imageref.Ref
 	size       int64

@@ -24,7 +24,7 @@ type Finding struct {
 	Warning      bool   // images can be built nevertheless
 }
 
-// ErrorFinding returns an error of rendering a template as a finding.
+// ErrorFinding converts an error of rendering a template to a finding.
 func ErrorFinding(err error, template string) Finding {
 	f := Finding{File: template, Message: usererr.FirstLine(err), Hint: usererr.Hint(err)}
 	var e *jinja.Error

@@ -32,8 +32,7 @@ func hasSeries(dir string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// patchDir returns the directory of the patches of an image, "" if there is none with
-// a series.
+// patchDir returns the directory of an image's patches, or "" if no directory has a series.
 func patchDir(patchesPath, image string) string {
 	if patchesPath == "" {
 		return ""

@@ -38,8 +38,8 @@ type Dockerfile struct {
 	Template  string // its template in the tree, such as "nova/nova-api/Dockerfile.j2"
 	Place     string // the name of the template in messages: its path, if it is on disk
 	Content   []byte
-	From      string // the image that the first FROM names, "" if there is none
-	FromLine  int    // the line of that FROM in Content, 1-based, 0 if there is none
+	From      string // the image that the first FROM names, or ""
+	FromLine  int    // the line of that FROM in Content, 1-based, or 0
 	Needs     []Need // the other images that it refers to
 	// Context are the files that the Dockerfile can copy, sorted by path: those in Dir
 	// except for the template and a Dockerfile, and the patches.

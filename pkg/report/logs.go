@@ -397,7 +397,7 @@ func (l *Logs) imageEnd(e build.Event) {
 }
 
 // notStarted creates the log of an image that ended before it could start. Results do not
-// name it, because it only says why, for who looks for the log.
+// name it, because it only contains the reason, for a user who looks for the log.
 func (l *Logs) notStarted(e build.Event) *imageLog {
 	im := &imageLog{}
 	l.create(im, e)

@@ -25,7 +25,7 @@ type Summary struct {
 	// AllowedToFail are the images whose failure does not fail the run.
 	AllowedToFail []image.ID
 
-	// Err is the error that ended the run before its images, nil if there is none.
+	// Err is the error that ended the run before its images, or nil.
 	Err error
 
 	// Next are suggestions for the next command, printed at the end.

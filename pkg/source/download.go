@@ -37,7 +37,7 @@ func newDownloader(o Options) *downloader {
 		retry: retry.Policy{Retries: o.Retries, MaxElapsed: o.MaxElapsed, BaseDelay: time.Second}}
 }
 
-// errTruncated says that a transfer was shorter than announced.
+// errTruncated reports that a transfer was shorter than announced.
 var errTruncated = fmt.Errorf("the transfer ended early: %w", io.ErrUnexpectedEOF)
 
 // transient reports whether another attempt may succeed.

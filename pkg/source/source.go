@@ -111,8 +111,8 @@ type call struct {
 	blob blob
 	res  Resolved
 	err  error
-	// canceled says that the fetch failed when the context of its caller had ended. Its cause,
-	// which is err, can be anything: that of an errgroup is the error of another goroutine.
+	// canceled reports that the fetch was stopped by the context of its caller. Then err is the
+	// cause of the cancellation. In an errgroup, this is the error of another goroutine.
 	canceled bool
 }
 

@@ -160,8 +160,8 @@ func (m *merged) directory(name string, layer int) *entry {
 	return e
 }
 
-// markerOnly is the member of a directory of which the layers contain only the opaque
-// marker.
+// markerOnly is the position of a directory that is not a member of any layer, only its
+// opaque marker is.
 const markerOnly = -2
 
 func directoryHeader(name string) *tar.Header {

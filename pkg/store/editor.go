@@ -65,7 +65,7 @@ func (ed *descriptorEditor) put(e Entry, size int64) bool {
 	return true
 }
 
-// latest returns the position of the newest item with a key, -1 if there is none.
+// latest returns the position of the newest item with a key, or -1.
 func (ed *descriptorEditor) latest(key string) int {
 	ids := ed.byKey[key]
 	for n := len(ids) - 1; n >= 0; n-- {

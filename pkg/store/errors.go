@@ -82,7 +82,7 @@ func (e *FullError) Hint() string { return "free some space there, or use a dire
 // Unwrap returns the cause.
 func (e *FullError) Unwrap() error { return e.Err }
 
-// BlobError says which blob is missing or damaged.
+// BlobError reports which blob is missing or damaged.
 type BlobError struct {
 	Digest  digest.Digest
 	Of      string // its role in the image: "manifest", "config", "layer 3 of 7"

@@ -147,7 +147,7 @@ func stateInStore(s *store.Store, e store.Entry, replace bool) (string, error) {
 }
 
 // stateOf describes what loading an image changes about a name. current is the image that has
-// the name, "" if there is none, and loaded is "" if it is not known yet.
+// the name, or "", and loaded is "" if it is not known yet.
 func stateOf(current, loaded digest.Digest, replace bool) string {
 	switch {
 	case current == "":

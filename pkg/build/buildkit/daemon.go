@@ -31,7 +31,7 @@ type DaemonError struct {
 	Err    error
 	Advice string // what to do about it, or ""
 
-	// Killed says that a daemon that was started got a signal from elsewhere,
+	// Killed reports that a daemon that was started got a signal from elsewhere,
 	// such as the kernel's when memory is short.
 	Killed bool
 }

@@ -135,7 +135,7 @@ func SetOf(file string) digest.Digest {
 	return h.Set
 }
 
-// First returns a part of the bundle that was saved with this name in parts, "" if there is none.
+// First returns a part of the bundle that was saved with this name in parts, or "".
 func First(output string) string {
 	others, err := siblings(name(output, maxParts, 0))
 	if i := slices.IndexFunc(others, begins); err == nil && i >= 0 {

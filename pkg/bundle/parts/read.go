@@ -141,8 +141,8 @@ func Open(files ...string) (*Set, error) {
 	return open(files, neighbours)
 }
 
-// OpenThese is Open that does not look for other parts. Problems then does not list parts
-// that are not given.
+// OpenThese opens the given parts. Unlike Open, it does not look for others, and Problems
+// does not list those as missing.
 func OpenThese(files ...string) (*Set, error) {
 	s, err := open(files, nil)
 	if err == nil {

@@ -21,8 +21,8 @@ type transfer struct {
 	done chan struct{}
 	repo *registry.Repository // where the blob is, once done and err is nil
 	err  error
-	// canceled says that the upload ended with its context. Its cause, which is err, can be
-	// anything: that of an errgroup is the error of another blob.
+	// canceled reports that the upload was stopped by its context. Then err is the cause of the
+	// cancellation. In an errgroup, this is the error of another blob.
 	canceled bool
 }
 

@@ -150,7 +150,8 @@ func (c *catalog) candidates(repo *registry.Repository) (out []imageref.Ref, oth
 	return out, len(names) > 0
 }
 
-// likely ranks the repositories that may have the same blobs as one.
+// likely sorts repositories by how likely they have blobs of the given one, the most likely
+// first.
 func likely(names []string, repository string) []string {
 	space, base := path.Split(repository)
 	score := func(name string) int {

@@ -37,7 +37,7 @@ func (m *Meter) Expect(d ocispec.Descriptor) {
 	}
 }
 
-// Expected says that all blobs have been announced.
+// Expected records that all blobs have been announced.
 func (m *Meter) Expected() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -23,7 +23,7 @@ import (
 // controlSocket is the name of the socket.
 const controlSocket = ".kolla-build-registry.sock"
 
-// errCollecting says that a garbage collection is already running.
+// errCollecting reports that a garbage collection is already running.
 var errCollecting = errors.New("a garbage collection is already running")
 
 // CollectRunning makes the registry that runs in a directory collect garbage while it

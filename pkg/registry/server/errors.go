@@ -141,7 +141,7 @@ func pathCause(err error) string {
 	return err.Error()
 }
 
-// HtpasswdError says what is wrong with a password file.
+// HtpasswdError describes what is wrong with a password file.
 type HtpasswdError struct {
 	Path    string
 	Line    int // 1-based, 0 if it is about the whole file

@@ -193,7 +193,7 @@ func (u *contentUse) beginManifest(method, repository, ref string, uploaded mani
 }
 
 // aliasTarget is the digest under which a repository stores a blob that it knows by
-// another algorithm's digest, "" if there is none.
+// another algorithm's digest, or "".
 func aliasTarget(tree, repository string, d digest.Digest) digest.Digest {
 	if d == "" || d.Algorithm() == digest.Canonical {
 		return ""

@@ -33,7 +33,7 @@ type Files struct {
 // Logs is the location of the logs of a run's images.
 type Logs struct {
 	Dir string // "" for nowhere
-	// Kept says that Dir is in the data directory. It is removed if it stays empty, and the
+	// Kept reports that Dir is in the data directory. It is removed if it stays empty, and the
 	// sizes of logs are limited.
 	Kept bool
 }

@@ -14,7 +14,7 @@ import (
 type wideCodec struct {
 	size  int
 	order binary.ByteOrder
-	// mark says that text begins with a byte order mark, which decides the order when
+	// mark reports that text begins with a byte order mark, which decides the order when
 	// decoding.
 	mark bool
 }

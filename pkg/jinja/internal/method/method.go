@@ -9,7 +9,7 @@ import (
 // Method is a method of a built-in type.
 type Method struct {
 	*value.Callable
-	// Bound says that it is printed like a method of a class written in Python.
+	// Bound reports that it is printed like a method of a class written in Python.
 	Bound bool
 	// owner is the class from which Markup has the method: "str" if Markup wraps it.
 	owner string

@@ -58,9 +58,9 @@ type Error struct {
 	SourceLine string
 	// Kind classifies the mistake.
 	Kind Kind
-	// Message says what is wrong, in the words of Jinja2 and Python.
+	// Message describes what is wrong, in the words of Jinja2 and Python.
 	Message string
-	// Hint is a suggestion, "" if there is none.
+	// Hint is a suggestion, or "".
 	Hint string
 	// Trace is the chain of templates, blocks and macros that led to the place,
 	// outermost first.

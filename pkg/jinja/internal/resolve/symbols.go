@@ -323,8 +323,8 @@ func (s *Symbols) visit(n syntax.Node) {
 	}
 }
 
-// Undeclared returns which of some names the nodes read before they store them,
-// searched in Jinja2's order. Blocks are not entered.
+// Undeclared returns those of the names that the nodes read before they assign them. The
+// nodes are visited in Jinja2's order, without the content of blocks.
 func Undeclared(list []syntax.Node, names ...string) map[string]bool {
 	found := map[string]bool{}
 	watch := map[string]bool{}

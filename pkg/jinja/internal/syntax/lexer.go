@@ -104,7 +104,7 @@ type lexer struct {
 	pos    int
 	toks   []token
 	braces []byte // the closing brackets that are expected
-	// lineStart says that the last match ended a line, for LstripBlocks.
+	// lineStart reports that the last match ended a line, for LstripBlocks.
 	lineStart bool
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// CallableKind says how a callable is printed, and which private attributes it has.
+// CallableKind specifies how a callable is printed, and which private attributes it has.
 type CallableKind uint8
 
 const (
@@ -29,10 +29,10 @@ type Callable struct {
 	// Params are the names of the parameters; the first Required ones must be given.
 	Params   []string
 	Required int
-	// PositionalOnly says that keywords are refused, as by Python's built-in
+	// PositionalOnly reports that keywords are refused, as by Python's built-in
 	// functions.
 	PositionalOnly bool
-	// Pure says that the result depends on the arguments alone, so that calls with
+	// Pure reports that the result depends on the arguments alone, so that calls with
 	// constant arguments are computed when a template is compiled.
 	Pure bool
 	// fn gets the bound arguments, Missing for those not given.

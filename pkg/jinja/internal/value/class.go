@@ -3,7 +3,7 @@ package value
 // Object is a value of a class that another package defines.
 type Object interface{ Class() *Class }
 
-// Class says how the values of a class behave. A nil function is something that the
+// Class specifies how the values of a class behave. A nil function is something that the
 // class does not support. The value is the first argument of each function.
 type Class struct {
 	// Name is the name of the class, and Module its module, "" for built-in classes.

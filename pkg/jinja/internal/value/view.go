@@ -1,6 +1,6 @@
 package value
 
-// ViewKind says what a view shows.
+// ViewKind specifies what a view shows.
 type ViewKind int
 
 const (
