@@ -12,6 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// MinSize is the size from which copying within the kernel is worthwhile: less is read and written
+// with one call each.
+const MinSize = 64 << 10
+
 // step is how much is copied before the disk begins to write it and the caller is notified.
 const step = 8 << 20
 

@@ -15,12 +15,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/filecopy"
 )
 
-const (
-	// minCopied is the size from which files are copied within the kernel.
-	minCopied = 64 << 10
-	// maxHashes is how many copies are hashed at the same time, beside those that follow.
-	maxHashes = 4
-)
+// maxHashes is how many copies are hashed at the same time, beside those that follow.
+const maxHashes = 4
 
 // fromFile is implemented by readers of a whole file, of which nothing was read.
 type fromFile interface{ File() *os.File }

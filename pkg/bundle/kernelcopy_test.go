@@ -12,17 +12,18 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/filecopy"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
 // blobFiles are the layers of two images that are large enough to be copied within the kernel.
 func blobFiles(t *testing.T) (*store.Store, []store.Entry, []string) {
 	t.Helper()
-	s, entries := fillSize(t, 3*minCopied)
+	s, entries := fillSize(t, 3*filecopy.MinSize)
 	var paths []string
 	for _, e := range entries {
 		for _, l := range must[[]v1.Descriptor](t)(layersOf(s, e)) {
-			if l.Size >= minCopied {
+			if l.Size >= filecopy.MinSize {
 				paths = append(paths, filepath.Join(s.Dir(), "blobs", "sha256", l.Digest.Hex))
 			}
 		}
@@ -64,7 +65,7 @@ func TestSaveOfDamagedLargeBlob(t *testing.T) {
 			}
 		}
 		damaged := bytes.Clone(whole)
-		damaged[minCopied/2] ^= 1
+		damaged[filecopy.MinSize/2] ^= 1
 		write(damaged)
 		out := filepath.Join(t.TempDir(), "set.tar")
 		_, err := Save(t.Context(), s, entries, out, SaveOptions{})
@@ -86,7 +87,7 @@ func TestSaveOfDamagedLargeBlob(t *testing.T) {
 // A copy that differs from its source is an error.
 func TestWrongCopy(t *testing.T) {
 	dir := t.TempDir()
-	content := bytes.Repeat([]byte("0123456789"), minCopied)
+	content := bytes.Repeat([]byte("0123456789"), filecopy.MinSize)
 	from := filepath.Join(dir, "from")
 	if err := os.WriteFile(from, content, 0o600); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/filecopy"
 )
 
 // file is a file of a bundle that is to be written.
@@ -221,7 +223,7 @@ func (t *tarWriter) write(ctx context.Context, w io.Writer, skip int) error {
 
 // copy writes the content of a file: within the kernel, or while the next one is read ahead.
 func (t *tarWriter) copy(ctx context.Context, w io.Writer, p piece) error {
-	if t.kernel != nil && p.file.size >= minCopied {
+	if t.kernel != nil && p.file.size >= filecopy.MinSize {
 		err := t.copyWithin(ctx, p.file)
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return err

@@ -171,7 +171,7 @@ func (b *received) read(ctx context.Context, r io.Reader, size int64) error {
 	}
 	b.file = f
 	err = errors.ErrUnsupported
-	if section, ok := r.(*filecopy.Section); ok && section.Size() == size && size >= minCopied {
+	if section, ok := r.(*filecopy.Section); ok && section.Size() == size && size >= filecopy.MinSize {
 		err = b.copy(ctx, section)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -192,10 +192,6 @@ func (b *received) read(ctx context.Context, r io.Reader, size int64) error {
 	f.Close()
 	return err
 }
-
-// minCopied is the size from which a blob is copied within the kernel: a smaller one is written
-// with one call as well.
-const minCopied = 64 << 10
 
 // copy copies the content within the kernel. What was written is then read to be hashed, as
 // fast as the processors can while the next blobs are copied.

@@ -16,7 +16,7 @@ import (
 // A blob from a file is verified as one from any reader, whether the file is on the file system
 // of the store or on another one.
 func TestBlobsFromFiles(t *testing.T) {
-	content := bytes.Repeat([]byte("0123456789"), minCopied/5)
+	content := bytes.Repeat([]byte("0123456789"), filecopy.MinSize/5)
 	wrong := bytes.Replace(content, []byte("9"), []byte("8"), 1)
 	const offset = 100
 	for place, dir := range map[string]string{"same file system": t.TempDir(), "another file system": sharedMemory(t)} {
@@ -41,7 +41,7 @@ func TestBlobsFromFiles(t *testing.T) {
 		if _, _, err := s.WriteBlob(t.Context(), section(wrong, size), want, size); !errors.As(err, &damaged) {
 			t.Errorf("%s: damaged content: %v", place, err)
 		}
-		if _, _, err := s.WriteBlob(t.Context(), section(content[:minCopied], size), want, size); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, _, err := s.WriteBlob(t.Context(), section(content[:filecopy.MinSize], size), want, size); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%s: truncated content: %v", place, err)
 		}
 		if _, _, err := s.WriteBlob(t.Context(), section(content, size-1), want, size); !errors.As(err, &damaged) {
