@@ -150,11 +150,15 @@ type Log struct {
 // logs returns the logs of a run, sorted by image.
 func (r run) logs() []Log {
 	entries, _ := os.ReadDir(r.path) // the target of a link may have been removed
+	var started time.Time            // a directory of the user has logs of earlier runs
+	if st, err := os.Lstat(r.path); err == nil && !st.IsDir() {
+		started = st.ModTime()
+	}
 	failed := map[string]bool{}
 	var logs []Log
 	for _, e := range entries {
 		name, isLog := strings.CutSuffix(e.Name(), ".log")
-		if !isLog {
+		if st, err := e.Info(); !isLog || err != nil || st.ModTime().Before(started) {
 			continue
 		}
 		if image, isFailed := strings.CutPrefix(name, report.FailedPrefix); isFailed {

@@ -73,12 +73,13 @@ func Show(ctx context.Context, con *console.Console, opts Options) error {
 		if opts.Failed {
 			break
 		}
-		l, err := find(runs, image)
+		found, err := find(runs, image)
 		if err != nil {
 			return err
 		}
-		l = lastBuild(con, runs, l)
-		logs = append(logs, l)
+		for _, l := range found {
+			logs = append(logs, lastBuild(con, runs, l))
+		}
 	}
 	for i, l := range logs {
 		if len(logs) > 1 {
@@ -107,7 +108,7 @@ func newest(runs []run) []string {
 func failedOf(r run, images []string) []Log {
 	var logs []Log
 	for _, l := range r.logs() {
-		named := func(image string) bool { return report.LogName(image) == l.Image }
+		named := func(image string) bool { return l.isOf(image) }
 		if l.Failed && (len(images) == 0 || slices.ContainsFunc(images, named)) {
 			logs = append(logs, l)
 		}
@@ -115,15 +116,26 @@ func failedOf(r run, images []string) []Log {
 	return logs
 }
 
-// find returns the log of an image in the newest run that has one.
-func find(runs []run, image string) (Log, error) {
+// isOf reports whether a log is that of an image, for any platform if the name has none.
+func (l Log) isOf(image string) bool {
+	name := report.LogName(image)
+	return l.Image == name || strings.HasPrefix(l.Image, name+"@")
+}
+
+// find returns the logs of an image in the newest run that has some: one for each platform.
+func find(runs []run, image string) ([]Log, error) {
 	var names []string
 	for _, r := range runs {
+		var found []Log
 		for _, l := range r.logs() {
-			if l.Image == report.LogName(image) {
-				return l, nil
+			if l.isOf(image) {
+				found = append(found, l)
 			}
-			names = append(names, l.Image)
+			name, _, _ := strings.Cut(l.Image, "@")
+			names = append(names, name, l.Image)
+		}
+		if len(found) > 0 {
+			return found, nil
 		}
 	}
 	slices.Sort(names)
@@ -131,7 +143,7 @@ func find(runs []run, image string) (Log, error) {
 	if hint == "" {
 		hint = "kolla-build logs lists the logs of the last run"
 	}
-	return Log{}, usererr.Errorf(hint, "no log of an image %q", image)
+	return nil, usererr.Errorf(hint, "no log of an image %q", image)
 }
 
 // lastBuild returns the log of the last build of an image, if it was skipped in later runs, of
