@@ -41,6 +41,10 @@ const (
 // commands never reach it.
 const smallHeap = 32 << 20
 
+// maxExcerpts is how many warnings of the configuration are shown with the line that they
+// concern. Of more, each is one line.
+const maxExcerpts = 3
+
 func main() {
 	gcfloor.Set(smallHeap)
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
@@ -161,6 +165,10 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	}
 	con.SetJSON(cfg.Progress == string(report.ModeJSON) && (c.Name == "" || slices.Contains(c.Options, "progress")))
 	for _, w := range cfg.Warnings {
+		if len(cfg.Warnings) > maxExcerpts {
+			con.Notice("warning: %s", w.Short())
+			continue
+		}
 		con.Notice("warning: %v", w)
 	}
 	if err := unknownCommand(commands, cfg, args); err != nil {

@@ -48,6 +48,15 @@ func (w Warning) String() string {
 	return locate(w.File, w.Line, w.Column, w.SourceLine, w.Message, w.Hint)
 }
 
+// Short returns the warning in one line, without the line of the file.
+func (w Warning) Short() string {
+	text := locate(w.File, w.Line, w.Column, "", w.Message, "")
+	if w.Hint != "" {
+		text += "; hint: " + w.Hint
+	}
+	return text
+}
+
 func locate(file string, line, column int, source, message, hint string) string {
 	var b strings.Builder
 	if file != "" {

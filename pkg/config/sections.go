@@ -226,6 +226,8 @@ func (l *loader) unknownKey(e *inifile.Entry, known []string) {
 		hint = fmt.Sprintf("the profile %s belongs in [profiles]", e.Key)
 	case inDefault && ansibleNames[e.Key] != "":
 		hint = fmt.Sprintf("did you mean %q? %s is a variable of kolla-ansible or kayobe", ansibleNames[e.Key], e.Key)
+	case inDefault && negatedSwitch(e.Key) != nil:
+		hint = fmt.Sprintf("write %s = false", negatedSwitch(e.Key).Key())
 	case suggest.Nearest(e.Key, known) != "":
 		hint = suggest.DidYouMean(e.Key, known)
 	case inDefault && slices.Contains(sourceKeys, e.Key):
@@ -236,6 +238,16 @@ func (l *loader) unknownKey(e *inifile.Entry, known []string) {
 		hint = fmt.Sprintf("did you mean the option %s of [DEFAULT]?", suggest.Nearest(e.Key, optionKeys()))
 	}
 	l.misspelled = append(l.misspelled, keyWarning(e, fmt.Sprintf("[%s] has no key %q", e.Section, e.Key), hint))
+}
+
+// negatedSwitch returns the switch that a key such as no_cache turns off on the command line,
+// nil if there is none.
+func negatedSwitch(key string) *Option {
+	name, negated := strings.CutPrefix(key, "no")
+	if o := lookupKey(strings.TrimLeft(name, "_-")); negated && o != nil && o.Kind == Bool {
+		return o
+	}
+	return nil
 }
 
 // releaseHint suggests a release for an unknown name, such as a branch, a codename or a

@@ -49,6 +49,10 @@ type SaveOptions struct {
 // configured regular expressions match, built ones of the store, of the registry, namespace
 // and tag if they are set, or with o.From those of a registry.
 func Save(ctx context.Context, cfg *config.Config, con *console.Console, output string, o SaveOptions) error {
+	if output == "-" && console.Terminal(con.Stdout) != nil {
+		return usererr.Usage(usererr.Errorf("redirect standard output, or write --output set.tar",
+			"--output -: standard output is a terminal"))
+	}
 	split, parity, err := checkSave(cfg, output, o)
 	if err != nil {
 		return usererr.Usage(err)

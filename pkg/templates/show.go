@@ -53,6 +53,9 @@ func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, er
 		if err := render.CheckPatchesPath(cfg.PatchesPath); err != nil {
 			return true, err
 		}
+		if err := checkWorkDir(cfg); err != nil {
+			return true, err
+		}
 		var dir string
 		if dir, err = s.Write(cfg.WorkDir); err == nil {
 			c.Notice("Dockerfiles are generated in %s", dir)
@@ -66,6 +69,23 @@ func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, er
 		err = s.Selection.WriteDependencies(c.Stdout)
 	}
 	return true, cmp.Or(err, s.Mistakes())
+}
+
+// checkWorkDir returns an error if the Dockerfiles, which are written to the directory docker
+// in the working directory, would be written into a template tree.
+func checkWorkDir(cfg *config.Config) error {
+	for _, tree := range append([]string{cfg.ImagesDir}, cfg.DockerDir...) {
+		info, err := os.Stat(tree)
+		if tree == "" || err != nil {
+			continue
+		}
+		for _, dir := range []string{cfg.WorkDir, filepath.Join(cfg.WorkDir, "docker")} {
+			if other, err := os.Stat(dir); cfg.WorkDir != "" && err == nil && os.SameFile(info, other) {
+				return cfg.Mistake("work-dir", "name another directory", fmt.Sprintf("Dockerfiles would be written into the templates in %s", tree))
+			}
+		}
+	}
+	return nil
 }
 
 // maxUnlisted is how many images that cannot be built are named without --debug.
