@@ -15,6 +15,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -228,7 +229,7 @@ func (o *registryFlags) loadBundle(ctx context.Context, cfg *config.Config, con 
 	if err != nil {
 		return err
 	}
-	if before, err := os.ReadFile(record); err == nil && string(before) == string(stamp) {
+	if before, err := inputfile.ReadRegular(record, inputfile.MaxState); err == nil && string(before) == string(stamp) {
 		con.Notice("%s has been loaded before", o.load)
 		return nil
 	}

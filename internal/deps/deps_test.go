@@ -120,7 +120,7 @@ var shared = map[string]string{
 	"internal/regex":       "",
 	"internal/retry":       "",
 	"internal/rpmdb":       "",
-	"internal/stepproxy":   "internal/atomicfile internal/filelock internal/redact",
+	"internal/stepproxy":   "internal/atomicfile internal/filelock internal/inputfile internal/redact",
 	"internal/suggest":     "",
 	"internal/textwrap":    "",
 	"internal/transfer":    "internal/console internal/units",

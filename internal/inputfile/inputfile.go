@@ -4,7 +4,9 @@
 package inputfile
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -49,6 +51,54 @@ func Open(ctx context.Context, path string) (io.ReadCloser, error) {
 		}()
 		return nil, fmt.Errorf("opening %s: %w", path, context.Cause(ctx))
 	}
+}
+
+// MaxState is the size in bytes of the largest file in which this program keeps its state.
+const MaxState = 64 << 20
+
+// ErrNotRegular is why a file that has to be a regular one was not opened.
+var ErrNotRegular = errors.New("not a regular file")
+
+// OpenRegular opens a regular file, or a symbolic link to one. It does not wait for the writer
+// of a named pipe, and does not read from devices.
+func OpenRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}, err)
+	}
+	return f, nil
+}
+
+// ReadRegular returns the content of a regular file of up to limit bytes: one of those in
+// which this program keeps its state, which others may have replaced. For a larger one the
+// error is a *TooLargeError.
+func ReadRegular(path string, limit int64) ([]byte, error) {
+	f, err := OpenRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > limit {
+		return nil, &TooLargeError{path, limit}
+	}
+	// One buffer of the file's size: growing one would take several times as much memory.
+	var b bytes.Buffer
+	b.Grow(int(info.Size()) + bytes.MinRead)
+	if _, err := b.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if int64(b.Len()) > limit {
+		return nil, &TooLargeError{path, limit}
+	}
+	return b.Bytes(), nil
 }
 
 // Interruptible returns a reader of r whose Read returns when ctx ends, even if a

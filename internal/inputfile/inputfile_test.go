@@ -75,3 +75,37 @@ func TestNamedPipe(t *testing.T) {
 		t.Errorf("reading: %v", err)
 	}
 }
+
+// State files can be replaced by others: no read waits for a writer or fills the memory.
+func TestReadRegular(t *testing.T) {
+	dir := t.TempDir()
+	path, pipe, link, dangling := filepath.Join(dir, "f"), filepath.Join(dir, "pipe"), filepath.Join(dir, "link"), filepath.Join(dir, "dangling")
+	if err := errors.Join(os.WriteFile(path, []byte("12345"), 0o600), syscall.Mkfifo(pipe, 0o600), os.Symlink(path, link),
+		os.Symlink(filepath.Join(dir, "none"), dangling)); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{path, link} {
+		if b, err := ReadRegular(p, 5); err != nil || string(b) != "12345" {
+			t.Errorf("%s: %q, %v", p, b, err)
+		}
+	}
+	var large *TooLargeError
+	if _, err := ReadRegular(path, 4); !errors.As(err, &large) {
+		t.Errorf("a large file: %v", err)
+	}
+	for _, p := range []string{pipe, "/dev/zero", "/dev/tty", dir} {
+		if _, err := ReadRegular(p, 4); err == nil || errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+	if _, err := ReadRegular(dangling, 4); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a link to nothing: %v", err)
+	}
+	sparse := filepath.Join(dir, "sparse")
+	if err := errors.Join(os.WriteFile(sparse, nil, 0o600), os.Truncate(sparse, 1<<40)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadRegular(sparse, MaxState); !errors.As(err, &large) {
+		t.Errorf("a sparse file: %v", err)
+	}
+}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // CA signs the certificates with which the proxy answers for HTTPS servers. Only the
@@ -44,14 +45,14 @@ const maxHosts = 1024
 // the builder finds the steps of earlier runs in its cache.
 func OpenCA(dir string) (*CA, error) {
 	path := filepath.Join(dir, "ca.pem")
-	data, err := os.ReadFile(path)
+	data, err := inputfile.ReadRegular(path, inputfile.MaxState)
 	if errors.Is(err, os.ErrNotExist) {
 		lock, lockErr := filelock.Acquire(filepath.Join(dir, "ca.lock"))
 		if lockErr != nil {
 			return nil, fmt.Errorf("certificates of the step proxy: %w", lockErr)
 		}
 		defer lock.Close()
-		data, err = os.ReadFile(path) // another process may have made it
+		data, err = inputfile.ReadRegular(path, inputfile.MaxState) // another process may have made it
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		if data, err = newCA(); err == nil {

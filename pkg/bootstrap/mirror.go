@@ -15,6 +15,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/apt"
 	"github.com/kolla-build/kolla-build/internal/httpget"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/internal/suggest"
@@ -239,7 +240,7 @@ func readSmallFile(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() || info.Size() > maxRelease {
 		return nil, errors.New("not a regular file, or too large")
 	}
-	f, err := os.Open(path)
+	f, err := inputfile.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

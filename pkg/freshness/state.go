@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/packages"
 )
@@ -77,7 +77,7 @@ func openStates(dataDir string) (*states, error) {
 // built before a repository changed would count as current.
 func (s *states) read() (map[digest.Digest]state, error) {
 	byDigest := map[digest.Digest]state{}
-	data, err := os.ReadFile(s.path)
+	data, err := inputfile.ReadRegular(s.path, inputfile.MaxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return byDigest, nil
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/httpget"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/internal/units"
@@ -268,7 +269,7 @@ func (f *fetcher) get(ctx context.Context, it item) error {
 
 // fromCache copies an item from a cache, and reports whether the cache has it.
 func (f *fetcher) fromCache(ctx context.Context, path string, it item) (bool, error) {
-	in, err := os.OpenFile(path, os.O_RDONLY, 0)
+	in, err := inputfile.OpenRegular(path)
 	if err != nil {
 		return false, nil
 	}

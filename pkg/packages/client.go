@@ -15,6 +15,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/httpget"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/retry"
 )
@@ -81,8 +82,8 @@ func (c *Client) get(ctx context.Context, location string) ([]byte, error) {
 	var entry cacheEntry
 	var body []byte
 	if c.CacheDir != "" {
-		if data, err := os.ReadFile(base + ".json"); err == nil && json.Unmarshal(data, &entry) == nil {
-			if body, err = os.ReadFile(base + ".data"); err != nil || hexSum(body) != entry.SHA256 {
+		if data, err := inputfile.ReadRegular(base+".json", inputfile.MaxState); err == nil && json.Unmarshal(data, &entry) == nil {
+			if body, err = inputfile.ReadRegular(base+".data", maxIndex); err != nil || hexSum(body) != entry.SHA256 {
 				entry, body = cacheEntry{}, nil
 			}
 		}
@@ -112,7 +113,7 @@ func (c *Client) get(ctx context.Context, location string) ([]byte, error) {
 func (c *Client) getHashed(ctx context.Context, location, sum string) ([]byte, error) {
 	file := filepath.Join(c.CacheDir, "sha256-"+sum+".data")
 	if c.CacheDir != "" {
-		if body, err := os.ReadFile(file); err == nil && hexSum(body) == sum {
+		if body, err := inputfile.ReadRegular(file, maxList); err == nil && hexSum(body) == sum {
 			touch(file)
 			return body, nil
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/rpmdb"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/inspect"
@@ -266,7 +267,7 @@ func factsOf(files map[string]inspect.Content) map[string]fileFacts {
 }
 
 func readCached(file string) (p inspect.Part[fileFacts], ok bool) {
-	data, err := os.ReadFile(file)
+	data, err := inputfile.ReadRegular(file, inputfile.MaxState)
 	if err != nil || json.Unmarshal(data, &p) != nil {
 		return inspect.Part[fileFacts]{}, false
 	}

@@ -15,6 +15,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
@@ -46,7 +47,7 @@ type History struct{ Path string }
 // Load returns the records, the newest first. A missing file is an empty history,
 // and lines that cannot be read are ignored: only comparisons depend on them.
 func (h History) Load() ([]Record, error) {
-	f, err := os.Open(h.Path)
+	f, err := inputfile.OpenRegular(h.Path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) { // the store reports the latter
 		return nil, nil
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -15,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/units"
@@ -181,7 +181,7 @@ func writeList(con *console.Console, r run) error {
 
 // ending returns how an image ended, from the last line of its log.
 func ending(path string) string {
-	f, err := os.Open(path)
+	f, err := inputfile.OpenRegular(path)
 	if err != nil {
 		return ""
 	}
@@ -221,7 +221,7 @@ const followPoll = 200 * time.Millisecond
 
 // write prints a log. Following ends when the image has ended.
 func write(ctx context.Context, out io.Writer, l Log, follow bool) error {
-	f, err := os.Open(l.Path)
+	f, err := inputfile.OpenRegular(l.Path)
 	if err != nil {
 		return fmt.Errorf("reading a log: %w", err)
 	}

@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"sync"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
@@ -38,7 +38,7 @@ func OpenKeyHistory(dataDir, scope string) *KeyHistory {
 
 func (h *KeyHistory) read() map[string]map[string]string {
 	parts := map[string]map[string]string{}
-	if data, err := os.ReadFile(h.path); err == nil {
+	if data, err := inputfile.ReadRegular(h.path, inputfile.MaxState); err == nil {
 		_ = json.Unmarshal(data, &parts)
 	}
 	return parts

@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -32,7 +32,7 @@ type LastRun struct {
 // killed run left incomplete is ignored.
 func ReadLastRun(dataDir string) (*LastRun, error) {
 	path := filepath.Join(dataDir, recordFile)
-	data, err := os.ReadFile(path)
+	data, err := inputfile.ReadRegular(path, inputfile.MaxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usererr.Errorf("omit --rerun-failed, or name the directory of an earlier run with --data-dir",
 			"--rerun-failed: no earlier run in %s", dataDir)

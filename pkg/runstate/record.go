@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
@@ -94,7 +95,7 @@ func Begin(dataDir string, scope Scope, images []image.ID) (*Record, error) {
 		return nil, fmt.Errorf("writing the record of the run: %w", err)
 	}
 	// The open file, not its name: another run may replace the file.
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0) // no wait for a reader of a FIFO
 	if err != nil {
 		return nil, fmt.Errorf("writing the record of the run: %w", err)
 	}

@@ -5,10 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +18,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // cache stores content by its digest, and notes on the content of locations.
@@ -120,7 +119,7 @@ func (c *cache) find(ctx context.Context, d digest.Digest) (blob, bool) {
 		return blob{}, false
 	}
 	b := blob{Digest: d, Size: current.Size}
-	if data, err := os.ReadFile(c.checkFile(d)); err == nil {
+	if data, err := inputfile.ReadRegular(c.checkFile(d), inputfile.MaxState); err == nil {
 		var known check
 		if json.Unmarshal(data, &known) == nil && known == current {
 			return b, true
@@ -154,7 +153,7 @@ func checkOf(path string) (check, error) {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.Mode().IsRegular() {
-		return check{}, errNotRegular
+		return check{}, inputfile.ErrNotRegular
 	}
 	return check{info.Size(), st.Mtim.Nano(), st.Ctim.Nano(), st.Ino}, nil
 }
@@ -174,7 +173,7 @@ func (c *cache) writeCheck(d digest.Digest) {
 }
 
 func digestOf(ctx context.Context, path string) (digest.Digest, error) {
-	f, err := openRegular(path)
+	f, err := inputfile.OpenRegular(path)
 	if err != nil {
 		return "", err
 	}
@@ -184,7 +183,7 @@ func digestOf(ctx context.Context, path string) (digest.Digest, error) {
 
 // readNote reads a note. A damaged note counts as missing.
 func (c *cache) readNote(key string) (note, bool) {
-	data, err := os.ReadFile(filepath.Join(c.dir, "notes", key+".json"))
+	data, err := inputfile.ReadRegular(filepath.Join(c.dir, "notes", key+".json"), inputfile.MaxState)
 	if err != nil {
 		return note{}, false
 	}
@@ -224,7 +223,7 @@ func (c *cache) adopt(ctx context.Context, path string, b blob) error {
 
 // addFile copies a regular file into the cache.
 func (c *cache) addFile(ctx context.Context, path string) (blob, error) {
-	in, err := openRegular(path)
+	in, err := inputfile.OpenRegular(path)
 	if err != nil {
 		return blob{}, err
 	}
@@ -271,21 +270,6 @@ func (c *cache) lock(ctx context.Context, key string) (unlock func(), err error)
 		return nil, err
 	}
 	return func() { l.Close() }, nil
-}
-
-var errNotRegular = errors.New("not a regular file")
-
-// openRegular opens a regular file. It does not wait for the writer of a FIFO.
-func openRegular(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		f.Close()
-		return nil, errors.Join(&fs.PathError{Op: "open", Path: path, Err: errNotRegular}, err)
-	}
-	return f, nil
 }
 
 // copyExactly copies the first size bytes of a file. Bytes that are appended during the

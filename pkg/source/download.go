@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/httpget"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/internal/units"
@@ -89,7 +90,7 @@ func (d *downloader) download(ctx context.Context, location, part string, valida
 	validatorFile := part + ".json"
 	var partial partialFile
 	offset := int64(0)
-	if data, err := os.ReadFile(validatorFile); err == nil && json.Unmarshal(data, &partial) == nil && resumable(partial.Validators) != "" {
+	if data, err := inputfile.ReadRegular(validatorFile, inputfile.MaxState); err == nil && json.Unmarshal(data, &partial) == nil && resumable(partial.Validators) != "" {
 		if offset, err = f.Seek(0, io.SeekEnd); err != nil {
 			return b, v, false, err
 		}

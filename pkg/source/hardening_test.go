@@ -24,6 +24,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
@@ -355,7 +356,7 @@ func TestSpecialFiles(t *testing.T) {
 	tr := newTree(f.cache)
 	defer tr.close()
 	tr.put("x", &entry{kind: tar.TypeReg, size: 1, file: fifo})
-	if _, err := tr.write(t.Context()); !errors.Is(err, errNotRegular) {
+	if _, err := tr.write(t.Context()); !errors.Is(err, inputfile.ErrNotRegular) {
 		t.Errorf("FIFO: %v", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kolla-build/kolla-build/internal/ctxio"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
@@ -292,7 +293,7 @@ func (t *tree) writeEntry(ctx context.Context, tw *tar.Writer, name string, e *e
 	}
 	var r io.Reader
 	if e.file != "" {
-		f, err := openRegular(e.file)
+		f, err := inputfile.OpenRegular(e.file)
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/httpget"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
@@ -94,7 +95,7 @@ func (f *Fetcher) fetchURL(ctx context.Context, spec Spec) (blob, Resolved, erro
 func (f *Fetcher) fetchFileURL(ctx context.Context, s Spec, path string) (blob, Resolved, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		err = errNotRegular
+		err = inputfile.ErrNotRegular
 	}
 	if err != nil {
 		return blob{}, Resolved{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Err: plainFileError(err)}

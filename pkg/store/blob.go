@@ -16,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/filecopy"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
 
@@ -47,7 +48,7 @@ func (s *Store) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("opening blob %q: %w", d, err)
 	}
 	path := s.blobPath(d)
-	f, err := os.Open(path)
+	f, err := inputfile.OpenRegular(path)
 	if err != nil {
 		return nil, blobError(d, "", path, err)
 	}

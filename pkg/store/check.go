@@ -9,6 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/ctxio"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // visitStat checks that a blob exists and has the right size.
@@ -40,7 +41,7 @@ func visitHash(ctx context.Context, s *Store, d ocispec.Descriptor, kind string)
 		return err
 	}
 	path := s.blobPath(d.Digest)
-	f, err := os.Open(path)
+	f, err := inputfile.OpenRegular(path)
 	if err != nil {
 		return blobError(d.Digest, kind, path, err)
 	}

@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/compress"
 )
 
@@ -111,7 +112,7 @@ func (s *Store) exportedForm(stored digest.Digest) (f exportedFile, exp Exported
 	if st.Size() > maxExported {
 		return f, exp, fmt.Errorf("%s has %d bytes", s.exportedPath(stored), st.Size())
 	}
-	b, err := os.ReadFile(s.exportedPath(stored))
+	b, err := inputfile.ReadRegular(s.exportedPath(stored), maxExported)
 	if err != nil {
 		return f, exp, err
 	}

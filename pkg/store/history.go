@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 const historyFile = "history.json"
@@ -62,7 +63,7 @@ func (s *Store) Durations() map[string]Durations {
 
 func (s *Store) readHistory() map[string]historyEntry {
 	h := map[string]historyEntry{}
-	b, err := os.ReadFile(filepath.Join(s.dir, historyFile))
+	b, err := inputfile.ReadRegular(filepath.Join(s.dir, historyFile), inputfile.MaxState)
 	if err != nil {
 		return h
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sort"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
@@ -42,7 +43,7 @@ func (s *Store) snapshot() (*snapshot, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading store index: %w", err)
 	}
-	f, err := os.Open(path)
+	f, err := inputfile.OpenRegular(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, corruptIndex(path, errors.New("the file does not exist"))
 	}

@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // Records are only an optimization: without one, the work is repeated.
@@ -26,7 +27,7 @@ func (s *Store) writeRecord(name string, content any) error {
 // readRecord reads a record. A missing or damaged one is the zero value.
 func readRecord[T any](s *Store, name string) T {
 	var content, zero T
-	b, err := os.ReadFile(filepath.Join(s.dir, name))
+	b, err := inputfile.ReadRegular(filepath.Join(s.dir, name), inputfile.MaxState)
 	if err != nil || json.Unmarshal(b, &content) != nil {
 		return zero
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
@@ -218,7 +219,7 @@ func (s *Store) init() error {
 
 func (s *Store) initLayout() error {
 	path := filepath.Join(s.dir, ocispec.ImageLayoutFile)
-	b, err := os.ReadFile(path)
+	b, err := inputfile.ReadRegular(path, inputfile.MaxState)
 	if errors.Is(err, fs.ErrNotExist) && !s.readOnly {
 		b, err = json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
 		if err == nil {

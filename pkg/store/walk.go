@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/internal/units"
 )
@@ -152,7 +152,7 @@ func (s *Store) readSmall(d digest.Digest, kind string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: digest %q: %w", kind, d, err)
 	}
 	path := s.blobPath(d)
-	f, err := os.Open(path)
+	f, err := inputfile.OpenRegular(path)
 	if err != nil {
 		return nil, blobError(d, kind, path, err)
 	}

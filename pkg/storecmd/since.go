@@ -6,12 +6,12 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
@@ -85,7 +85,7 @@ func registryInventory(ctx context.Context, cfg *config.Config, con *console.Con
 // readSince reads what the other side has: a bundle, a file of the inventory command, or
 // a registry's namespace.
 func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, since string) (*inventory.Inventory, error) {
-	f, err := os.Open(since)
+	f, err := inputfile.Open(ctx, since)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, notLocation := setcopy.ParseLocation(since); notLocation != nil {
 			return nil, usererr.Usage(usererr.Errorf("--since takes a bundle, a file of kolla-build inventory, or HOST[:PORT]/NAMESPACE[:TAG]",

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // A builder syncs its databases some three hundred times for an image of three steps,
@@ -78,7 +80,7 @@ func noteUnsynced(state string) (u *unsynced, lost bool, err error) {
 	old, _ := globIn(unsyncedDir(state), "*")
 	boot := bootID()
 	for _, note := range old {
-		if id, err := os.ReadFile(note); err == nil && string(id) != boot {
+		if id, err := inputfile.ReadRegular(note, inputfile.MaxState); err == nil && string(id) != boot {
 			lost = true
 		}
 	}

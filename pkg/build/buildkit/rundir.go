@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/mounts"
 )
 
@@ -61,7 +62,7 @@ func makeRunDir(state string) (string, *filelock.Lock, error) {
 // recordedRunDir returns the directory of an earlier daemon's socket, "" if it does
 // not exist any more.
 func recordedRunDir(state string) string {
-	run, err := os.ReadFile(filepath.Join(state, runNote))
+	run, err := inputfile.ReadRegular(filepath.Join(state, runNote), inputfile.MaxState)
 	if err != nil || !strings.HasPrefix(filepath.Base(string(run)), runPrefix) {
 		return ""
 	}

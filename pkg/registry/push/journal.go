@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
@@ -201,12 +201,7 @@ func (j *journal) load() (map[string]record, error) {
 }
 
 func readRecord(path string) (rec record, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return rec, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	b, err := inputfile.ReadRegular(path, maxRecord)
 	if err == nil {
 		err = json.Unmarshal(b, &rec)
 	}

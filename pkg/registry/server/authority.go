@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -58,7 +57,7 @@ func ReadAuthority(dir string) (*Authority, error) {
 func recordAddr(dir, addr string) error {
 	path := filepath.Join(dir, tlsDir, addressFile)
 	content := []byte(addr + "\n")
-	if before, err := os.ReadFile(path); err == nil && bytes.Equal(before, content) {
+	if before, err := readFile(path, maxHtpasswd); err == nil && bytes.Equal(before, content) {
 		return nil
 	}
 	return atomicfile.WriteFile(path, content, atomicfile.Options{Mode: 0o644})

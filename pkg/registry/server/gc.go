@@ -11,6 +11,8 @@ import (
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // GCOptions are the settings of garbage collection.
@@ -209,7 +211,7 @@ func (c *collector) read(d digest.Digest) (manifest, error) {
 
 // linked is like readLink, without an error for a missing link.
 func linked(path string) (digest.Digest, error) {
-	f, err := os.Open(path)
+	f, err := inputfile.OpenRegular(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return "", nil

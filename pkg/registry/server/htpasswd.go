@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // maxHtpasswd is the size in bytes of the largest password file that is read.
@@ -65,7 +67,7 @@ func readFile(path string, limit int64) ([]byte, error) {
 	case info.Size() > limit:
 		return nil, fmt.Errorf("it is larger than %d bytes", limit)
 	}
-	f, err := os.Open(path)
+	f, err := inputfile.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

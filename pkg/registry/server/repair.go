@@ -13,6 +13,8 @@ import (
 	// The algorithms of the digests that registries store content by.
 	_ "crypto/sha256"
 	_ "crypto/sha512"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // A killed process may leave files that the distribution does not clean up: uploads,
@@ -123,10 +125,13 @@ func escape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
+// maxLink is the size of a link in bytes, with room for other algorithms.
+const maxLink = 4 << 10
+
 // readLink reads a link of the distribution, which is a file with a digest; "" if it is
 // none.
 func readLink(path string) digest.Digest {
-	b, err := os.ReadFile(path)
+	b, err := inputfile.ReadRegular(path, maxLink)
 	if err != nil {
 		return ""
 	}

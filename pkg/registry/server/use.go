@@ -16,6 +16,8 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // A push consists of many requests: a client asks which blobs exist, sends the missing
@@ -262,7 +264,7 @@ func parseManifest(raw []byte) (manifest, error) {
 
 // readManifest reads a manifest of a size that a registry accepts.
 func readManifest(path string) (manifest, error) {
-	f, err := os.Open(path)
+	f, err := inputfile.OpenRegular(path)
 	if err != nil {
 		return manifest{}, err
 	}

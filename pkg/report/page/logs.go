@@ -3,9 +3,9 @@ package page
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
@@ -28,7 +28,7 @@ func (l *logReader) read(path string) (text, size, note string) {
 	if path == "" {
 		return "", "", ""
 	}
-	f, err := os.Open(path)
+	f, err := inputfile.OpenRegular(path)
 	if err != nil {
 		return "", "", ""
 	}
