@@ -243,3 +243,19 @@ func TestFilteredLoopIsCompiledOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestDefaultOutput checks that the text of a render is limited without an option: the readers of
+// a Dockerfile take a multiple of its size.
+func TestDefaultOutput(t *testing.T) {
+	for n, want := range map[int]bool{4: false, 5: true} {
+		tmpl, err := New(Config{}).Parse("t", strings.Repeat("{{ 'RUN x\n' * 300000 }}", n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = tmpl.Render(t.Context(), nil)
+		var limit *Error
+		if exceeded := errors.As(err, &limit) && limit.Kind == KindLimit; exceeded != want {
+			t.Errorf("%d times 1.8 MB: %v", n, err)
+		}
+	}
+}

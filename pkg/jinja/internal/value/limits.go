@@ -13,7 +13,8 @@ type Limits struct {
 	// Range is the length of the longest range() allowed. Default 100,000, as in
 	// Jinja2's sandbox.
 	Range int
-	// Output is the size of the longest text of one render, in bytes. Default 64 MiB.
+	// Output is the size of the longest text of one render, in bytes. Default 8 MiB: a Dockerfile
+	// has 50,000 lines at most, and what reads the text takes a multiple of its size.
 	Output int
 	// Steps bounds the work of one render: rounds of loops, calls, items, and one step
 	// for every 64 bytes of text that an operation reads. Default 20,000,000, which
@@ -35,7 +36,7 @@ func (l Limits) WithDefaults() Limits {
 	}
 	set(&l.Depth, 200)
 	set(&l.Range, 100_000)
-	set(&l.Output, 64<<20)
+	set(&l.Output, 8<<20)
 	set(&l.Steps, 20_000_000)
 	set(&l.Memory, 64<<20)
 	set(&l.Source, 4<<20)
