@@ -185,6 +185,24 @@ func TestEveryReleaseConvertsToLLB(t *testing.T) {
 	}
 }
 
+// A deployment of a release keeps the versions of databases that its kolla-ansible knows.
+func TestVersionsOfReleases(t *testing.T) {
+	for release, want := range map[string][2]string{
+		"2025.1": {"mariadb-server/10.11/", "opensearch/2.x/"}, "2025.2": {"mariadb-server/11.4/", "opensearch/3.x/"},
+	} {
+		for _, base := range []string{"ubuntu", "rocky"} {
+			data, _ := facts.LookupRelease(release)
+			_, files := renderTree(t, target{base: base, tag: data.BaseTag(base), arch: "x86_64", installType: "source", release: release})
+			for i, name := range []string{"mariadb-base", "opensearch"} {
+				j := slices.IndexFunc(files, func(f render.Dockerfile) bool { return f.Name == name })
+				if j < 0 || !strings.Contains(string(files[j].Content), want[i]) {
+					t.Errorf("%s of %s on %s has no repository %s", name, release, base, want[i])
+				}
+			}
+		}
+	}
+}
+
 // withoutPyPI returns the path of the override that README.md describes.
 func withoutPyPI(t *testing.T) string {
 	t.Helper()
