@@ -22,8 +22,8 @@ const needsParents = "UndefinedVar"
 
 // Check looks for mistakes in the Dockerfiles of a set's selected images, without their
 // base images, sources and a builder: instructions that do not exist, copies of files
-// that a context does not have, parents outside of the tree, and what BuildKit's linter
-// warns of.
+// that a context does not have, archives of sources that are not configured, parents
+// outside of the tree, and what BuildKit's linter warns of.
 func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 	var findings []render.Finding
 	base := render.BaseReference(set.Config)
@@ -80,8 +80,20 @@ func convertAlone(ctx context.Context, set *imageset.Set, f *render.Dockerfile) 
 			d.Ignored = append(d.Ignored, path)
 		}
 	}
-	for _, archive := range []string{"plugins-archive", "additions-archive", f.Name + "-archive"} {
-		d.Context = append(d.Context, buildkit.ContextFile{Path: archive, Mode: 0o644})
+	used, usesAll := d.ContextPaths()
+	sources, err := archiveRequest(set.Config, f.Name, wantedArchives(set.Config, used, usesAll))
+	if err == nil {
+		err = sources.Check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sources of %s: %w", f.Name, err)
+	}
+	for _, archive := range sources.Names() {
+		if ignore.Kept([]string{archive})[archive] {
+			d.Context = append(d.Context, buildkit.ContextFile{Path: archive, Mode: 0o644})
+		} else {
+			d.Ignored = append(d.Ignored, archive)
+		}
 	}
 	return c.Convert(ctx, d)
 }

@@ -63,12 +63,7 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 			return
 		}
 	}
-	// Archives are fetched only for images that copy them: templates for packages do
-	// not, even if sources are configured.
-	wants := func(name string) bool {
-		return usesAll && d.set.Config.InstallType == "source" || slices.Contains(used, name)
-	}
-	archives, err := d.archiver.archives(ctx, f.Name, ownEntries, wants)
+	archives, err := d.archiver.archives(ctx, f.Name, ownEntries, wantedArchives(d.set.Config, used, usesAll))
 	for _, a := range archives {
 		switch {
 		case !ignore.Kept([]string{a.Name})[a.Name]:

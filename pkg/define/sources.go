@@ -52,19 +52,38 @@ func newArchiver(cfg *config.Config, opts Options) (*archiver, error) {
 func (a *archiver) archives(
 	ctx context.Context, image string, entries []source.ContextEntry, wants func(string) bool,
 ) ([]source.File, error) {
-	archive := image + "-archive"
-	if !wants(archive) && !wants("plugins-archive") && !wants("additions-archive") {
-		return nil, nil
+	req, err := archiveRequest(a.cfg, image, wants)
+	if err != nil || len(req.Names()) == 0 {
+		return nil, err
 	}
-	req := source.Request{Image: image, Wants: wants, Context: entries}
-	if s, ok := a.cfg.Sources[image]; ok && s.Type != "" && wants(archive) {
-		spec, err := a.spec(image)
+	req.Context = entries
+	return a.fetcher.Archives(ctx, req)
+}
+
+// wantedArchives reports which archives of an image are made: those that its Dockerfile
+// copies. Templates for packages copy none, even if sources are configured. used and
+// usesAll are the result of ContextPaths.
+func wantedArchives(cfg *config.Config, used []string, usesAll bool) func(archive string) bool {
+	return func(archive string) bool {
+		return usesAll && cfg.InstallType == "source" || slices.Contains(used, archive)
+	}
+}
+
+// archiveRequest returns the sources that the configuration has for an image. It fetches
+// nothing, so that Check knows from it which archives a build has.
+func archiveRequest(cfg *config.Config, image string, wants func(string) bool) (source.Request, error) {
+	req := source.Request{Image: image, Wants: wants}
+	if !wants(image+"-archive") && !wants("plugins-archive") && !wants("additions-archive") {
+		return req, nil
+	}
+	if s, ok := cfg.Sources[image]; ok && s.Type != "" && wants(image+"-archive") {
+		spec, err := sourceSpec(cfg, image)
 		if err != nil {
-			return nil, err
+			return req, err
 		}
 		req.Source = &spec
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.cfg.Sources)) {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Sources)) {
 		list := &req.Plugins
 		switch {
 		case strings.HasPrefix(name, image+"-plugin-"):
@@ -73,20 +92,20 @@ func (a *archiver) archives(
 		default:
 			continue
 		}
-		if !a.cfg.Sources[name].Enabled {
+		if !cfg.Sources[name].Enabled {
 			continue
 		}
-		spec, err := a.spec(name)
+		spec, err := sourceSpec(cfg, name)
 		if err != nil {
-			return nil, err
+			return req, err
 		}
 		*list = append(*list, spec)
 	}
-	return a.fetcher.Archives(ctx, req)
+	return req, nil
 }
 
-func (a *archiver) spec(name string) (source.Spec, error) {
-	s, err := a.cfg.ExpandSource(name, nil)
+func sourceSpec(cfg *config.Config, name string) (source.Spec, error) {
+	s, err := cfg.ExpandSource(name, nil)
 	if err != nil {
 		return source.Spec{}, fmt.Errorf("[%s]: %w", name, err)
 	}

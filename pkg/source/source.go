@@ -39,6 +39,18 @@ type Spec struct {
 // active reports whether the source has to be fetched.
 func (s *Spec) active() bool { return s != nil && s.Enabled && s.Type != "" }
 
+// check finds mistakes for which a source can never be fetched.
+func (s *Spec) check() error {
+	switch {
+	case s.Location == "":
+		return &Error{Section: s.Name, Problem: "a type without a location",
+			hint: fmt.Sprintf("set location = … in [%s], or omit its type", s.Name)}
+	case s.Type != TypeURL && s.Type != TypeGit && s.Type != TypeLocal:
+		return &Error{Section: s.Name, Problem: fmt.Sprintf("type %q is not one of url, git and local", s.Type)}
+	}
+	return nil
+}
+
 // Options configure a Fetcher.
 type Options struct {
 	// CacheDir is the directory of downloads and archives. Several processes may
@@ -214,39 +226,74 @@ type File struct {
 	Sources  []Resolved
 }
 
-// Archives fetches the archives that an image needs: its source as
-// <section>-archive, if it has one, and always plugins-archive and
-// additions-archive, with an empty directory if there are none.
-func (f *Fetcher) Archives(ctx context.Context, req Request) ([]File, error) {
-	wants := req.Wants
-	if wants == nil {
-		wants = func(string) bool { return true }
+// Names returns the names of the archives that Archives makes for the request: the
+// image's source as <section>-archive, if it has one, and always plugins-archive and
+// additions-archive.
+func (r *Request) Names() []string {
+	var names []string
+	if r.Source.active() {
+		names = append(names, r.Source.Name+archiveSuffix)
 	}
-	var out []File
-	if req.Source.active() {
-		if name := req.Source.Name + "-archive"; wants(name) {
-			b, res, err := f.get(ctx, *req.Source)
-			if err != nil {
-				return nil, err
+	names = append(names, pluginsDir+archiveSuffix, additionsDir+archiveSuffix)
+	return slices.DeleteFunc(names, func(name string) bool { return r.Wants != nil && !r.Wants(name) })
+}
+
+// Check finds mistakes in the configuration of the sources, without fetching them.
+func (r *Request) Check() error {
+	for _, name := range r.Names() {
+		var specs []Spec
+		switch name {
+		case pluginsDir + archiveSuffix:
+			specs = r.Plugins
+		case additionsDir + archiveSuffix:
+			specs = r.Additions
+		default:
+			specs = []Spec{*r.Source}
+		}
+		for _, s := range specs {
+			if s.active() && s.check() != nil {
+				return s.check()
 			}
-			out = append(out, f.file(name, b, res))
 		}
 	}
-	for _, group := range []struct {
-		dir   string
-		specs []Spec
-	}{{"plugins", req.Plugins}, {"additions", req.Additions}} {
-		name := group.dir + "-archive"
-		if !wants(name) {
-			continue
-		}
-		file, err := f.mergedArchive(ctx, group.dir, group.specs, req.Context)
+	return nil
+}
+
+// The directories in the archives of plugins and additions, and the end of the names of
+// all archives.
+const (
+	pluginsDir    = "plugins"
+	additionsDir  = "additions"
+	archiveSuffix = "-archive"
+)
+
+// Archives fetches the archives that an image needs, see Names. Those of plugins and
+// additions have an empty directory if there are none.
+func (f *Fetcher) Archives(ctx context.Context, req Request) ([]File, error) {
+	var out []File
+	for _, name := range req.Names() {
+		file, err := f.archive(ctx, name, req)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, file)
 	}
 	return out, nil
+}
+
+// archive makes one of the archives of an image.
+func (f *Fetcher) archive(ctx context.Context, name string, req Request) (File, error) {
+	switch name {
+	case pluginsDir + archiveSuffix:
+		return f.mergedArchive(ctx, pluginsDir, req.Plugins, req.Context)
+	case additionsDir + archiveSuffix:
+		return f.mergedArchive(ctx, additionsDir, req.Additions, req.Context)
+	}
+	b, res, err := f.get(ctx, *req.Source)
+	if err != nil {
+		return File{}, err
+	}
+	return f.file(name, b, res), nil
 }
 
 func (f *Fetcher) file(name string, b blob, res ...Resolved) File {
@@ -304,9 +351,8 @@ func (f *Fetcher) fetch(ctx context.Context, spec Spec) (blob, Resolved, error) 
 	case <-ctx.Done():
 		return blob{}, Resolved{}, context.Cause(ctx)
 	}
-	if spec.Location == "" {
-		return blob{}, Resolved{}, &Error{Section: spec.Name, Problem: "a type without a location",
-			hint: fmt.Sprintf("set location = … in [%s], or omit its type", spec.Name)}
+	if err := spec.check(); err != nil {
+		return blob{}, Resolved{}, err
 	}
 	if f.opts.Provided != nil {
 		p, ok, err := f.opts.Provided(spec)
@@ -322,10 +368,9 @@ func (f *Fetcher) fetch(ctx context.Context, spec Spec) (blob, Resolved, error) 
 		return f.fetchURL(ctx, spec)
 	case TypeGit:
 		return f.fetchGit(ctx, spec)
-	case TypeLocal:
+	default: // local, see check
 		return f.fetchLocal(ctx, spec)
 	}
-	return blob{}, Resolved{}, &Error{Section: spec.Name, Problem: fmt.Sprintf("type %q is not one of url, git and local", spec.Type)}
 }
 
 // provided copies an archive that need not be fetched into the cache.
@@ -398,5 +443,5 @@ func (f *Fetcher) mergedArchive(ctx context.Context, dir string, specs []Spec, e
 	if err != nil {
 		return File{}, err
 	}
-	return f.file(dir+"-archive", b, res...), nil
+	return f.file(dir+archiveSuffix, b, res...), nil
 }

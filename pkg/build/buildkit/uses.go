@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 )
@@ -85,8 +86,11 @@ func checkCopies(d Dockerfile, file *dockerfile.Dockerfile, triggers []instructi
 		if slices.ContainsFunc(d.Ignored, func(i string) bool { return i == p || strings.HasPrefix(i, p+"/") }) {
 			return file.ErrorAt(use.Line, fmt.Errorf("%s %s: %s leaves it out of the build context", use.Instruction, use.Path, d.IgnoreFile))
 		}
-		return file.ErrorAt(use.Line,
-			fmt.Errorf("%s %s: the build context has no such file%s", use.Instruction, use.Path, contextListing(d.Context)))
+		err := fmt.Errorf("%s %s: the build context has no such file%s", use.Instruction, use.Path, contextListing(d.Context))
+		if p == d.Name+"-archive" {
+			err = usererr.WithHint(err, fmt.Sprintf("describe the source of the image in a section [%s] with type and location", d.Name))
+		}
+		return file.ErrorAt(use.Line, err)
 	}
 	return nil
 }
