@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
@@ -59,7 +60,16 @@ func TestMalformedOptions(t *testing.T) {
 			args = append([]string{"--images-dir", tree, "-b", "debian", "--base-image", "oci:" + dir + "/none"}, args...)
 		}
 		var out bytes.Buffer
-		code := run(args, []string{"HOME=" + dir, "KOLLA_BUILD_DATA_DIR=" + dir + "/data", "KOLLA_BUILD_ENGINE=none"}, &out, &out)
+		ended := make(chan int, 1)
+		go func() {
+			ended <- run(args, []string{"HOME=" + dir, "KOLLA_BUILD_DATA_DIR=" + dir + "/data", "KOLLA_BUILD_ENGINE=none"}, &out, &out)
+		}()
+		var code int
+		select {
+		case code = <-ended:
+		case <-time.After(time.Minute):
+			t.Fatalf("kolla-build %s is still running", line) // a registry that serves
+		}
 		if code != want {
 			t.Errorf("kolla-build %s: exit status %d, want %d\n%s", line, code, want, out.String())
 		}

@@ -44,25 +44,40 @@ func signalCodes() map[syscall.Signal]int {
 // the rest.
 type waiting struct {
 	cmd    *exec.Cmd
-	out    *bytes.Buffer
-	writer *os.File // of the pipe, which fails with EPIPE when the reader has ended
+	out    *bytes.Buffer // complete when the process has ended
+	ended  chan struct{} // closed when the process has ended
+	writer *os.File      // of the pipe, which fails with EPIPE when the reader has ended
 }
 
-// startWaiting starts a command with --config-file PIPE as its last arguments.
+// waitingLimit ends a test whose process neither reads nor ends.
+const waitingLimit = 2 * time.Minute
+
+// startWaiting starts a command with --config-file PIPE as its last arguments, in a process
+// group that the test ends.
 func startWaiting(t *testing.T, env []string, args ...string) *waiting {
 	t.Helper()
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := &waiting{cmd: exec.Command(args[0], append(args[1:], "--config-file", pipe)...), out: &bytes.Buffer{}}
+	cmd := exec.Command(args[0], append(args[1:], "--config-file", pipe)...)
+	w := &waiting{cmd: cmd, out: &bytes.Buffer{}, ended: make(chan struct{})}
 	w.cmd.Env = append(os.Environ(), append(env, "HOME="+t.TempDir(), "KOLLA_BUILD_DATA_DIR="+t.TempDir())...)
 	w.cmd.Stdout, w.cmd.Stderr = w.out, w.out
 	w.cmd.WaitDelay = 5 * time.Second // for a child that is left behind
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = w.cmd.Process.Kill() })
+	go func() {
+		defer close(w.ended)
+		_ = w.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL)
+		<-w.ended
+	})
+	limit := time.After(waitingLimit)
 	for { // until there is a reader
 		f, err := os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 		if err == nil {
@@ -73,7 +88,26 @@ func startWaiting(t *testing.T, env []string, args ...string) *waiting {
 		if !errors.Is(err, syscall.ENXIO) {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Millisecond)
+		select {
+		case <-w.ended:
+			t.Fatalf("%q ended before it read its configuration:\n%s", args, w.out)
+		case <-limit:
+			t.Fatalf("%q does not read its configuration", args)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// interrupt sends a signal to the process, not to its group, and waits until it has ended.
+func (w *waiting) interrupt(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := w.cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-w.ended:
+	case <-time.After(waitingLimit):
+		t.Fatalf("%q is running after %v", w.cmd.Args, sig)
 	}
 }
 
@@ -93,10 +127,7 @@ func TestSignalExitStatus(t *testing.T) {
 				continue
 			}
 			w := startWaiting(t, nil, exe, command)
-			if err := w.cmd.Process.Signal(sig); err != nil {
-				t.Fatal(err)
-			}
-			_ = w.cmd.Wait()
+			w.interrupt(t, sig)
 			if got := w.cmd.ProcessState.ExitCode(); got != code || !strings.Contains(w.out.String(), "interrupted") {
 				t.Errorf("%s, %v: exit status %d, want %d\n%s", command, sig, got, code, w.out)
 			}
@@ -110,15 +141,27 @@ func TestNightlyScriptForwardsSignals(t *testing.T) {
 	script := filepath.Join(testenv.RepoRoot(t), "examples/ci/nightly.sh")
 	for sig, code := range signalCodes() {
 		w := startWaiting(t, []string{"KOLLA_BUILD=" + program(t), "REPORTS=" + t.TempDir()}, "sh", script)
-		if err := w.cmd.Process.Signal(sig); err != nil {
-			t.Fatal(err)
-		}
-		_ = w.cmd.Wait()
+		w.interrupt(t, sig)
 		if got := w.cmd.ProcessState.ExitCode(); got != code || !strings.Contains(w.out.String(), "kolla-build: interrupted") {
 			t.Errorf("%v: exit status %d, want %d\n%s", sig, got, code, w.out)
 		}
 		if !w.readerEnded() {
 			t.Errorf("%v: kolla-build is still running after the shell has ended", sig)
+		}
+	}
+}
+
+// TestNightlyScriptWithoutProgram runs the example where kolla-build is missing: it fails, and
+// does not go on with the next step.
+func TestNightlyScriptWithoutProgram(t *testing.T) {
+	script := filepath.Join(testenv.RepoRoot(t), "examples/ci/nightly.sh")
+	missing := filepath.Join(t.TempDir(), "kolla-build")
+	for _, shell := range []string{"sh", "bash"} {
+		cmd := exec.Command(shell, script)
+		cmd.Env = append(os.Environ(), "KOLLA_BUILD="+missing, "REPORTS="+t.TempDir())
+		out, _ := cmd.CombinedOutput()
+		if got := cmd.ProcessState.ExitCode(); got != 127 || strings.Count(string(out), missing) != 1 {
+			t.Errorf("%s: exit status %d, want 127 and one error\n%s", shell, got, out)
 		}
 	}
 }

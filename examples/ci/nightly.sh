@@ -9,7 +9,8 @@
 #
 # The exit status is that of kolla-build: 0 success, 1 something failed, 2 a mistake in
 # the command line, 75 the last night is still running, 130 or 143 interrupted by SIGINT
-# or SIGTERM. There are reports in each of these cases except 2 and 75.
+# or SIGTERM, 126 or 127 kolla-build cannot be started. There are reports in each of these
+# cases except 2, 75, 126 and 127.
 #
 # A signal to this shell is forwarded, and the shell waits until kolla-build has ended:
 # systemd kills what is left when its main process, which is this shell, has ended.
@@ -41,13 +42,16 @@ run() {
   if [ "$caught" != 0 ]; then # a signal came before the command had a process id
     kill -s "$signal" "$child" 2>/dev/null || :
   fi
+  waited=no
   while :; do
     seen=$caught
     ended=0
     wait "$child" || ended=$?
-    if [ "$ended" != 127 ]; then # 127: an earlier wait has returned its status
+    # 127 in a later pass: the wait before has returned its status.
+    if [ "$ended" != 127 ] || [ "$waited" = no ]; then
       status=$ended
     fi
+    waited=yes
     if [ "$caught" = "$seen" ]; then break; fi
   done
   child=
