@@ -42,15 +42,19 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 		}
 		if f.Err != nil {
 			findings = append(findings, findingOf(f.Err, f))
-			continue
+			if f.Content == nil {
+				continue
+			}
 		}
 		from := dockerfile.FinalBase(f.Content, dockerfile.Options{Platform: set.Platform, BuildArgs: set.Config.BuildArgs})
-		if from.Name != "" && !known[from.Name] {
+		if f.Err == nil && from.Name != "" && !known[from.Name] {
 			warn(from.Line, fmt.Sprintf("FROM %s is neither an image of the tree nor the base image %s", from.Reference, base))
 		}
-		def, err := convertAlone(ctx, set, f)
-		if err != nil {
+		def, mistakes := convertWithoutMistakes(ctx, set, f)
+		for _, err := range mistakes {
 			findings = append(findings, findingOf(inTemplate(err, f.PlaceOf), f))
+		}
+		if def == nil {
 			continue
 		}
 		for _, w := range def.Warnings {
@@ -60,6 +64,56 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 		}
 	}
 	return findings
+}
+
+// maxMistakes is how many mistakes of a Dockerfile are looked for.
+const maxMistakes = 20
+
+// convertWithoutMistakes converts a Dockerfile without the instructions that have mistakes,
+// because a conversion ends with the first one. The definition is nil if that is not
+// possible.
+func convertWithoutMistakes(ctx context.Context, set *imageset.Set, f *render.Dockerfile) (*buildkit.Definition, []error) {
+	var mistakes []error
+	remaining := *f
+	for {
+		def, err := convertAlone(ctx, set, &remaining)
+		if err == nil {
+			return def, mistakes
+		}
+		mistakes = append(mistakes, err)
+		var mistake *dockerfile.Error
+		if !errors.As(err, &mistake) || len(mistakes) == maxMistakes {
+			return nil, mistakes
+		}
+		if remaining.Content = withoutInstruction(remaining.Content, mistake.Line); remaining.Content == nil {
+			return nil, mistakes
+		}
+	}
+}
+
+// withoutInstruction returns a Dockerfile with blank lines instead of the instruction that
+// begins at a line. It returns nil for what other lines depend on: FROM and
+// here-documents.
+func withoutInstruction(content []byte, line int) []byte {
+	lines := strings.Split(string(content), "\n")
+	if line < 1 || line > len(lines) {
+		return nil
+	}
+	first := strings.TrimSpace(lines[line-1])
+	if word, _, _ := strings.Cut(first, " "); word == "" || strings.EqualFold(word, "FROM") {
+		return nil
+	}
+	for i := line - 1; i < len(lines); i++ {
+		text := strings.TrimSpace(lines[i])
+		if strings.Contains(text, "<<") {
+			return nil
+		}
+		lines[i] = ""
+		if continued := strings.HasSuffix(text, `\`) || text == "" || strings.HasPrefix(text, "#"); !continued {
+			break
+		}
+	}
+	return []byte(strings.Join(lines, "\n"))
 }
 
 // convertAlone converts a Dockerfile as if its parents had no environment and no triggers.

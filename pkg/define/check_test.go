@@ -22,11 +22,13 @@ func TestCheckBuiltInTree(t *testing.T) {
 		for _, kind := range []string{"source", "binary"} {
 			t.Run(distribution+"/"+kind, func(t *testing.T) {
 				dir := t.TempDir()
-				cfg, err := cli.Load(cli.Input{Dir: dir, SystemFile: filepath.Join(dir, "none"), Args: []string{"-b", distribution, "-t", kind, "--data-dir", dir}})
+				cfg, err := cli.Load(cli.Input{Dir: dir, SystemFile: filepath.Join(dir, "none"),
+					Args: []string{"-b", distribution, "-t", kind, "--data-dir", dir}})
 				if err != nil {
 					t.Fatal(err)
 				}
-				rendered, err := imageset.Render(t.Context(), imageset.Options{Config: cfg, Console: &console.Console{Stdout: io.Discard, Stderr: io.Discard}})
+				quiet := &console.Console{Stdout: io.Discard, Stderr: io.Discard}
+				rendered, err := imageset.Render(t.Context(), imageset.Options{Config: cfg, Console: quiet})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -38,6 +40,20 @@ func TestCheckBuiltInTree(t *testing.T) {
 					t.Error(f)
 				}
 			})
+		}
+	}
+}
+
+func TestWithoutInstruction(t *testing.T) {
+	const file = "FROM a\nRUN x \\\n\n# c\n  y\nRUN z\nRUN <<EOF\nb\nEOF\nENV x"
+	for line, want := range map[int]string{
+		0: "", 1: "", 3: "", 7: "", 11: "",
+		2:  "FROM a\n\n\n\n\nRUN z\nRUN <<EOF\nb\nEOF\nENV x",
+		6:  "FROM a\nRUN x \\\n\n# c\n  y\n\nRUN <<EOF\nb\nEOF\nENV x",
+		10: "FROM a\nRUN x \\\n\n# c\n  y\nRUN z\nRUN <<EOF\nb\nEOF\n",
+	} {
+		if got := string(withoutInstruction([]byte(file), line)); got != want {
+			t.Errorf("line %d: got %q, want %q", line, got, want)
 		}
 	}
 }

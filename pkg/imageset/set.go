@@ -28,6 +28,9 @@ type Options struct {
 	Console *console.Console
 	// Exists reports which images --skip-existing leaves out. It may be nil.
 	Exists func(reference string) bool
+	// KeepMistakes returns sets in which every selected image has a mistake, instead of
+	// an error.
+	KeepMistakes bool
 }
 
 // Rendered is the configured tree, rendered for each platform of a run.
@@ -225,6 +228,9 @@ func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any))
 	}
 	if err := s.choose(opts.Exists, warn); err != nil {
 		return cmp.Or(s.mistakes, err)
+	}
+	if opts.KeepMistakes {
+		return nil
 	}
 	return s.checkMistakes(warn)
 }

@@ -22,6 +22,7 @@ type Finding struct {
 	Hint         string // what to do, or ""
 	Source       string // the text of the line, "" if not known
 	Warning      bool   // images can be built nevertheless
+	Everywhere   bool   // in an override: no image can be built with it
 }
 
 // ErrorFinding converts an error of rendering a template to a finding.
@@ -200,7 +201,8 @@ func (l *linter) checkMarks(t *template) {
 
 func (l *linter) foundMark(file string, line int) {
 	l.found = append(l.found,
-		Finding{File: file, Line: line, Message: "a byte order mark, which is rendered as text", Hint: "save the file as UTF-8 without it"})
+		Finding{File: file, Line: line, Message: "a byte order mark, which is rendered as text", Hint: "save the file as UTF-8 without it",
+			Everywhere: true})
 }
 
 // maxStandIns is how often a template is parsed.

@@ -26,7 +26,7 @@ func (l *linter) overrides(ctx context.Context, files []string) error {
 	if !l.checkText(t) {
 		l.found = append(l.found,
 			Finding{File: files[0], Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile",
-				Hint: "write {% extends parent_template %} on its first line"})
+				Hint: "write {% extends parent_template %} on its first line", Everywhere: true})
 	}
 	l.checkOverriddenNames(t)
 	return nil

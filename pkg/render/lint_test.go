@@ -172,7 +172,8 @@ func TestLintOrdinaryOverrides(t *testing.T) {
 		t.Fatal(err)
 	}
 	mark := func(file string) Finding {
-		return Finding{File: file, Line: 1, Message: "a byte order mark, which is rendered as text", Hint: "save the file as UTF-8 without it"}
+		return Finding{File: file, Line: 1, Message: "a byte order mark, which is rendered as text", Hint: "save the file as UTF-8 without it",
+			Everywhere: true}
 	}
 	o, bom := filepath.Join(dir, "o.j2"), filepath.Join(dir, "bom.j2")
 	for _, tt := range []struct{ files, marked []string }{{[]string{o}, nil}, {[]string{bom}, []string{bom}},

@@ -35,18 +35,10 @@ func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	if err != nil {
 		return err
 	}
-	quiet := &console.Console{Stdout: io.Discard, Stderr: io.Discard, Environ: c.Environ, Version: c.Version}
-	rendered, err := imageset.Render(ctx, imageset.Options{Config: &normalized, Console: quiet})
-	switch {
-	case err == nil:
-		defer rendered.Close()
-		rendered.First().CheckNames(cfg.Profile, c.Notice)
-		// A mistake in an override would be found again in every image.
-		if !slices.ContainsFunc(found, func(f render.Finding) bool { return slices.Contains(normalized.TemplateOverride, f.File) }) {
-			found = render.SortFindings(append(found, define.Check(ctx, rendered.First())...))
-		}
-	case len(found) == 0:
-		return err // the findings are the cause otherwise
+	inDockerfiles, err := lintDockerfiles(ctx, &normalized, cfg.Profile, found, c)
+	found = render.SortFindings(append(found, inDockerfiles...))
+	if err != nil && len(found) == 0 {
+		return err
 	}
 	warnings := 0
 	for _, f := range found {
@@ -63,8 +55,41 @@ func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 		result += " and " + units.Count(warnings, "warning")
 	}
 	c.Notice("%s in the templates of %s", result, units.Count(len(tree.Images()), "image"))
-	if len(found) > warnings {
+	if err == nil && len(found) > warnings {
 		return usererr.ErrReported
 	}
-	return nil
+	return err
+}
+
+// lintDockerfiles checks the rendered Dockerfiles. With overrides that break every image,
+// those without overrides are checked. found are the findings so far.
+func lintDockerfiles(
+	ctx context.Context, cfg *config.Config, profiles []string, found []render.Finding, c *console.Console,
+) ([]render.Finding, error) {
+	inOverride := func(f render.Finding) bool { return slices.Contains(cfg.TemplateOverride, f.File) }
+	var overrideErr error
+	if !slices.ContainsFunc(found, func(f render.Finding) bool { return f.Everywhere && inOverride(f) }) {
+		var more []render.Finding
+		if more, overrideErr = lintRendered(ctx, cfg, profiles, c); overrideErr == nil || len(cfg.TemplateOverride) == 0 {
+			return more, overrideErr
+		}
+	}
+	tree := *cfg
+	tree.TemplateOverride = nil
+	more, err := lintRendered(ctx, &tree, profiles, c)
+	if err == nil && !slices.ContainsFunc(found, inOverride) {
+		err = overrideErr // the findings are its cause otherwise
+	}
+	return more, err
+}
+
+func lintRendered(ctx context.Context, cfg *config.Config, profiles []string, c *console.Console) ([]render.Finding, error) {
+	quiet := &console.Console{Stdout: io.Discard, Stderr: io.Discard, Environ: c.Environ, Version: c.Version}
+	rendered, err := imageset.Render(ctx, imageset.Options{Config: cfg, Console: quiet, KeepMistakes: true})
+	if err != nil {
+		return nil, err
+	}
+	defer rendered.Close()
+	rendered.First().CheckNames(profiles, c.Notice)
+	return define.Check(ctx, rendered.First()), nil
 }
