@@ -1,6 +1,7 @@
 package dockerfiles_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -198,5 +199,30 @@ func TestKollaPatchWithoutGit(t *testing.T) {
 	if strings.Count(out, "git is not installed: the files that add.patch adds may be missing in the package of /nova") != 1 ||
 		strings.Contains(out, "change.patch adds") {
 		t.Errorf("about git: %s", out)
+	}
+}
+
+// TestKollaPatchOfManyFiles applies patches whose list of files is longer than a pipe holds.
+func TestKollaPatchOfManyFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it writes thousands of files")
+	}
+	r := newScratchRoot(t, "/usr/bin/patch", "/bin/bash")
+	r.install("base/kolla_patch.sh", "opt/kolla_patch")
+	var change, add strings.Builder
+	for i := range 3000 {
+		file := fmt.Sprintf("nova/%0100d.py", i)
+		r.write("src/"+file, "one\n")
+		change.WriteString(diffOf(file, "one", "two"))
+		if i%2 == 0 {
+			add.WriteString("--- /dev/null\n+++ " + file + ".new\n@@ -0,0 +1 @@\n+new\n")
+		}
+	}
+	r.write("patches/series", "change.patch\nadd.patch\n")
+	r.write("patches/change.patch", change.String())
+	r.write("patches/add.patch", add.String())
+	code, out := r.run(nil, "/bin/bash", "/opt/kolla_patch", "sources", "/src")
+	if code != 0 || r.read("etc/kolla/patched") != "change.patch\nadd.patch\n" {
+		t.Errorf("exit status %d, applied %q:\n%.2000s", code, r.read("etc/kolla/patched"), out)
 	}
 }

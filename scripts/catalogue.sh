@@ -48,7 +48,7 @@ if [ "$type" = source ]; then
   # The archives come from the package mirror that the host uses, the Python
   # dependencies from Debian's packages.
   # shellcheck disable=SC2016  # apt expands it
-  mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -1)}
+  mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | sed -n 1p)}
   go run ./internal/catalogue sources -suite "$suite" -mirror "$mirror" >"$out/sources.conf"
   options+=(--config-file "$out/sources.conf" --template-override examples/without-pypi.j2)
 fi

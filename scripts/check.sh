@@ -6,7 +6,7 @@ go=${GO:-go}
 # They write thousands of small files. In memory, that takes half of the system time;
 # `make test` uses the disk. The name is always the same: it is part of the test cache's key.
 memory=/dev/shm
-if [ -w $memory ] && ! findmnt -no OPTIONS $memory | grep -qw noexec && [ "$(df --output=avail -m $memory | tail -1)" -gt 2000 ]; then
+if [ -w $memory ] && [ -z "$(findmnt -no OPTIONS $memory | grep -w noexec)" ] && [ "$(df --output=avail -m $memory | tail -1)" -gt 2000 ]; then
   dir=$memory/kolla-build-check-$(id -u)
   mkdir -p "$dir"
   # Anyone may make files there: another user could have made this one.

@@ -18,7 +18,7 @@ declare -A packages=(
 missing=()
 for set in "$@"; do
   for p in ${packages[$set]}; do
-    dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
   done
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -18,7 +18,7 @@ state=${KOLLA_BUILD_DATA_DIR:-/var/lib/kolla-build}
 mkdir -p "$state"
 pid_file=$state/registry.pid
 # ours reports whether the process in pid_file still is the registry of an earlier run.
-ours() { [ -s "$pid_file" ] && tr '\0' ' ' <"/proc/$(cat "$pid_file")/cmdline" 2>/dev/null | grep -q 'registry serve'; }
+ours() { [ -s "$pid_file" ] && [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$(cat "$pid_file")/cmdline") = *'registry serve'* ]]; }
 
 if answers; then
   if ours; then

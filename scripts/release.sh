@@ -22,7 +22,7 @@ if [ -z "${VERSION:-}" ]; then
   if VERSION=$(git describe --tags --exact-match 2>/dev/null); then
     VERSION=${VERSION#v}
   else
-    VERSION=$(sed -n 's/^## \([0-9][0-9.]*\).*/\1/p' CHANGELOG.md | head -1)~git$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d).${commit:0:7}
+    VERSION=$(sed -n 's/^## \([0-9][0-9.]*\).*/\1/p' CHANGELOG.md | sed -n 1p)~git$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d).${commit:0:7}
   fi
 fi
 export VERSION

@@ -16,7 +16,7 @@ data=${DATA_DIR:-$work/data}
 fail() { echo "FAIL: $*"; exit 1; }
 
 # shellcheck disable=SC2016  # apt expands it
-mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -1)}
+mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | sed -n 1p)}
 go run ./internal/catalogue sources -suite "$suite" -mirror "$mirror" >"$work/sources.conf"
 location=$(sed -n '/^\[designate-base\]/,/^$/s/^location = //p' "$work/sources.conf")
 curl -fsS --retry 3 -o "$work/archive" "$location"

@@ -28,7 +28,8 @@ echo "== binaries"
 mkdir "$work/tar"
 tar -xzf "$first"/kolla-build-*-linux-"$arch".tar.gz -C "$work/tar" --strip-components=1
 for program in kolla-build buildkitd; do
-  file -b "$work/tar/$program" | grep -q 'statically linked.*stripped' || fail "$program: $(file -b "$work/tar/$program")"
+  kind=$(file -b "$work/tar/$program")
+  [[ $kind = *'statically linked'*stripped* ]] || fail "$program: $kind"
 done
 for sbom in "$first"/*.cdx.json; do
   python3 -c 'import json, sys; s = json.load(open(sys.argv[1])); assert s["bomFormat"] == "CycloneDX" and len(s["components"]) > 50, sys.argv[1]' "$sbom"
@@ -40,7 +41,7 @@ mmdebstrap --quiet --variant=apt --include=ca-certificates,runc "$(. /etc/os-rel
 cp "$deb" "$work/root/tmp/kolla-build.deb"
 chroot "$work/root" dpkg -i /tmp/kolla-build.deb >"$work/apt.log" 2>&1 || { tail "$work/apt.log"; fail "installing the .deb"; }
 chroot "$work/root" kolla-build version
-chroot "$work/root" kolla-build --list-images -b debian keystone | grep -q ': keystone$' || fail "list-images"
+[ -n "$(chroot "$work/root" kolla-build --list-images -b debian keystone | grep ': keystone$')" ] || fail "list-images"
 for path in usr/lib/kolla-build/buildkitd usr/lib/systemd/system/kolla-build-nightly.timer usr/share/man/man1/kolla-build.1.gz \
   usr/share/bash-completion/completions/kolla-build usr/share/zsh/vendor-completions/_kolla-build usr/sbin/runc; do
   [ -e "$work/root/$path" ] || fail "/$path is missing"
@@ -55,7 +56,7 @@ rpm -qlp "$rpm" >"$work/rpm.files" 2>/dev/null
 for path in /usr/bin/kolla-build /usr/lib/kolla-build/buildkitd /usr/share/zsh/site-functions/_kolla-build; do
   grep -qx "$path" "$work/rpm.files" || fail "$path is not in the .rpm"
 done
-rpm -qp --requires "$rpm" 2>/dev/null | grep -qx runc || fail "the .rpm does not require runc"
+[ -n "$(rpm -qp --requires "$rpm" 2>/dev/null | grep -x runc)" ] || fail "the .rpm does not require runc"
 
 echo "== the container image builds an image"
 image=$(ls "$first"/*-image-linux-"$arch".tar) || fail "no image: was the first release made with --no-image?"

@@ -44,11 +44,12 @@ fits() {
 }
 
 # levels_of PATCH prints the values of -p to try. A new file would also be written where it is not
-# meant to be: with too many parts removed, its path fits everywhere.
+# meant to be: with too many parts removed, its path fits everywhere. With pipefail, no pipe ends
+# with grep -q: it exits at the first match, and SIGPIPE would fail the commands before it.
 levels_of() {
-    if grep '^--- ' "$1" | grep -q -v '^--- /dev/null'; then
+    if [[ -n $(grep '^--- ' "$1" | grep -v '^--- /dev/null') ]]; then
         echo "0 1 2"
-    elif paths "$1" | grep -q -v '^[ab]/'; then
+    elif [[ -n $(paths "$1" | grep -v '^[ab]/') ]]; then
         echo 0
     else
         echo 1 # prefixes that git adds
@@ -188,7 +189,7 @@ patch_installed() {
             fi
         done < "${failures}"
     fi
-    echo "kolla_patch: ${name} does not apply: ${why:-no source and no installed file $(paths "${patches}/${name}" | head -n 1)}" >&2
+    echo "kolla_patch: ${name} does not apply: ${why:-no source and no installed file $(paths "${patches}/${name}" | sed -n 1p)}" >&2
     exit 1
 }
 

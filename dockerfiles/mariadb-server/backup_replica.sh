@@ -19,7 +19,7 @@ incremental_name() { echo "backup-incremental-$1.mbs.gz"; }
 . /usr/local/lib/kolla/mariadb_backup_lib.sh
 
 setting() {
-    sed -n "s/^$1 *= *//p" "${configuration}" | head -n 1 | tr -d ' "'
+    sed -n "s/^$1 *= *//p" "${configuration}" | sed -n '1{s/[ "]//g;p}'
 }
 
 # query retries for a minute: the cluster may be electing a new primary component.
@@ -44,7 +44,7 @@ query() {
 host=$(setting host)
 servers=$(query "SELECT REGEXP_REPLACE(VARIABLE_VALUE, ':[0-9]*', '') FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'wsrep_incoming_addresses'")
 active_name=$(query 'SELECT @@hostname')
-active=$(getent hosts "${active_name}" | awk '{print $1; exit}')
+active=$(getent hosts "${active_name}" | awk 'NR == 1 {print $1}')
 replica=
 for server in ${servers//,/ }; do
     if [[ ${server} != "${active}" || ${servers} != *,* ]]; then

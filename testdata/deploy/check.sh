@@ -31,7 +31,7 @@ image() {
   head -c 2000000 /dev/urandom >"$work/image"
   openstack image create --file "$work/image" --disk-format raw test-deploy -f value -c status
   local id
-  id=$(openstack image list --name test-deploy --status active -f value -c ID | head -n 1)
+  id=$(openstack image list --name test-deploy --status active -f value -c ID | sed -n 1p)
   openstack image save --file "$work/copy" "$id" && cmp "$work/image" "$work/copy" && openstack image delete "$id"
 }
 # network creates a network with a router; the L3 agent must make the router's port active.
@@ -160,7 +160,7 @@ kept_stack() { openstack stack output show kept random -f value -c output_value 
 horizon() {
   curl -fsSL -o "$work/login" "$OS_HORIZON/auth/login/" && grep -qi '<title>' "$work/login" || return 1
   local css
-  css=$(grep -o '/static/[^"]*\.css' "$work/login" | head -n 1)
+  css=$(grep -o '/static/[^"]*\.css' "$work/login" | sed -n 1p)
   [ -n "$css" ] && curl -fsS -o /dev/null -w '%{size_download} bytes of CSS\n' "$OS_HORIZON$css"
 }
 # healthy waits until no health check is in its start period any longer.
