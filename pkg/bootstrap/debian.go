@@ -127,7 +127,7 @@ Acquire::GzipIndexes "true";
 // So that "apt-get purge --auto-remove" removes everything that an install added.
 APT::AutoRemove::SuggestsImportant "false";
 `},
-	{"etc/dpkg/dpkg.cfg.d/kolla-build", 0o644, `# The result of an interrupted build is discarded, so files need not be flushed.
+	{"etc/dpkg/dpkg.cfg.d/00kolla-build", 0o644, `# The result of an interrupted build is discarded, so files need not be flushed.
 force-unsafe-io
 # Images need no documentation and no translations. Licenses are kept.
 ` + dpkgExcludes()},

@@ -77,7 +77,7 @@ func ManPage(commands []Command, version string, date time.Time) string {
 		}
 	}
 	m.section("FILES")
-	m.entry("/etc/kolla/kolla-build.conf", "Configuration of the system. Instead of it, the first of ~/.kolla/kolla-build.conf and ~/kolla-build.conf is read if there is one. "+
+	m.entry("/etc/kolla/kolla-build.conf", "Configuration of the system. ~/.kolla/kolla-build.conf or ~/kolla-build.conf is read instead if it exists. "+
 		"No default file is read with --config-file.")
 	m.entry("./kolla-build.conf", "Configuration in the working directory, read after that of the system.")
 	m.entry("/var/lib/kolla-build", "Images, builder state and sources of root; see --data-dir.")

@@ -13,7 +13,8 @@
 //     OS_DEFAULT__<OPTION>, then a variable of the option's own such as
 //     BUILDKIT_HOST,
 //  3. the files: --config-dir and --config-file, last one first; without
-//     --config-file, ./kolla-build.conf, then /etc/kolla/kolla-build.conf,
+//     --config-file, ./kolla-build.conf, then the system's file, such as
+//     /etc/kolla/kolla-build.conf,
 //  4. the default, which can follow from other options.
 //
 // Files, values and interpolation are read as oslo.config reads them, because users'

@@ -162,10 +162,10 @@ var outputOptions = []*Option{
 
 var configOptions = []*Option{
 	{Name: "config-file", Kind: Multi, Arg: "FILE", Group: GroupConfig, From: Upstream, CommandLineOnly: true, Common: true,
-		Help: "Read a configuration file. The default files, /etc/kolla/kolla-build.conf and ./kolla-build.conf, are then not read. " +
+		Help: "Read a configuration file. The default files, such as /etc/kolla/kolla-build.conf and ./kolla-build.conf, are then not read. " +
 			"Repeatable; later files take precedence."},
 	{Name: "config-dir", Kind: Multi, Arg: "DIR", Group: GroupConfig, From: Upstream, CommandLineOnly: true,
-		Help: "Read the *.conf files of a directory, sorted by name. Those of /etc/kolla/kolla-build.conf.d are then not read. " +
+		Help: "Read the *.conf files of a directory, sorted by name. Those of the default directory, such as /etc/kolla/kolla-build.conf.d, are then not read. " +
 			"Repeatable."},
 	{Name: "strict", Kind: Bool, Default: "false", Group: GroupConfig, From: Ours,
 		Help: "Treat unknown keys and sections in configuration files as errors."},
