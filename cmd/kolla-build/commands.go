@@ -84,7 +84,7 @@ func help(commands []*command, name string, full bool, w io.Writer) error {
 	}
 	c := find(commands, name)
 	if c == nil {
-		hint := cmp.Or(verbs[name], ambiguousVerbs[name], didYouMean(commands, name, "kolla-build help lists them"))
+		hint := cmp.Or(verbs[name], didYouMean(commands, name, "kolla-build help lists them"))
 		return &config.Error{Message: fmt.Sprintf("unknown command %q", name), Hint: hint}
 	}
 	if full {

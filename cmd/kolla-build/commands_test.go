@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -95,6 +94,11 @@ func TestPick(t *testing.T) {
 		{"--json plan nova", "plan", "--json nova"},
 		{"-o save save", "save", "-o save"},
 		{"--output x save nova", "save", "--output x nova"},
+		{"--output push save", "save", "--output push"},
+		{"--output images save", "save", "--output images"},
+		{"-o images save", "save", "-o images"},
+		{"--output images", "", "--output images"},
+		{"--json images", "images", "--json"},
 		{"nova plan", "", "nova plan"},
 		{"-- plan", "", "-- plan"},
 		{"--debug -- plan", "", "--debug -- plan"},
@@ -139,9 +143,11 @@ func TestCommandAfterOptions(t *testing.T) {
 		{"-b debian list", exitUsage, "no saved file is given"},
 		{"-b debian run", exitUsage, `unknown command "run"\n  hint: kolla-build builds images;(?s:.*)kolla-build -- run`},
 		{"-b debian push", exitUsage, `unknown command "push"`},
-		{"-b debian push svc", exitUsage, `unknown command "push"`},
-		{"-b debian --list-images run svc-a", exitOK, "svc-a"},
+		{"-b debian push svc", exitUsage, `unknown command "push"\n  hint: (?s:.*)kolla-build -- push`},
+		{"-b debian --list-images run svc-a", exitUsage, `unknown command "run"`},
+		{"-b debian --list-images -- run svc-a", exitOK, "svc-a"},
 		{"-b debian --list-images svc-a plan", exitOK, `"plan" is a regular expression after other words\n  hint: .*kolla-build plan(?s:.*)svc-a`},
+		{"-b debian --list-images svc-a save", exitOK, `"save" is a regular expression after other words`},
 		{"-b debian --list-images build svc-a", exitOK, "svc-a"},
 		{"-b debian scv-a", exitUsage, `matches none of the 5 images\n  hint: did you mean svc-a\?`},
 		{"-b debian svae", exitUsage, `hint: did you mean kolla-build save\?`},
@@ -159,31 +165,52 @@ func TestCommandAfterOptions(t *testing.T) {
 	}
 }
 
-// TestLateVerb checks which verbs of other tools are regular expressions after options.
-func TestLateVerb(t *testing.T) {
-	images := kollaImages(t)
-	for line, refused := range map[string]bool{
-		"run":         true,
-		"export":      true,  // only a part of a word: ovs-exporter
-		"backup":      false, // cinder-backup
-		"nova":        false,
-		"run nova":    false,
-		"nova export": false,
+// TestWordsThatMatchImages runs builds of a tree whose images have the names of commands and of
+// verbs of other tools. After options, a word that matches an image is a regular expression.
+func TestWordsThatMatchImages(t *testing.T) {
+	dir := t.TempDir()
+	for _, image := range []string{"base", "push", "ovs-exporter", "aodh-listener"} {
+		if err := os.Mkdir(filepath.Join(dir, image), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, image, "Dockerfile.j2"), []byte("FROM debian\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		line, warning, want string
+		code                int
+	}{
+		{"--list-images push", `warning: "push" is read as a regular expression`, "push", exitOK},
+		{"--list-images export", `warning: "export" is read as a regular expression`, "ovs-exporter", exitOK},
+		{"--list-images export run", `warning: "export" is read as a regular expression`, "ovs-exporter", exitOK},
+		{"--list-images -- export", "", "ovs-exporter", exitOK},
+		{"--list-images base list", "", "aodh-listener", exitOK},
+		{"--list-images base save", `warning: "save" is a regular expression after other words`, "base", exitOK},
+		{"--list-images run", "", `unknown command "run"`, exitUsage},
+		{"push --list-images", "", "kolla-build -- push builds the images", exitUsage},
+		{"export --list-images", "", "kolla-build -- export builds the images", exitUsage},
 	} {
-		if err := lateVerb(strings.Fields(line), images); (err != nil) != refused {
-			t.Errorf("%s: %v", line, err)
+		args := strings.Fields(strings.Replace(c.line, "--list-images", "--list-images -b debian --images-dir "+dir, 1))
+		environ := []string{"HOME=" + t.TempDir(), "KOLLA_BUILD_DATA_DIR=" + filepath.Join(t.TempDir(), "data")}
+		var stdout, stderr bytes.Buffer
+		code := run(args, environ, &stdout, &stderr)
+		if code != c.code || !strings.Contains(stdout.String()+stderr.String(), c.want) {
+			t.Errorf("kolla-build %s: exit status %d, want %d and %q in\n%s%s", c.line, code, c.code, c.want, &stdout, &stderr)
+		}
+		if c.warning == "" == strings.Contains(stderr.String(), "a regular expression") || !strings.Contains(stderr.String(), c.warning) {
+			t.Errorf("kolla-build %s: want %q in\n%s", c.line, c.warning, &stderr)
 		}
 	}
 }
 
 // TestCommandsSelectNoImage checks that no command hides a regular expression that a user
 // may type with Kolla's tool: its name is not a part of an image's name, except for the
-// commands listed here. The verbs of other tools do not match images either, unless their
-// hint explains how to use them as regular expressions.
+// commands listed here.
 func TestCommandsSelectNoImage(t *testing.T) {
 	hidden := map[string]string{"list": "aodh-listener", "man": "manila-api", "tag": "trove-guestagent"}
 	images := kollaImages(t)
-	words := append(slices.Collect(maps.Keys(verbs)), "build")
+	words := []string{"build"}
 	for _, c := range table() {
 		words = append(words, c.Name)
 	}
@@ -199,6 +226,28 @@ func TestCommandsSelectNoImage(t *testing.T) {
 				t.Errorf("the word %s is part of the image name %s", word, im)
 			}
 		}
+	}
+}
+
+// TestFlagsOfCommandsAgree checks that flags of several commands with the same name are all
+// switches or all take a value: FirstWord does not know yet to which command they belong.
+func TestFlagsOfCommandsAgree(t *testing.T) {
+	kinds := map[string]bool{}
+	for _, c := range table() {
+		if c.Flags == nil {
+			continue
+		}
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		c.Flags(flags)
+		flags.VisitAll(func(f *pflag.Flag) {
+			for _, name := range []string{"--" + f.Name, "-" + f.Shorthand} {
+				isSwitch := f.NoOptDefVal != ""
+				if known, ok := kinds[name]; ok && name != "-" && known != isSwitch {
+					t.Errorf("%s %s: one command's flag is a switch, another's takes a value", c.Name, name)
+				}
+				kinds[name] = isSwitch
+			}
+		})
 	}
 }
 

@@ -171,11 +171,12 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 		}
 		con.Notice("warning: %v", w)
 	}
-	if err := unknownCommand(commands, cfg, args); err != nil {
+	warning, err := checkWords(commands, cfg, args)
+	if err != nil {
 		return err
 	}
-	if w := misplaced(commands, cfg, args); w != "" {
-		con.Notice("warning: %q is a regular expression after other words\n  hint: a command comes before them: kolla-build %s …", w, w)
+	if warning != "" {
+		con.Notice("warning: %s", warning)
 	}
 	return usage(cfg, c.run(ctx, cfg, con))
 }

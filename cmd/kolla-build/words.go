@@ -17,7 +17,7 @@ import (
 // the value of one, if it is the name of a command; what follows "--" is a regular
 // expression. The word build names the build itself.
 func pick(commands []*command, args []string) (c *command, rest []string, before int) {
-	at, word := cli.FirstWord(args, func(word string) (cli.Command, bool) {
+	at, word := cli.FirstWord(args, described(commands), func(word string) (cli.Command, bool) {
 		c := named(commands, word)
 		if c == nil {
 			return cli.Command{}, false
@@ -53,30 +53,49 @@ func didYouMean(commands []*command, word, other string) string {
 // plainWord matches words that may be meant as commands.
 var plainWord = regexp.MustCompile(`^[A-Za-z]+(-[A-Za-z]+)*$`)
 
-// unknownCommand returns the error for a build whose first regular expression is a word that
-// matches no image and is rather a command: "buid keystone" must not build keystone, and
-// "launch" is not an image. What follows "--" is a regular expression.
-func unknownCommand(commands []*command, cfg *config.Config, args []string) error {
-	if cfg.Command != "" || len(cfg.Args) == 0 || slices.Contains(args, "--") || !plainWord.MatchString(cfg.Args[0]) {
-		return nil
+// checkWords checks the regular expressions of a build for words that may be meant as
+// commands, and returns a warning or an error. What follows "--" is a regular expression.
+func checkWords(commands []*command, cfg *config.Config, args []string) (warning string, err error) {
+	if cfg.Command != "" || len(cfg.Args) == 0 || slices.Contains(args, "--") {
+		return "", nil
 	}
-	word, names, images := cfg.Args[0], commandNames(commands), imageset.Names(cfg)
+	images := imageset.Names(cfg)
 	if len(images) == 0 {
-		return nil
+		return "", nil // the build reports why
 	}
-	if err := lateVerb(cfg.Args, images); err != nil || matchesAny(word, images) {
-		return err
+	first := cfg.Args[0]
+	switch matches := matchesAny(first, images); {
+	case verbs[first] != "" && matches:
+		return fmt.Sprintf("%q is read as a regular expression\n  hint: %s", first, verbHint(first)), nil
+	case verbs[first] != "":
+		return "", unknownVerb(first)
+	case !matches && plainWord.MatchString(first):
+		if err := unknownCommand(commands, cfg.Args, images); err != nil {
+			return "", err
+		}
 	}
+	if w := misplaced(commands, cfg.Args, images); w != "" {
+		return fmt.Sprintf("%q is a regular expression after other words\n  hint: a command comes before them: kolla-build %s …", w, w), nil
+	}
+	return "", nil
+}
+
+// unknownCommand returns the error for a build whose first regular expression matches no
+// image and is rather a command: "buid keystone" must not build keystone, and "launch" is not
+// an image.
+func unknownCommand(commands []*command, words, images []string) error {
+	word, names := words[0], commandNames(commands)
 	near, option := suggest.Nearest(word, names), config.Lookup(word)
 	hint := ""
 	switch {
 	case option != nil && !option.Positional:
 		hint = fmt.Sprintf("did you mean --%s?", option.Name)
-	case near != "" && len(cfg.Args) == 1:
+	case near != "" && len(words) == 1:
 		hint = nearNames(word, near, images)
 	case near != "" && suggest.Nearest(word, slices.Concat(names, images)) == near:
 		hint = fmt.Sprintf("did you mean kolla-build %s?", near)
-	case near == "" && len(suggest.NearParts(word, images, 1)) == 0 && !slices.ContainsFunc(cfg.Args[1:], func(a string) bool { return matchesAny(a, images) }):
+	case near == "" && len(suggest.NearParts(word, images, 1)) == 0 &&
+		!slices.ContainsFunc(words[1:], func(a string) bool { return matchesAny(a, images) }):
 		hint = "kolla-build help lists the commands, kolla-build --list-images the images"
 	default:
 		return nil // the build suggests images, and warns if only some words match none
@@ -107,14 +126,11 @@ func matchesAny(expression string, names []string) bool {
 	})
 }
 
-// misplaced returns the first regular expression of a build that is the name of a command,
-// as in "nova plan"; otherwise "".
-func misplaced(commands []*command, cfg *config.Config, args []string) string {
-	if cfg.Command != "" || slices.Contains(args, "--") {
-		return ""
-	}
-	for _, word := range cfg.Args {
-		if named(commands, word) != nil {
+// misplaced returns the first word that is the name of a command and matches no image, as in
+// "nova plan"; otherwise "". "nova list" selects aodh-listener.
+func misplaced(commands []*command, words, images []string) string {
+	for _, word := range words {
+		if named(commands, word) != nil && !matchesAny(word, images) {
 			return word
 		}
 	}

@@ -84,8 +84,8 @@ func (c Command) title() string {
 // FirstWord returns the index and the name of the first argument that is neither an
 // option nor an option's value and that lookup knows as a command; -1 and "" if there
 // is none. Each candidate is tried with that command's own flags, because these may
-// precede it.
-func FirstWord(args []string, lookup func(name string) (Command, bool)) (int, string) {
+// precede it, and with those of all commands: in "--output images save", images is a value.
+func FirstWord(args []string, commands []Command, lookup func(name string) (Command, bool)) (int, string) {
 	for i, arg := range args {
 		if arg == "--" {
 			break
@@ -95,6 +95,9 @@ func FirstWord(args []string, lookup func(name string) (Command, bool)) (int, st
 			continue
 		}
 		p := newParser(cmd)
+		for _, other := range commands {
+			p.addFlagsOf(other)
+		}
 		_ = p.walk(args[:i+1], func(string, string) error { return nil }) // mistakes are reported later
 		if words := p.result.Positionals; len(words) == 1 && words[0] == arg {
 			return i, arg

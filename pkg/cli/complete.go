@@ -41,7 +41,7 @@ func Complete(in CompleteInput) Completion {
 	}
 	c := &completer{in: in, word: in.Words[len(in.Words)-1]}
 	before := in.Words[:len(in.Words)-1]
-	at, name := FirstWord(before, func(name string) (Command, bool) { return c.command(name) })
+	at, name := FirstWord(before, in.Commands, func(name string) (Command, bool) { return c.command(name) })
 	c.cmd, _ = c.command("")
 	if name != "" {
 		c.cmd, _ = c.command(name)

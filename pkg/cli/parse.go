@@ -123,6 +123,20 @@ func (p *parser) add(o *config.Option, name, short string, negated bool) {
 	p.names = append(p.names, f.Name)
 }
 
+// addFlagsOf registers another command's own flags, without their abbreviations, unless
+// there is an option with that name.
+func (p *parser) addFlagsOf(cmd Command) {
+	cmd.ownFlags().VisitAll(func(f *pflag.Flag) {
+		if p.flags.Lookup(f.Name) != nil {
+			return
+		}
+		if f.Shorthand != "" && p.flags.ShorthandLookup(f.Shorthand) != nil {
+			f.Shorthand = ""
+		}
+		p.flags.AddFlag(f)
+	})
+}
+
 // tableOption returns the option of the table that a flag sets, nil for a command's
 // own flag and for the negated form of a switch.
 func tableOption(f *pflag.Flag) *config.Option {
