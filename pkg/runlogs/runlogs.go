@@ -49,7 +49,7 @@ func Start(dataDir string, now time.Time, elsewhere string) (string, error) {
 		// The directory is used again, so its earlier runs have no logs any more.
 		runs = slices.DeleteFunc(runs, func(r run) bool {
 			target, err := os.Readlink(r.path)
-			return err == nil && target == elsewhere && os.Remove(r.path) == nil
+			return err == nil && target == elsewhere && r.remove() == nil
 		})
 	}
 	if err := removeOld(runs, maxRuns-1, maxTotal); err != nil {
@@ -58,21 +58,23 @@ func Start(dataDir string, now time.Time, elsewhere string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("keeping logs: %w", err)
 	}
-	path := filepath.Join(dir, now.UTC().Format(nameLayout))
+	name := now.UTC().Format(nameLayout)
 	for i := 2; ; i++ {
-		created := path
+		r := run{name, filepath.Join(dir, name)}
 		if elsewhere == "" {
-			err = os.Mkdir(path, 0o755)
+			err = os.Mkdir(r.path, 0o755)
 		} else {
-			created, err = elsewhere, os.Symlink(elsewhere, path)
+			err = os.Symlink(elsewhere, r.path)
 		}
-		if err == nil {
-			return created, nil
-		}
-		if !errors.Is(err, fs.ErrExist) {
+		switch {
+		case err == nil && elsewhere == "":
+			return r.path, nil
+		case err == nil:
+			return elsewhere, r.writeEarlier()
+		case !errors.Is(err, fs.ErrExist):
 			return "", fmt.Errorf("keeping logs: %w", err)
 		}
-		path = filepath.Join(dir, fmt.Sprintf("%s-%d", now.UTC().Format(nameLayout), i))
+		name = fmt.Sprintf("%s-%d", now.UTC().Format(nameLayout), i)
 	}
 }
 
@@ -115,7 +117,7 @@ func removeOld(runs []run, count int, total int64) error {
 	for i, r := range runs {
 		total -= r.size()
 		if i > 0 && (i >= count || total < 0) {
-			errs = append(errs, os.RemoveAll(r.path))
+			errs = append(errs, r.remove())
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -150,15 +152,12 @@ type Log struct {
 // logs returns the logs of a run, sorted by image.
 func (r run) logs() []Log {
 	entries, _ := os.ReadDir(r.path) // the target of a link may have been removed
-	var started time.Time            // a directory of the user has logs of earlier runs
-	if st, err := os.Lstat(r.path); err == nil && !st.IsDir() {
-		started = st.ModTime()
-	}
+	earlier := r.readEarlier()
 	failed := map[string]bool{}
 	var logs []Log
 	for _, e := range entries {
 		name, isLog := strings.CutSuffix(e.Name(), ".log")
-		if st, err := e.Info(); !isLog || err != nil || st.ModTime().Before(started) {
+		if st, err := e.Info(); !isLog || err != nil || earlier.unchanged(st) {
 			continue
 		}
 		if image, isFailed := strings.CutPrefix(name, report.FailedPrefix); isFailed {

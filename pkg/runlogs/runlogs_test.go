@@ -143,6 +143,71 @@ func TestLogsElsewhere(t *testing.T) {
 	}
 }
 
+// Logs of earlier runs in a directory of the user are not those of a run, by whichever clock
+// files have their times; copies have all logs.
+func TestEarlierLogsElsewhere(t *testing.T) {
+	data, elsewhere := t.TempDir(), t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(elsewhere, name+".log")
+		err := os.WriteFile(path, []byte(text), 0o644)
+		if err == nil { // as on a file server whose clock is behind
+			err = os.Chtimes(path, time.Time{}, start.Add(-time.Duration(len(text))*time.Hour))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := func() string {
+		t.Helper()
+		runs, err := list(Dir(data))
+		if err != nil || len(runs) != 1 {
+			t.Fatalf("%v, %v", runs, err)
+		}
+		var images []string
+		for _, l := range runs[0].logs() {
+			images = append(images, l.Image)
+		}
+		return strings.Join(images, " ")
+	}
+	write("a", "first")
+	write("b", "first")
+	for i := range 2 {
+		if _, err := Start(data, start.Add(time.Duration(i)*time.Second), elsewhere); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(); got != "" {
+			t.Errorf("before the run has logs: %s", got)
+		}
+		write("b", strings.Repeat("changed", i+1))
+		write("c", strings.Repeat("new", i+1))
+		if got := names(); got != "b c" {
+			t.Errorf("logs of %s, want b c", got)
+		}
+	}
+	hidden, err := filepath.Glob(filepath.Join(Dir(data), ".*"))
+	if err != nil || len(hidden) != 1 {
+		t.Errorf("lists of earlier logs: %v, %v", hidden, err)
+	}
+
+	// A copy has other times.
+	for _, name := range []string{"a", "b", "c"} {
+		if err := os.Chtimes(filepath.Join(elsewhere, name+".log"), time.Time{}, start.Add(-time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := names(); got != "a b c" {
+		t.Errorf("a copy has logs of %s", got)
+	}
+	runs, err := list(Dir(data))
+	if err == nil {
+		err = runs[0].remove()
+	}
+	if hidden, _ := filepath.Glob(filepath.Join(Dir(data), ".*")); err != nil || len(hidden) != 0 {
+		t.Errorf("left of a removed run: %v, %v", hidden, err)
+	}
+}
+
 // A log can be followed while it is written, and the log of a killed run has the output
 // so far.
 func TestFollow(t *testing.T) {
