@@ -2,12 +2,15 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
+	"syscall"
 
 	digest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -66,16 +69,14 @@ func referrersOf(tree, name string, d digest.Digest, artifactType, last string) 
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
 		return found, false, nil
 	}
-	repository := escape(filepath.Join(tree, "repositories", filepath.FromSlash(name)))
-	revisions, err := filepath.Glob(filepath.Join(repository, "_manifests", "revisions", "*", "*", "link"))
+	revisions, err := revisionsAfter(filepath.Join(tree, "repositories", filepath.FromSlash(name), "_manifests", "revisions"), last)
 	if err != nil {
 		return nil, false, err
 	}
-	slices.Sort(revisions)
 	size := 0
 	for _, link := range revisions {
 		rev := readLink(link)
-		if rev == "" || rev.String() <= last {
+		if rev == "" {
 			continue
 		}
 		m, err := readManifest(filepath.Join(tree, "blobs", blobPath(rev)))
@@ -96,6 +97,31 @@ func referrersOf(tree, name string, d digest.Digest, artifactType, last string) 
 			ArtifactType: m.ArtifactType, Annotations: m.Annotations})
 	}
 	return found, false, nil
+}
+
+// revisionsAfter returns the links of a repository's manifests in the order of their digests,
+// after the digest last. Their names are the digests: a page reads no file of earlier ones.
+func revisionsAfter(dir, last string) ([]string, error) {
+	algorithms, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var links []string
+	for _, algorithm := range algorithms {
+		names, err := os.ReadDir(filepath.Join(dir, algorithm.Name()))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			return nil, err
+		}
+		for _, n := range names {
+			if algorithm.Name()+":"+n.Name() > last {
+				links = append(links, filepath.Join(dir, algorithm.Name(), n.Name(), "link"))
+			}
+		}
+	}
+	return links, nil
 }
 
 // requestedDigest is the digest of a blob that a request names.
