@@ -235,7 +235,7 @@ def open_entry(directory, name, create):
 
 
 def open_path(path, create=False):
-    """Return a descriptor of a file or directory, which cannot read it.
+    """Return a descriptor of a file or directory, for its metadata only.
 
     Links of root are followed. With create, missing directories are made.
     """
@@ -257,8 +257,12 @@ def open_path(path, create=False):
             if not stat.S_ISLNK(info.st_mode):
                 continue
             if info.st_uid != 0:
-                raise ForeignLink('%s: %s is a link that does not belong to '
-                                  'root' % (path, name))
+                link = os.path.join(
+                    os.readlink('/proc/self/fd/%d' % nodes[-2]), name)
+                raise ForeignLink(
+                    '%s: the link %s belongs to uid %d; only links of root '
+                    'are followed; if the image made it, run "chown -h root '
+                    '%s" in its Dockerfile' % (path, link, info.st_uid, link))
             links += 1
             if links > 40:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
@@ -305,9 +309,10 @@ def make_directories(path):
 
 
 def exists(path):
-    """Report whether path exists; a link of another user does not count."""
+    """Report whether path exists, also as a link that leads nowhere."""
     try:
-        os.close(open_path(path))
+        with opened_parent(path) as (directory, name):
+            os.lstat(name, dir_fd=directory)
     except (OSError, ForeignLink):
         return False
     return True
@@ -334,11 +339,47 @@ def remove(path):
             os.remove(name, dir_fd=directory)
 
 
+def open_file(path):
+    """Open a file to read it, without waiting for the writer of a pipe."""
+    return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 'rb')
+
+
 def create_file(path, mode=0o666):
     """Create a file and return its descriptor. It must not exist."""
     with opened_parent(path) as (directory, name):
         return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode,
                        dir_fd=directory)
+
+
+@contextlib.contextmanager
+def acting_as(uid, gid):
+    """Make files as another user."""
+    try:
+        os.setegid(gid)
+        os.seteuid(uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def create_link(target, path, uid, gid):
+    """Create a link that belongs to a user.
+
+    It is made by that user: a link of root would be followed if this program
+    ended before it changed the owner. Directories of root have no such links.
+    """
+    with opened_parent(path) as (directory, name):
+        try:
+            with acting_as(uid, gid):
+                os.symlink(target, name, dir_fd=directory)
+        except OSError as error:
+            if os.fstat(directory).st_uid != 0:
+                LOG.warning('Making the link %s as uid %d: %s; it is omitted',
+                            path, uid, error.strerror)
+                return
+            os.symlink(target, name, dir_fd=directory)
+            os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
 
 
 def wanted_mode(path, perm):
@@ -357,6 +398,8 @@ def set_owner_and_mode(path, owner, perm):
             change_node(node, path, owner, perm)
     except (FileNotFoundError, NotADirectoryError):
         LOG.warning('%s does not exist', path)
+    except OSError as error:  # such as links that lead to each other
+        LOG.warning('%s is not changed: %s', path, error.strerror)
     except ForeignLink as error:
         LOG.warning('%s; its target is not changed', error)
 
@@ -384,12 +427,13 @@ def location(path):
 class ConfigFile:
     """One entry of config_files.
 
-    The source belongs to the deployment, whose links are followed, or
-    (follow=False) to the image, where a service may have made them.
+    The source belongs to the deployment, all of whose links are followed; to
+    the image (follow='root'), where a service may have made some, which are
+    copied as links; or it is a copy of the image's files (follow='none').
     """
 
     def __init__(self, source, dest, owner=None, perm=None, optional=False,
-                 preserve_properties=False, merge=False, follow=True):
+                 preserve_properties=False, merge=False, follow='all'):
         self.source = source
         self.dest = dest
         self.owner = owner
@@ -433,26 +477,56 @@ class ConfigFile:
             with opened_parent(dest) as (directory, name):
                 os.symlink(os.readlink(source), name, dir_fd=directory)
             return
-        try:
-            with self._opened_source(source) as node:
-                self._copy_node(source, node, dest)
-        except ForeignLink as error:
-            if self.follow:
-                raise
-            LOG.warning('%s; it is not copied', error)
+        with contextlib.ExitStack() as stack:
+            try:
+                node = stack.enter_context(self._opened_source(source))
+            except (OSError, ForeignLink) as error:
+                self._copy_unopened(source, dest, error)
+                return
+            self._copy_node(source, node, dest)
 
     def _opened_source(self, source):
-        if self.follow:
+        if self.follow == 'all':
             return contextlib.nullcontext(source)
+        if self.follow == 'none' and os.path.islink(source):
+            raise ForeignLink('%s is copied as a link' % source)
         return opened(source)
+
+    def _copy_unopened(self, source, dest, reason):
+        """Copy a link as a link. Anything else is omitted.
+
+        To fail would allow a service to prevent its own next start.
+        """
+        with opened_parent(source) as (directory, name):
+            node = open_entry(directory, name, create=False)
+        try:
+            info = os.fstat(node)
+            if stat.S_ISLNK(info.st_mode):
+                remove(dest)
+                create_link(os.readlink('', dir_fd=node), dest, info.st_uid,
+                            info.st_gid)
+            else:
+                LOG.warning('%s is not copied: %s', source, reason)
+        finally:
+            os.close(node)
 
     def _copy_node(self, source, node, dest):
         """Copy source, which was opened as node."""
-        if not os.path.isdir(node):
+        mode = os.stat(node).st_mode
+        if stat.S_ISDIR(mode):
+            self._copy_directory(source, node, dest)
+        elif stat.S_ISREG(mode) or self.follow == 'all' and stat.S_ISCHR(mode):
             remove(dest)
-            with open(node, 'rb') as content:
+            with open_file(node) as content:
                 self._write(content, dest)
-            return
+        elif self.follow == 'all':
+            raise InvalidConfig('the source %s is neither a file nor a '
+                                'directory; name one of these' % source)
+        else:
+            self._copy_unopened(source, dest,
+                                'it is neither a file nor a directory')
+
+    def _copy_directory(self, source, node, dest):
         if not is_directory(dest):
             remove(dest)
         make_directories(dest)
@@ -478,7 +552,7 @@ class ConfigFile:
                                  '/proc/self/fd/%d' % descriptor, dest)
 
     def _set_properties(self, source, node, dest):
-        """Set those of dest, which was opened as node."""
+        """Set owner and mode of dest, which was opened as node."""
         if self.preserve_properties:
             shutil.copystat(source, node)
             info = os.stat(source)
@@ -505,11 +579,12 @@ class ConfigFile:
         if not os.path.exists(dest):
             yield '%s does not exist' % dest
             return
-        if os.path.isdir(source) != os.path.isdir(dest):
+        if os.path.isdir(source) != os.path.isdir(dest) or (
+                os.path.isfile(source) and not os.path.isfile(dest)):
             yield '%s and %s are not of the same type' % (source, dest)
             return
         if os.path.isfile(source):
-            with open(source, 'rb') as wanted, open(dest, 'rb') as found:
+            with open_file(source) as wanted, open_file(dest) as found:
                 if wanted.read() != found.read():
                     yield 'the content of %s differs from %s' % (dest, source)
         info = os.stat(dest)
@@ -590,7 +665,8 @@ def restore_defaults(state):
         if backup is None:
             remove(path)
         else:
-            ConfigFile(backup, path, preserve_properties=True).copy()
+            ConfigFile(backup, path, preserve_properties=True,
+                       follow='none').copy()
 
 
 def keep_defaults(config, state):
@@ -602,7 +678,9 @@ def keep_defaults(config, state):
             if exists(dest):
                 backup = DEFAULTS + dest
                 ConfigFile(dest, backup, preserve_properties=True,
-                           follow=False).copy()
+                           follow='root').copy()
+                if not os.path.lexists(backup):
+                    backup = None  # such as a pipe
             state[dest] = {'source': dest, 'preserve_properties': True,
                            'dest': backup}
 

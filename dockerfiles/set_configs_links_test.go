@@ -1,0 +1,164 @@
+package dockerfiles_test
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// serviceLink makes a link that belongs to keystone, as chown -R in a Dockerfile leaves it.
+func (r *scratchRoot) serviceLink(name, target string) {
+	r.t.Helper()
+	r.writeOrLink(name, "->"+target)
+	if err := os.Lchown(r.path(name), 42425, 42425); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *scratchRoot) pipe(name string) {
+	r.t.Helper()
+	r.write(name, "")
+	if err := os.Remove(r.path(name)); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(r.path(name), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// configureInTime fails if kolla_set_configs waits for the writer of a pipe.
+func (r *scratchRoot) configureInTime(want int, args ...string) string {
+	r.t.Helper()
+	status, out := r.run([]string{"KOLLA_CONFIG_STRATEGY=COPY_ALWAYS"},
+		append([]string{"timeout", "30", "/usr/bin/python3", "/opt/kolla_set_configs"}, args...)...)
+	if status != want {
+		r.t.Fatalf("exit status %d, want %d\n%s", status, want, out)
+	}
+	return out
+}
+
+// A service must not be able to prevent the next start of its container. A pipe that it makes
+// in place of a file is replaced, and is not a file of the image that could be restored.
+func TestSetConfigsPipes(t *testing.T) {
+	const owner = `, "owner": "keystone", "perm": "0660"`
+	t.Run("destination", func(t *testing.T) {
+		r := setConfigs(t, entry("a", "/etc/x", owner))
+		r.write("config/a", "A")
+		r.pipe("etc/x")
+		r.configureInTime(0)
+		if got := r.describe("etc/x"); got != "-rw-rw---- A" {
+			t.Errorf("the pipe is now %q", got)
+		}
+		if err := os.Remove(r.path("etc/x")); err != nil {
+			t.Fatal(err)
+		}
+		r.pipe("etc/x")
+		if out := r.configureInTime(1, "--check"); !strings.Contains(out, "/config/a and /etc/x are not of the same type") {
+			t.Errorf("--check:\n%s", out)
+		}
+		r.write("var/lib/kolla/config_files/config.json", `{"command": "c"}`)
+		r.configureInTime(0)
+		if r.exists("etc/x") {
+			t.Error("a file that the image did not have is left")
+		}
+	})
+	t.Run("merge", func(t *testing.T) {
+		r := setConfigs(t, entry("tree", "/etc/x", owner+`, "merge": true`))
+		r.write("config/tree/a", "A")
+		r.write("etc/x/old", "old")
+		r.pipe("etc/x/a")
+		r.pipe("etc/x/pipe")
+		if out := r.configureInTime(0); !strings.Contains(out, "WARNING /etc/x/pipe is not copied: it is neither a file nor a directory") {
+			t.Errorf("no warning:\n%s", out)
+		}
+		if got := r.describe("etc/x/a"); got != "-rw-rw---- A" {
+			t.Errorf("the pipe is now %q", got)
+		}
+		if got := r.describe("etc/kolla/defaults/etc/x/old"); got != "-rw-r--r-- old" {
+			t.Errorf("the other file was kept as %q", got)
+		}
+	})
+	t.Run("source", func(t *testing.T) {
+		r := setConfigs(t, entry("a", "/etc/x", owner))
+		r.pipe("config/a")
+		if out := r.configureInTime(1); !strings.Contains(out, "the source /config/a is neither a file nor a directory; name one of these") {
+			t.Errorf("no remedy:\n%s", out)
+		}
+	})
+}
+
+// Links of the image belong to a service after chown -R. They are not followed, but they are
+// restored, with their owner: a link of root would be followed.
+func TestSetConfigsRestoresLinks(t *testing.T) {
+	testenv.Root(t) // only root can give a link another owner
+	const owner = `, "owner": "keystone", "perm": "0660"`
+	for name, config := range map[string]string{
+		"file": entry("a", "/etc/keystone/link", owner), "directory": entry("tree", "/etc/keystone", owner),
+		"dangling": entry("a", "/etc/keystone/dangling", owner), "of_root": entry("a", "/etc/keystone/root", owner),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := setConfigs(t, config)
+			r.write("config/a", "A")
+			r.write("config/tree/a", "A")
+			r.write("etc/target", "target")
+			r.serviceLink("etc/keystone/link", "/etc/target")
+			r.serviceLink("etc/keystone/dangling", "none")
+			r.writeOrLink("etc/keystone/root", "->link")
+			if err := os.Chown(r.path("etc/keystone"), 42425, 42425); err != nil {
+				t.Fatal(err)
+			}
+			before := r.tree("etc/keystone", "etc/target")
+			r.mustConfigure()
+			r.mustConfigure()
+			if r.tree("etc/keystone", "etc/target") == before {
+				t.Fatal("nothing was configured")
+			}
+			if got := r.describe("etc/target"); got != "-rw-r--r-- target" {
+				t.Errorf("the target of the link is %q", got)
+			}
+			r.write("var/lib/kolla/config_files/config.json", `{"command": "c"}`)
+			r.mustConfigure()
+			if after := r.tree("etc/keystone", "etc/target"); after != before {
+				t.Errorf("it was\n%s\nand is\n%s", before, after)
+			}
+		})
+	}
+}
+
+// A link in the middle of a path may be of the image. The message has the command that makes it
+// root's, and with that the container starts.
+func TestSetConfigsForeignLinkRemedy(t *testing.T) {
+	testenv.Root(t) // only root can give a link another owner
+	r := setConfigs(t, entry("a", "/etc/keystone/sub/a", `, "owner": "keystone", "perm": "0660"`))
+	r.write("config/a", "A")
+	r.write("image/old", "old")
+	r.serviceLink("etc/keystone/sub", "/image")
+	const remedy = "chown -h root /etc/keystone/sub"
+	if status, out := r.configure("COPY_ALWAYS"); status != 1 || !strings.Contains(out, `"`+remedy+`"`) {
+		t.Errorf("exit status %d\n%s", status, out)
+	}
+	if status, out := r.run(nil, strings.Fields(remedy)...); status != 0 {
+		t.Fatal(out)
+	}
+	r.mustConfigure()
+	if got := r.read("image/a"); got != "A" {
+		t.Errorf("/image/a is %q", got)
+	}
+}
+
+// Owners and modes of what cannot be reached are not changed, which is a warning.
+func TestSetConfigsLoopingLinks(t *testing.T) {
+	r := setConfigs(t, `{"command": "c", "permissions": [
+		{"path": "/srv", "owner": "keystone", "perm": "0770", "recurse": true},
+		{"path": "/srv/loop", "owner": "keystone", "perm": "0770", "recurse": true}]}`)
+	r.write("srv/file", "")
+	r.writeOrLink("srv/loop", "->loop")
+	status, out := r.configure("COPY_ALWAYS")
+	if status != 0 || strings.Count(out, "WARNING /srv/loop is not changed: Too many levels of symbolic links") != 2 {
+		t.Errorf("exit status %d\n%s", status, out)
+	}
+	r.wantMode("srv/file", 0o770)
+}
