@@ -8,8 +8,8 @@
 #   REPORTS      where reports go (default: ./reports); REPORTS/latest is the newest
 #
 # The exit status is that of kolla-build: 0 success, 1 something failed, 2 a mistake in
-# the command line, 75 the last night is still running, 130 or 143 interrupted by SIGINT
-# or SIGTERM, 126 or 127 kolla-build cannot be started. There are reports in each of these
+# the command line, 75 the last night is still running, 129, 130 or 143 interrupted by
+# SIGHUP, SIGINT or SIGTERM, 126 or 127 kolla-build cannot be started. There are reports in each of these
 # cases except 2, 75, 126 and 127.
 #
 # A signal to this shell is forwarded, and the shell waits until kolla-build has ended:
