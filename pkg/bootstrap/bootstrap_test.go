@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -107,6 +108,59 @@ func TestDocumentationIsExcludedByBase(t *testing.T) {
 		if got := isDocumentation(name); got != want {
 			t.Errorf("%s is documentation: %v", name, got)
 		}
+	}
+}
+
+// TestDpkgKeepsLicenses installs a package with the rules of a bootstrapped image: dpkg keeps
+// its copyright file, and a link to the directory of the package that has the license.
+func TestDpkgKeepsLicenses(t *testing.T) {
+	dpkg, dpkgDeb := testenv.Program(t, "dpkg", "dpkg"), testenv.Program(t, "dpkg-deb", "dpkg")
+	dir := t.TempDir()
+	root := filepath.Join(dir, "root")
+	for name, content := range map[string]string{
+		"tree/DEBIAN/control":                  "Package: own\nVersion: 1\nArchitecture: all\nMaintainer: a <a@example.org>\nDescription: a\n",
+		"tree/usr/share/doc/own/copyright":     "license",
+		"tree/usr/share/doc/own/changelog.gz":  "changes",
+		"tree/usr/share/man/man1/own.1.gz":     "manual",
+		"root/var/lib/dpkg/status":             "",
+		"root/var/lib/dpkg/info/format":        "1\n",
+		"root/var/lib/dpkg/updates/.keep":      "",
+		"tree/usr/share/locale/de/LC/own.mo":   "translation",
+		"tree/usr/share/lintian/overrides/own": "lint",
+	} {
+		err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("own", filepath.Join(dir, "tree/usr/share/doc/own-data")); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--root=" + root, "--force-not-root", "--force-script-chrootless", "--log=/dev/null"}
+	for rule := range strings.Lines(dpkgExcludes()) {
+		args = append(args, "--"+strings.Replace(strings.TrimSpace(rule), " ", "=", 1))
+	}
+	archive := filepath.Join(dir, "own.deb")
+	for _, cmd := range []*exec.Cmd{
+		exec.Command(dpkgDeb, "--root-owner-group", "--build", filepath.Join(dir, "tree"), archive),
+		exec.Command(dpkg, append(args, "--install", archive)...),
+	} {
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	var kept []string
+	err := filepath.WalkDir(filepath.Join(root, "usr"), func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			kept = append(kept, strings.TrimPrefix(path, root))
+		}
+		return err
+	})
+	if err != nil || !slices.Equal(kept, []string{"/usr/share/doc/own/copyright", "/usr/share/doc/own-data"}) {
+		t.Errorf("dpkg keeps %q, %v", kept, err)
 	}
 }
 

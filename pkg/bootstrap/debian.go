@@ -99,7 +99,8 @@ func isDocumentation(name string) bool {
 		slices.ContainsFunc(documentation, func(dir string) bool { return strings.HasPrefix(name, dir+"/") })
 }
 
-// dpkgExcludes returns dpkg's configuration for isDocumentation.
+// dpkgExcludes returns dpkg's configuration for isDocumentation. Because of the rule for
+// copyright files, dpkg also keeps directories and links in usr/share/doc.
 func dpkgExcludes() string {
 	var text strings.Builder
 	for _, dir := range documentation {
