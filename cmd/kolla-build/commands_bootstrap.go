@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -35,8 +36,14 @@ func bootstrapCommand() *command {
 			if err := oneArgument(cfg, "distribution", "kolla-build bootstrap debian:trixie"); err != nil {
 				return err
 			}
+			if err := bootstrap.CheckMirror(mirror); err != nil {
+				return usererr.Usage(err)
+			}
 			if mirror == "" {
 				mirror = cfg.BaseMirror
+			}
+			if err := bootstrap.CheckMirror(mirror); err != nil {
+				return cfg.UsageIfTyped("base-mirror", err)
 			}
 			return bootstrapBase(ctx, cfg, con, bootstrap.Options{Arch: cfg.DebianArch, Mirror: mirror, Components: components})
 		},

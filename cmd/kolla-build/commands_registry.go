@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
@@ -77,9 +78,9 @@ func registryCommand() *command {
 				return &config.Error{Message: fmt.Sprintf("registry %s: unexpected argument %q", action, cfg.Args[1]),
 					Hint: fmt.Sprintf("kolla-build registry %s takes options only; kolla-build help registry lists them", action)}
 			case action == "serve":
-				return flags.serve(ctx, cfg, con)
+				return flags.usageOfDir(flags.serve(ctx, cfg, con))
 			case action == "gc":
-				return flags.gc(ctx, con)
+				return flags.usageOfDir(flags.gc(ctx, con))
 			}
 			return unknownAction(action, actions)
 		},
@@ -137,6 +138,14 @@ func checkEmpty(flags *pflag.FlagSet, names ...string) error {
 		}
 	}
 	return nil
+}
+
+// usageOfDir marks the error about a --dir that is a file as a usage error.
+func (o *registryFlags) usageOfDir(err error) error {
+	if errors.Is(err, syscall.ENOTDIR) && o.flags.Changed("dir") {
+		return usererr.Usage(err)
+	}
+	return err
 }
 
 func (o *registryFlags) serve(ctx context.Context, cfg *config.Config, con *console.Console) error {

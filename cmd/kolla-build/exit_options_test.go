@@ -30,7 +30,13 @@ var malformed = []string{
 	"load --rename x FILE", "load --tag a@b FILE", "load --verify-key MISSING FILE", "verify --verify-key MISSING FILE",
 	"save --split x --output o", "save --delta x --output o", "save --from x --output o", "save --sign-key MISSING --output o",
 	"gc --older-than x", "copy a b", "tag x", "inventory x", "registry serve --tls-certificate FILE", "registry serve --htpasswd MISSING",
-	"registry serve --gc-every x", "registry serve --addr x",
+	"registry serve --gc-every x", "registry serve --addr x", "registry serve --dir FILE", "registry gc --dir FILE",
+	"--data-dir FILE", "--data-dir FILE/x", "plan --data-dir FILE", "images --data-dir FILE", "gc --data-dir FILE", "logs --data-dir FILE",
+	"--template-only --work-dir FILE", "--template-only --work-dir FILE/x",
+	"--base-image a@b", "--base-image A", "--base-image a:b:c", "--base-image oci:", "--base-mirror x", "--base-mirror http://[x",
+	"--tarballs-base x", "--tarballs-base http://[x", "--podman_base_url x", "--podman_base_url /run/podman.sock",
+	"bootstrap debian:trixie --base-mirror x", "bootstrap debian:trixie --mirror x",
+	"--base-mirror ftp://u:hunter2@h/x", "--base-mirror=ftp://u:hunter2@h", "--tarballs-base http://u:hunter2@[x",
 }
 
 // failures are correct command lines that fail: arguments that name a file that does not exist.
@@ -72,6 +78,9 @@ func TestMalformedOptions(t *testing.T) {
 		}
 		if code != want {
 			t.Errorf("kolla-build %s: exit status %d, want %d\n%s", line, code, want, out.String())
+		}
+		if strings.Contains(out.String(), "hunter2") {
+			t.Errorf("kolla-build %s prints a password:\n%s", line, out.String())
 		}
 	}
 	for _, line := range malformed {

@@ -157,10 +157,8 @@ func (o *Options) complete() error {
 	}
 	for _, m := range []*string{&o.Mirror, &o.SecurityMirror} {
 		*m = strings.TrimRight(*m, "/")
-		// apt reads lines of the form "deb [OPTIONS] URI SUITE COMPONENT…".
-		if *m != "" && (!isMirrorURL(*m) || strings.ContainsAny(*m, " \t\r\n[]")) {
-			return usererr.Errorf("such as http://HOST/debian; the schemes are "+strings.Join(mirrorSchemes, ", "),
-				"mirror %q is not a URL", redact.URL(*m))
+		if err := CheckMirror(*m); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -29,6 +29,16 @@ func isMirrorURL(u string) bool {
 	return slices.ContainsFunc(mirrorSchemes, func(s string) bool { return strings.HasPrefix(u, s+":/") })
 }
 
+// CheckMirror returns an error for what is no URL of a mirror. "" is the default mirror.
+func CheckMirror(mirror string) error {
+	// apt reads lines of the form "deb [OPTIONS] URI SUITE COMPONENT…".
+	if mirror == "" || isMirrorURL(mirror) && !strings.ContainsAny(mirror, " \t\r\n[]") {
+		return nil
+	}
+	return usererr.Errorf("such as http://HOST/debian; the schemes are "+strings.Join(mirrorSchemes, ", "),
+		"mirror %q is not a URL", redact.URL(mirror))
+}
+
 // knownSuites are for suggestions only: any suite of a mirror works.
 var knownSuites = map[string][]string{
 	"debian": {"bullseye", "bookworm", "trixie", "forky", "sid"},

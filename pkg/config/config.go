@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/facts"
 )
@@ -259,7 +260,7 @@ func (c *Config) Mistake(option, hint, message string) *Error {
 	case OriginFile:
 		e.File, e.Line, e.SourceLine = origin.File, origin.Line, origin.Text
 	case OriginFlag, OriginEnv:
-		e.SourceLine, e.Message = origin.Text, strings.TrimSpace(origin.Text)+": "+message
+		e.SourceLine, e.Message = origin.Text, redact.InPlace(strings.TrimSpace(origin.Text))+": "+message
 	}
 	return e
 }

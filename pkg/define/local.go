@@ -14,6 +14,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -70,6 +72,23 @@ func localBase(image string) (path, name string, ok bool) {
 		return image, "", true
 	}
 	return "", "", false
+}
+
+// CheckBaseOptions finds values of --base-image and --base-mirror that can never be used.
+func CheckBaseOptions(cfg *config.Config) error {
+	path, _, local := localBase(cfg.BaseImage)
+	if local && path == "" {
+		return cfg.Mistake("base-image", "oci:DIR[:NAME] is the path of an OCI layout", "the path is empty")
+	}
+	if !local && cfg.BaseImage != "" {
+		if _, err := dockerfile.FamiliarName(cfg.BaseImage); err != nil {
+			return cfg.Mistake("base-image", "write NAME or HOST/NAME, and the tag with --base-tag; oci:DIR is an OCI layout", err.Error())
+		}
+	}
+	if err := bootstrap.CheckMirror(cfg.BaseMirror); err != nil {
+		return cfg.Mistake("base-mirror", usererr.Hint(err), err.Error())
+	}
+	return nil
 }
 
 // Bootstrap makes a base image from a package mirror and stores it as ref.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/render"
 )
@@ -41,12 +43,29 @@ func checkOptions(cfg *config.Config) error {
 				"--buildkitd %s: no such program", cfg.Buildkitd))
 		}
 	}
+	if err := checkAddresses(cfg); err != nil {
+		return err
+	}
 	for _, entitlement := range cfg.Allow {
 		if err := oneOf(cfg, "allow", entitlement, "", buildkit.Entitlements...); err != nil {
 			return err
 		}
 	}
 	return cfg.UsageIfTyped("patches-path", render.CheckPatchesPath(cfg.PatchesPath))
+}
+
+// checkAddresses finds images, URLs and addresses that can never be used.
+func checkAddresses(cfg *config.Config) error {
+	if err := define.CheckBaseOptions(cfg); err != nil {
+		return err
+	}
+	if u, err := url.Parse(cfg.TarballsBase); cfg.TarballsBase != "" && (err != nil || u.Scheme == "") {
+		return cfg.Mistake("tarballs-base", "such as https://tarballs.opendev.org", "it is not a URL")
+	}
+	if u, err := url.Parse(cfg.PodmanBaseURL); cfg.PodmanBaseURL != "" && (err != nil || u.Scheme == "") {
+		return cfg.Mistake("podman_base_url", "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST", "it is not an address")
+	}
+	return nil
 }
 
 // oneOf checks that a value of an option, or a named part of it, is one of the choices.

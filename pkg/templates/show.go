@@ -60,6 +60,7 @@ func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, er
 		if dir, err = s.Write(cfg.WorkDir); err == nil {
 			c.Notice("Dockerfiles are generated in %s", dir)
 		}
+		err = cfg.UsageIfUnreadable("work-dir", err)
 	case cfg.SaveDependency != "":
 		err = saveDependency(cfg.SaveDependency, s, c)
 	case cfg.ListImages:
