@@ -1,6 +1,7 @@
 package asynchash
 
 import (
+	"context"
 	"hash"
 	"io"
 	"sync"
@@ -12,11 +13,12 @@ const fileBuffer = 256 << 10
 // File is the hash of a part of a file, which a goroutine reads after it was written there.
 // Sum or Stop must be called before the file is closed.
 type File struct {
-	file io.ReaderAt
-	at   int64
-	hash hash.Hash
-	done chan struct{}
-	err  error // of the goroutine, when done is closed
+	file   io.ReaderAt
+	at     int64
+	hash   hash.Hash
+	hashed func(int64)
+	done   chan struct{}
+	err    error // of the goroutine, when done is closed
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -25,9 +27,13 @@ type File struct {
 	stopped bool  // the hash is not needed
 }
 
-// OfFile begins to compute the hash of what will be written to a file from an offset.
-func OfFile(file io.ReaderAt, offset int64, h hash.Hash) *File {
-	f := &File{file: file, at: offset, end: offset, hash: h, done: make(chan struct{})}
+// OfFile begins to compute the hash of what will be written to a file from an offset. hashed is
+// called in the goroutine with the number of bytes of each part that was hashed; it may be nil.
+func OfFile(file io.ReaderAt, offset int64, h hash.Hash, hashed func(int64)) *File {
+	if hashed == nil {
+		hashed = func(int64) {}
+	}
+	f := &File{file: file, at: offset, end: offset, hash: h, hashed: hashed, done: make(chan struct{})}
 	f.changed = sync.NewCond(&f.mu)
 	go f.run()
 	return f
@@ -41,9 +47,14 @@ func (f *File) Written(n int64) {
 	f.changed.Signal()
 }
 
-// Sum waits for the goroutine and returns the hash of all that was written.
-func (f *File) Sum() ([]byte, error) {
+// Sum waits for the goroutine and returns the hash of all that was written. Once ctx is done, it
+// stops the goroutine and returns the cause: a copy that shared blocks can be far ahead of it.
+func (f *File) Sum(ctx context.Context) ([]byte, error) {
+	defer context.AfterFunc(ctx, f.Stop)()
 	f.finish(func() { f.closed = true })
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	return f.hash.Sum(nil), f.err
 }
 
@@ -85,6 +96,7 @@ func (f *File) run() {
 		}
 		f.hash.Write(b)
 		f.at += n
+		f.hashed(n)
 	}
 }
 

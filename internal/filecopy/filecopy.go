@@ -19,15 +19,19 @@ const MinSize = 64 << 10
 // step is how much is copied before the disk begins to write it and the caller is notified.
 const step = 8 << 20
 
+// CopyFileRange is the system call. Tests replace it to count its calls and to make them fail.
+var CopyFileRange = unix.CopyFileRange
+
 // Section is a part of a file, and a reader of it.
 type Section struct {
 	file         *os.File
 	offset, size int64
-	read         int64       // by Read
-	progress     func(int64) // gets the bytes of each read or copy; may be nil
+	read         int64 // by Read
+	progress     func(int64)
 }
 
 // NewSection returns a part of a file. The position of the file is neither used nor changed.
+// progress gets the number of bytes of each read; it may be nil.
 func NewSection(f *os.File, offset, size int64, progress func(int64)) *Section {
 	if progress == nil {
 		progress = func(int64) {}
@@ -37,6 +41,10 @@ func NewSection(f *os.File, offset, size int64, progress func(int64)) *Section {
 
 // Size returns the size of the section in bytes.
 func (s *Section) Size() int64 { return s.size }
+
+// Progress reports bytes that were copied, as Read reports those that it reads. CopyTo leaves it
+// to its caller, because a copy that shares blocks takes no time, and its verification does.
+func (s *Section) Progress(n int64) { s.progress(n) }
 
 // Peek returns up to n bytes from the beginning of the section.
 func (s *Section) Peek(n int) ([]byte, error) {
@@ -64,8 +72,9 @@ func (s *Section) Read(p []byte) (int, error) {
 }
 
 // CopyTo copies the section to another file, from a position there. The error is
-// errors.ErrUnsupported, and nothing was copied, if the file systems cannot do that. copied is
-// called with the number of bytes after each step, when they can be read from the other file.
+// errors.ErrUnsupported, and nothing was copied, if the file systems cannot do that: the section
+// must then be read. An *os.LinkError names both files, because either may be the cause. copied
+// is called with the number of bytes after each step, when they can be read from the other file.
 // Sync must follow, as after writes.
 func (s *Section) CopyTo(ctx context.Context, to *os.File, at int64, copied func(int64)) error {
 	from, fresh := s.offset, at
@@ -73,14 +82,16 @@ func (s *Section) CopyTo(ctx context.Context, to *os.File, at int64, copied func
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		n, err := unix.CopyFileRange(int(s.file.Fd()), &from, int(to.Fd()), &at, int(min(end-from, step)), 0)
+		n, err := CopyFileRange(int(s.file.Fd()), &from, int(to.Fd()), &at, int(min(end-from, step)), 0)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil && from == s.offset && unsupported(err):
 			return errors.ErrUnsupported
 		case err != nil:
-			return &os.PathError{Op: "copy", Path: s.file.Name(), Err: err}
+			return &os.LinkError{Op: "copy", Old: s.file.Name(), New: to.Name(), Err: err}
+		case n == 0 && from == s.offset:
+			return errors.ErrUnsupported // some file systems copy nothing although there is content
 		case n == 0:
 			return io.ErrUnexpectedEOF
 		}
@@ -89,7 +100,6 @@ func (s *Section) CopyTo(ctx context.Context, to *os.File, at int64, copied func
 			_ = unix.SyncFileRange(int(to.Fd()), fresh, at-fresh, unix.SYNC_FILE_RANGE_WRITE)
 			fresh = at
 		}
-		s.progress(int64(n))
 		copied(int64(n))
 	}
 	return nil

@@ -35,14 +35,15 @@ type copiedFile struct {
 }
 
 // copy appends a file that was opened. The error is errors.ErrUnsupported if it must be read
-// and written instead.
-func (k *kernelCopy) copy(ctx context.Context, f *file, from *os.File, copied func(int64)) error {
+// and written instead. verified is called in another goroutine with the numbers of bytes whose
+// copies were hashed.
+func (k *kernelCopy) copy(ctx context.Context, f *file, from *os.File, verified func(int64)) error {
 	info, err := from.Stat()
 	if err != nil {
 		return err
 	}
 	if info.Size() != f.size {
-		return fmt.Errorf("%s has %d bytes, %d are expected", f.name, info.Size(), f.size)
+		return diagnose(ctx, f, fmt.Errorf("%s has %d bytes, %d are expected", f.name, info.Size(), f.size))
 	}
 	if err := k.buf.Flush(); err != nil {
 		return err
@@ -56,15 +57,14 @@ func (k *kernelCopy) copy(ctx context.Context, f *file, from *os.File, copied fu
 			return err
 		}
 	}
-	hash := asynchash.OfFile(k.out.File.File, at, f.digest.Algorithm().Hash())
-	err = filecopy.NewSection(from, 0, f.size, nil).CopyTo(ctx, k.out.File.File, at, func(n int64) {
-		hash.Written(n)
-		copied(n)
-	})
-	if err != nil {
+	hash := asynchash.OfFile(k.out.File.File, at, f.digest.Algorithm().Hash(), verified)
+	if err := filecopy.NewSection(from, 0, f.size, nil).CopyTo(ctx, k.out.File.File, at, hash.Written); err != nil {
 		hash.Stop()
-		if errors.Is(err, errors.ErrUnsupported) {
+		switch {
+		case errors.Is(err, errors.ErrUnsupported):
 			return err
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return diagnose(ctx, f, fmt.Errorf("%s: %w", f.name, err))
 		}
 		return fmt.Errorf("%s: %w", f.name, err)
 	}
@@ -80,18 +80,26 @@ func (k *kernelCopy) copy(ctx context.Context, f *file, from *os.File, copied fu
 func (k *kernelCopy) check(ctx context.Context) error {
 	first := k.pending[0]
 	k.pending = k.pending[1:]
-	sum, err := first.hash.Sum()
-	if err != nil {
+	sum, err := first.hash.Sum(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
 		return fmt.Errorf("reading %s back: %w", first.file.name, err)
 	}
 	if digest.NewDigestFromBytes(first.file.digest.Algorithm(), sum) == first.file.digest {
 		return nil
 	}
-	// Reading the source reports what is damaged there.
-	if err := copyFile(ctx, io.Discard, *first.file, make([]byte, readAheadSize), func(int) {}); err != nil {
+	return diagnose(ctx, first.file, fmt.Errorf("%s was not written correctly", first.file.name))
+}
+
+// diagnose returns the error of reading a file that could not be copied, which reports damage in
+// the store with its remedy, or else the other error.
+func diagnose(ctx context.Context, f *file, otherwise error) error {
+	if err := copyFile(ctx, io.Discard, *f, make([]byte, readAheadSize), func(int) {}); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s was not written correctly", first.file.name)
+	return otherwise
 }
 
 // end verifies the rest.

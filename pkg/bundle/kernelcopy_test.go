@@ -2,15 +2,19 @@ package bundle
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/kolla-build/kolla-build/internal/filecopy"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -28,28 +32,125 @@ func blobFiles(t *testing.T) (*store.Store, []store.Entry, []string) {
 			}
 		}
 	}
-	if len(paths) < 2 {
+	slices.Sort(paths)
+	if paths = slices.Compact(paths); len(paths) < 2 {
 		t.Fatalf("only %d large layers", len(paths))
 	}
 	return s, entries, paths
 }
 
-// The file is the same, whether the output is on the file system of the store or not.
-func TestSaveToFileSystems(t *testing.T) {
-	s, entries, _ := blobFiles(t)
+// countCopies counts the calls of copy_file_range that copied something. Those from the one with
+// the number failFrom, unless that is 0, return failure and copy nothing.
+func countCopies(t *testing.T, failFrom int64, failure error) (copied *atomic.Int64) {
+	t.Helper()
+	var calls atomic.Int64
+	copied = &atomic.Int64{}
+	t.Cleanup(func() { filecopy.CopyFileRange = unix.CopyFileRange })
+	filecopy.CopyFileRange = func(from int, fromAt *int64, to int, toAt *int64, size, flags int) (int, error) {
+		if calls.Add(1) >= failFrom && failFrom > 0 {
+			return 0, failure
+		}
+		n, err := unix.CopyFileRange(from, fromAt, to, toAt, size, flags)
+		if n > 0 {
+			copied.Add(1)
+		}
+		return n, err
+	}
+	return copied
+}
+
+// The file is the same, whether its layers are copied within the kernel or read: because the
+// output is on another file system, because the kernel cannot copy, or because it copies nothing.
+// The same holds for what load stores.
+func TestSaveAndLoadOnFileSystems(t *testing.T) {
+	s, entries, layers := blobFiles(t)
 	var piped bytes.Buffer
 	must[Summary](t)(Save(t.Context(), s, entries, "-", SaveOptions{Stdout: &piped}))
-	shm, err := os.MkdirTemp("/dev/shm", "bundle")
-	if err != nil {
-		t.Skip(err)
+	for name, c := range map[string]struct {
+		dir      func(*testing.T) string
+		failFrom int64
+		failure  error
+		copied   int // calls that copy
+	}{
+		"same file system":                      {dir: (*testing.T).TempDir, copied: len(layers)},
+		"another file system":                   {dir: sharedMemory},
+		"copies fail":                           {dir: (*testing.T).TempDir, failFrom: 1, failure: unix.EXDEV},
+		"nothing is copied":                     {dir: (*testing.T).TempDir, failFrom: 1},
+		"nothing is copied after the first one": {dir: (*testing.T).TempDir, failFrom: 2, copied: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := filepath.Join(c.dir(t), "set.tar")
+			var done, total int64
+			opts := SaveOptions{Progress: func(d, n int64) { done, total = d, n }}
+			copied := countCopies(t, c.failFrom, c.failure)
+			must[Summary](t)(Save(t.Context(), s, entries, out, opts))
+			if b := must[[]byte](t)(os.ReadFile(out)); !bytes.Equal(b, piped.Bytes()) {
+				t.Errorf("%s: %d bytes differ from the %d to standard output", out, len(b), piped.Len())
+			}
+			if got := copied.Load(); got != int64(c.copied) {
+				t.Errorf("save: %d calls copied within the kernel, want %d", got, c.copied)
+			}
+			if done != total || total == 0 {
+				t.Errorf("save: progress ended at %d of %d", done, total)
+			}
+			to := openStore(t)
+			copied = countCopies(t, c.failFrom, c.failure)
+			sum := must[Summary](t)(Load(t.Context(), out, to, LoadOptions{}))
+			if got := copied.Load(); got != int64(c.copied) {
+				t.Errorf("load: %d calls copied within the kernel, want %d", got, c.copied)
+			}
+			for _, e := range sum.Images {
+				if err := to.Verify(t.Context(), e.Digest); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
-	defer os.RemoveAll(shm)
-	for _, dir := range []string{t.TempDir(), shm} {
-		out := filepath.Join(dir, "set.tar")
-		must[Summary](t)(Save(t.Context(), s, entries, out, SaveOptions{}))
-		if b := must[[]byte](t)(os.ReadFile(out)); !bytes.Equal(b, piped.Bytes()) {
-			t.Errorf("%s: %d bytes differ from the %d to standard output", out, len(b), piped.Len())
+}
+
+// A save whose disk is full after the first layer fails, and completes when there is space.
+func TestFullDiskDuringKernelCopy(t *testing.T) {
+	s, entries, _ := blobFiles(t)
+	out := filepath.Join(t.TempDir(), "set.tar")
+	copied := countCopies(t, 2, unix.ENOSPC)
+	if _, err := Save(t.Context(), s, entries, out, SaveOptions{}); !errors.Is(err, unix.ENOSPC) || copied.Load() != 1 {
+		t.Errorf("after %d copies: %v", copied.Load(), err)
+	}
+	countCopies(t, 0, nil)
+	if sum := must[Summary](t)(Save(t.Context(), s, entries, out, SaveOptions{})); sum.Kept < filecopy.MinSize {
+		t.Errorf("%d bytes were kept", sum.Kept)
+	}
+	if !must[*Report](t)(Verify(t.Context(), out, VerifyOptions{})).OK {
+		t.Error("the bundle is damaged")
+	}
+}
+
+// Progress grows while copies are hashed, because copying takes no time where blocks are shared.
+// The end of the context stops the hashes.
+func TestProgressOfKernelCopy(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789"), 1<<20)
+	from := filepath.Join(t.TempDir(), "from")
+	if err := os.WriteFile(from, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := contentFile("blobs/sha256/x", content)
+	f.open = func() (io.ReadCloser, error) { return openedFile(from) }
+	whole := make(chan struct{})
+	t.Cleanup(func() { filecopy.CopyFileRange = unix.CopyFileRange })
+	filecopy.CopyFileRange = func(from int, fromAt *int64, to int, toAt *int64, size, flags int) (int, error) {
+		n, err := unix.CopyFileRange(from, fromAt, to, toAt, size, flags)
+		if *fromAt == f.size {
+			close(whole)
 		}
+		return n, err
+	}
+	stopped := errors.New("stopped")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var last int64
+	opts := SaveOptions{Progress: func(done, _ int64) { <-whole; last = done; cancel(stopped) }}
+	err := writeToFile(ctx, filepath.Join(t.TempDir(), "set.tar"), []file{f}, &Summary{}, opts)
+	if !errors.Is(err, stopped) || last == 0 || last == f.size {
+		t.Errorf("%d of %d bytes hashed (%v)", last, f.size, err)
 	}
 }
 
@@ -64,23 +165,41 @@ func TestSaveOfDamagedLargeBlob(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		damaged := bytes.Clone(whole)
-		damaged[filecopy.MinSize/2] ^= 1
-		write(damaged)
+		changed := bytes.Clone(whole)
+		changed[filecopy.MinSize/2] ^= 1
 		out := filepath.Join(t.TempDir(), "set.tar")
-		_, err := Save(t.Context(), s, entries, out, SaveOptions{})
-		var blob *store.BlobError
-		if !errors.As(err, &blob) || blob.Digest.Encoded() != filepath.Base(path) {
-			t.Errorf("damaged %s: %v", filepath.Base(path), err)
-		}
-		if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the damaged bundle has its name (%v)", err)
+		for name, damaged := range map[string][]byte{"changed": changed, "truncated": whole[:len(whole)-1], "longer": append(changed, 0)} {
+			write(damaged)
+			_, err := Save(t.Context(), s, entries, out, SaveOptions{})
+			var blob *store.BlobError
+			if !errors.As(err, &blob) || blob.Digest.Encoded() != filepath.Base(path) {
+				t.Errorf("%s %s: %v", name, filepath.Base(path), err)
+			}
+			if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s: the damaged bundle has its name (%v)", name, err)
+			}
 		}
 		write(whole)
 		must[Summary](t)(Save(t.Context(), s, entries, out, SaveOptions{}))
 		if !must[*Report](t)(Verify(t.Context(), out, VerifyOptions{})).OK {
 			t.Error("the bundle after a repair is damaged")
 		}
+	}
+}
+
+// A blob that is truncated after the save has planned its size is reported as damaged.
+func TestBlobTruncatedDuringSave(t *testing.T) {
+	s, _, paths := blobFiles(t)
+	size := must[os.FileInfo](t)(os.Stat(paths[0])).Size()
+	d := digest.NewDigestFromEncoded(digest.SHA256, filepath.Base(paths[0]))
+	f := file{blobName(d), size, d, func() (io.ReadCloser, error) { return s.OpenBlob(d) }}
+	if err := errors.Join(os.Chmod(paths[0], 0o600), os.Truncate(paths[0], size-1)); err != nil {
+		t.Fatal(err)
+	}
+	var blob *store.BlobError
+	err := writeToFile(t.Context(), filepath.Join(t.TempDir(), "set.tar"), []file{f}, &Summary{}, SaveOptions{})
+	if !errors.As(err, &blob) || blob.Digest != d {
+		t.Error(err)
 	}
 }
 
@@ -101,6 +220,17 @@ func TestWrongCopy(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "was not written correctly") {
 		t.Error(err)
 	}
+}
+
+// sharedMemory returns a directory on a file system in memory.
+func sharedMemory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "bundle")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // fileReader is a reader of a file that offers it for copying.

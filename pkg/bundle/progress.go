@@ -33,11 +33,9 @@ func (t *progressTracker) set(done, total int64) {
 
 func (t *progressTracker) add(n int64) {
 	t.mu.Lock()
-	done, total := t.done+n, t.total
-	t.done = done
-	t.mu.Unlock()
-	if t.report != nil && n != 0 {
-		t.report(done, total)
+	defer t.mu.Unlock() // after the report, so that reports of several goroutines are in order
+	if t.done += n; t.report != nil && n != 0 {
+		t.report(t.done, t.total)
 	}
 }
 
@@ -60,7 +58,7 @@ func (t *progressTracker) reader(r io.ReadCloser) io.ReadCloser {
 	if info, err := f.Stat(); err == nil {
 		t.set(0, info.Size())
 	}
-	return &trackedFile{f, t}
+	return &trackedFile{f: f, tracker: t}
 }
 
 type trackedReader struct {
@@ -77,19 +75,30 @@ func (r *trackedReader) Read(p []byte) (int, error) {
 type trackedFile struct {
 	f       *os.File
 	tracker *progressTracker
+	at      int64 // position in the file
+	counted int64 // the next bytes, which a section counts when they are read or verified
 }
 
 func (r *trackedFile) Read(p []byte) (int, error) {
 	n, err := r.f.Read(p)
-	r.tracker.add(int64(n))
+	r.tracker.add(r.moved(int64(n)))
 	return n, err
+}
+
+// moved changes the position by n bytes, and returns how many of them no section counts.
+func (r *trackedFile) moved(n int64) int64 {
+	r.at += n
+	counted := min(max(n, 0), r.counted)
+	r.counted -= counted
+	return n - counted
 }
 
 func (r *trackedFile) Seek(offset int64, whence int) (int64, error) {
 	at, err := r.f.Seek(offset, whence)
 	if err == nil {
+		n := r.moved(at - r.at)
 		r.tracker.mu.Lock()
-		r.tracker.done = at
+		r.tracker.done += n
 		r.tracker.mu.Unlock()
 	}
 	return at, err
@@ -99,11 +108,8 @@ func (r *trackedFile) Close() error { return r.f.Close() }
 
 // section returns the next bytes of the file. The tar reader skips them.
 func (r *trackedFile) section(size int64) *filecopy.Section {
-	at, err := r.f.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return nil
-	}
-	return filecopy.NewSection(r.f, at, size, r.tracker.add)
+	r.counted = size
+	return filecopy.NewSection(r.f, r.at, size, r.tracker.add)
 }
 
 // trackedFiles tracks the files of a directory.

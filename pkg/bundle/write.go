@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -175,6 +176,7 @@ func encodeHeader(h *tar.Header) ([]byte, error) {
 // tarWriter writes the pieces of a tar.
 type tarWriter struct {
 	files       []file
+	progressMu  sync.Mutex // copies within the kernel are counted in goroutines
 	progress    Progress
 	done, total int64
 	buf         []byte
@@ -196,6 +198,8 @@ func newTarWriter(files []file, opts SaveOptions) *tarWriter {
 }
 
 func (t *tarWriter) add(n int) {
+	t.progressMu.Lock()
+	defer t.progressMu.Unlock()
 	if t.done += int64(n); t.progress != nil {
 		t.progress(t.done, t.total)
 	}

@@ -56,7 +56,7 @@ func (b *Batch) Write(ctx context.Context, r io.Reader, d digest.Digest, size in
 	b.slots <- struct{}{}
 	b.group.Go(func() {
 		defer func() { <-b.slots }()
-		if _, err := blob.commit(); err != nil {
+		if _, err := blob.commit(ctx); err != nil {
 			b.fail(at, describe(err))
 		}
 	})

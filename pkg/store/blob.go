@@ -88,7 +88,7 @@ func (s *Store) WriteBlob(ctx context.Context, r io.Reader, expected digest.Dige
 	if err != nil {
 		return "", 0, err
 	}
-	d, err := b.commit()
+	d, err := b.commit(ctx)
 	if err != nil {
 		return "", 0, err
 	}
@@ -155,8 +155,10 @@ type received struct {
 	want      digest.Digest // "" for any
 	batched   bool
 	size      int64
-	file      *atomicfile.File       // nil if the store had the blob
-	sum       func() ([]byte, error) // waits for the hash of the content
+	file      *atomicfile.File // nil if the store had the blob
+
+	// sum waits for the hash of the content, or until the context ends.
+	sum func(context.Context) ([]byte, error)
 }
 
 func (b *received) failure(need int64, err error) error {
@@ -188,7 +190,7 @@ func (b *received) read(ctx context.Context, r io.Reader, size int64) error {
 		return nil
 	}
 	if b.sum != nil {
-		_, _ = b.sum()
+		_, _ = b.sum(ctx)
 	}
 	f.Close()
 	return err
@@ -197,7 +199,7 @@ func (b *received) read(ctx context.Context, r io.Reader, size int64) error {
 // copy copies the content within the kernel. What was written is then read to be hashed, as
 // fast as the processors can while the next blobs are copied.
 func (b *received) copy(ctx context.Context, section *filecopy.Section) error {
-	hash := asynchash.OfFile(b.file, 0, b.algorithm.Hash())
+	hash := asynchash.OfFile(b.file, 0, b.algorithm.Hash(), section.Progress)
 	err := section.CopyTo(ctx, b.file.File, 0, hash.Written)
 	if err != nil {
 		hash.Stop()
@@ -212,18 +214,18 @@ func (b *received) write(ctx context.Context, r io.Reader, size int64) (err erro
 		r = io.LimitReader(r, size+1) // one more byte shows that there are too many
 	}
 	hash := asynchash.New(b.algorithm.Hash())
-	b.sum = func() ([]byte, error) { return hash.Sum(), nil }
+	b.sum = func(context.Context) ([]byte, error) { return hash.Sum(), nil }
 	b.size, err = hash.Copy(ctx, disk.NewEarlyWriter(b.file.File), r)
 	return err
 }
 
 // commit verifies a blob, syncs it and makes it visible. It may be called once.
-func (b *received) commit() (digest.Digest, error) {
+func (b *received) commit(ctx context.Context) (digest.Digest, error) {
 	if b.file == nil {
 		return b.want, nil
 	}
 	defer b.file.Close()
-	sum, err := b.sum()
+	sum, err := b.sum(ctx)
 	if err != nil {
 		return "", b.failure(0, err)
 	}
