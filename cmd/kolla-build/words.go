@@ -75,7 +75,8 @@ func checkWords(commands []*command, cfg *config.Config, args []string) (warning
 		}
 	}
 	if w := misplaced(commands, cfg.Args, images); w != "" {
-		return fmt.Sprintf("%q is a regular expression after other words\n  hint: a command comes before them: kolla-build %s …", w, w), nil
+		const after = "%q is a regular expression after other words\n  hint: a command comes before them: kolla-build %s …"
+		return fmt.Sprintf(after, w, w), nil
 	}
 	return "", nil
 }
