@@ -56,7 +56,7 @@ func TestKollaPatch(t *testing.T) {
 			r.write("patches/series", "bad.patch\n")
 			r.write("patches/bad.patch", diffOf("srv/a", "something else", "four"))
 			if out := patch(1); !strings.Contains(out, "bad.patch") {
-				t.Errorf("it does not say which patch: %s", out)
+				t.Errorf("the patch is not named: %s", out)
 			}
 		})
 	}

@@ -86,7 +86,7 @@ var allowed = map[string]string{
 	"pkg/templates":          "pkg/config pkg/define pkg/graph pkg/imageset pkg/render pkg/workspace",
 	"pkg/freshness":          "pkg/define pkg/image pkg/packages pkg/plan pkg/source pkg/store",
 	"pkg/offline":            "pkg/build pkg/build/buildkit pkg/config pkg/define pkg/image pkg/inputs pkg/lock pkg/plan pkg/source pkg/store pkg/workspace",
-	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/compress pkg/define pkg/freshness pkg/image pkg/imageref pkg/inspect pkg/plan pkg/runstate pkg/squash pkg/store",
+	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/compress pkg/define pkg/dockerfile pkg/freshness pkg/image pkg/imageref pkg/inspect pkg/plan pkg/runstate pkg/squash pkg/store",
 	"pkg/publish":            "pkg/build pkg/config pkg/image pkg/imageref pkg/plan pkg/registry pkg/registry/push pkg/store pkg/store/repair",
 	"pkg/nightly":            "pkg/config pkg/plan pkg/publish pkg/registry pkg/store",
 	"pkg/planview":           "pkg/graph pkg/image pkg/imageset pkg/plan pkg/publish pkg/report",

@@ -59,7 +59,7 @@ const (
 	rankNone     causeRank = iota
 	rankLine               // a line that mentions an error
 	rankSummary            // a program's final message, which repeats that it failed
-	rankWrapper            // the same of a program that runs others, whose errors say more
+	rankWrapper            // the same of a program that runs others, whose errors have more details
 	rankProgram            // a program that steps call reports that it failed; a wrapper may repeat it
 	rankCause              // the reason itself
 	rankResource           // no memory or disk space, which causes other errors
@@ -68,7 +68,7 @@ const (
 const (
 	memoryHint  = "fewer images at once need less memory: --threads N; --image-memory SIZE reserves some for each"
 	diskHint    = "kolla-build gc --builder-cache frees space in the data directory"
-	tlsHint     = "docs/private-ca.md says how images trust a certificate authority of your own"
+	tlsHint     = "docs/private-ca.md explains how images trust a certificate authority of your own"
 	shellHint   = "RUN needs the program in the image, by default /bin/sh: an earlier step must copy it"
 	machineHint = "the program is for another architecture than the image"
 	networkHint = "check the address of the repository, and that steps can reach it: proxy variables and --network-mode"

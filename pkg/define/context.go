@@ -34,7 +34,7 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 	if used == nil {
 		used = []string{} // selects no files, unlike nil
 	}
-	if x.Err = d.patches(f, &x.Image, usesAll); x.Err != nil {
+	if x.Err = d.preparePatches(ctx, f, &x.Image); x.Err != nil {
 		return
 	}
 	files := contextFiles{definer: d}

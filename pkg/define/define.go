@@ -80,9 +80,12 @@ type Image struct {
 	PlaceOf func(line int) (file string, at int)
 	Effort  time.Duration // an estimate of the build time, from its steps
 
-	// Patches are the patches of its series that /etc/kolla/patched must list when it is
+	// Patches are the patches of its series that /etc/kolla/patched should list when it is
 	// built: all but those that its steps apply without kolla_patch.
 	Patches []render.Patch
+	// PatchedElsewhere describes what may apply Patches without adding them to the list; ""
+	// if nothing can, so that a patch that is not in the list is lost.
+	PatchedElsewhere string
 	// Warnings are those of BuildKit's linter about its Dockerfile.
 	Warnings []buildkit.Warning
 	// Required are permissions that its steps need from the user.

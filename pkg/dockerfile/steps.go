@@ -18,6 +18,9 @@ type Access struct {
 	Targets []string
 	// Steps are the commands of the RUN instructions that see it.
 	Steps []string
+	// ResultSteps are those of Steps in the last stage, and in the stages that it is based
+	// on, that see the directory as it is in the build context.
+	ResultSteps []string
 }
 
 // StepsAfter returns how the stages that the result needs use a directory at the top of the
@@ -32,8 +35,13 @@ func (d *Dockerfile) StepsAfter(dir string) Access {
 		i, ok := byName[strings.ToLower(name)]
 		return ok && has[i]
 	}
+	fromContext := map[int]bool{} // the stages with the directory as it is in the build context
+	inResult := d.resultStages(byName)
 	for _, i := range d.Reachable() {
 		has[i] = hasStage(d.Stages[i].BaseName)
+		if base, ok := byName[strings.ToLower(d.Stages[i].BaseName)]; ok {
+			fromContext[i] = fromContext[base]
+		}
 		for _, cmd := range d.Stages[i].Commands {
 			run, isRun := cmd.(*instructions.RunCommand)
 			paths, unknown := contextPaths(cmd)
@@ -41,17 +49,47 @@ func (d *Dockerfile) StepsAfter(dir string) Access {
 			if uses && access.Line == 0 {
 				access.Line = firstLine(cmd.Location())
 			}
+			seesContext := uses || fromContext[i]
+			fromContext[i] = fromContext[i] || uses && !isRun // mounts end with their step
 			if uses || slices.ContainsFunc(sources(cmd), hasStage) {
 				access.Targets = append(access.Targets, targets(cmd)...)
 				uses = true
-				has[i] = has[i] || !isRun // mounts end with their step
+				has[i] = has[i] || !isRun
 			}
 			if isRun && (uses || has[i]) {
 				access.Steps = append(access.Steps, commandOf(run))
+				if seesContext && inResult[i] {
+					access.ResultSteps = append(access.ResultSteps, commandOf(run))
+				}
 			}
 		}
 	}
 	return access
+}
+
+// resultStages returns the last stage and the stages that it is based on.
+func (d *Dockerfile) resultStages(byName map[string]int) map[int]bool {
+	stages := map[int]bool{}
+	for i, ok := len(d.Stages)-1, len(d.Stages) > 0; ok && !stages[i]; i, ok = byName[strings.ToLower(d.Stages[i].BaseName)] {
+		stages[i] = true
+	}
+	return stages
+}
+
+// Commands returns the commands of all RUN instructions, and all ONBUILD instructions without
+// that word.
+func (d *Dockerfile) Commands() (steps, onBuild []string) {
+	for _, st := range d.Stages {
+		for _, cmd := range st.Commands {
+			switch cmd := cmd.(type) {
+			case *instructions.RunCommand:
+				steps = append(steps, commandOf(cmd))
+			case *instructions.OnbuildCommand:
+				onBuild = append(onBuild, cmd.Expression)
+			}
+		}
+	}
+	return steps, onBuild
 }
 
 // names reports whether a source of a COPY is a directory at the top of the context, in it,

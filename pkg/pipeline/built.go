@@ -23,16 +23,17 @@ import (
 
 // built holds the results of a plan's images.
 type built struct {
-	results []build.Result           // in the order of the plan, completed from the logs
-	logs    map[image.ID]string      // paths of log files
-	loaded  map[string]string        // container engines that have an image, by reference
-	indexes map[string]digest.Digest // indexes of all platforms by reference, nil in runs for one
-	record  *runstate.Record
+	results  []build.Result           // in the order of the plan, completed from the logs
+	logs     map[image.ID]string      // paths of log files
+	warnings map[image.ID][]string    // of their builds
+	loaded   map[string]string        // container engines that have an image, by reference
+	indexes  map[string]digest.Digest // indexes of all platforms by reference, nil in runs for one
+	record   *runstate.Record
 }
 
 // build builds the images of the plan and gives them their names in the store.
 func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, rep *reporter) (*built, error) {
-	b := &built{logs: map[image.ID]string{}, loaded: map[string]string{}}
+	b := &built{logs: map[image.ID]string{}, warnings: map[image.ID][]string{}, loaded: map[string]string{}}
 	var images []image.ID
 	for _, it := range p.plan.Items {
 		images = append(images, it.Image)
@@ -95,6 +96,7 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 		complete := logs.Complete(res)
 		b.results = append(b.results, complete.Result)
 		b.logs[res.Image] = complete.Log
+		b.warnings[res.Image] = builder.Warnings(res.Image)
 		if loader != nil {
 			b.loaded[res.Reference] = loader.Loaded(res.Reference)
 		}

@@ -169,7 +169,7 @@ func imageResults(s stages, packages map[image.ID][]report.PackageChange) []repo
 			Log:      s.built.logs[res.Image],
 			Loaded:   s.built.loaded[res.Reference],
 			Packages: packages[res.Image],
-			Warnings: s.planned.defined.Image(res.Image).LintWarnings(),
+			Warnings: append(s.planned.defined.Image(res.Image).LintWarnings(), s.built.warnings[res.Image]...),
 		}
 		if p := s.published; p != nil {
 			r.Pushed, r.TagsChanged = p.Named[res.Reference], p.Changed[res.Reference]

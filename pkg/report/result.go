@@ -13,7 +13,7 @@ type Result struct {
 	TagsChanged bool            // this run set or changed one of these tags
 	Loaded      string          // the container engine that has it under Reference, "" if none
 	Log         string          // path of its log file, "" if it has none
-	Warnings    []string        // findings of BuildKit's linter in its Dockerfile, with the places
+	Warnings    []string        // findings of BuildKit's linter in its Dockerfile and patches that may be lost, with the places
 	Packages    []PackageChange // packages that differ from the previous image of the same name
 
 	// NotRequested marks an unbuildable image that no expression or profile named:

@@ -60,7 +60,7 @@ type jsonImage struct {
 	Started       string          `json:"started,omitempty"`  // RFC 3339
 	Duration      *float64        `json:"duration,omitempty"` // seconds
 	Log           string          `json:"log,omitempty"`
-	Warnings      []string        `json:"warnings,omitempty"` // about its Dockerfile
+	Warnings      []string        `json:"warnings,omitempty"` // about its Dockerfile and patches
 	Packages      []PackageChange `json:"packages,omitempty"` // with another version than before
 	Loaded        string          `json:"loaded,omitempty"`   // the container engine that has it
 	Failure       *jsonFailure    `json:"failure,omitempty"`

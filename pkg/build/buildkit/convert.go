@@ -36,6 +36,12 @@ type External struct {
 	Config []byte        // its image config, JSON
 }
 
+// HasTriggers reports whether the image has ONBUILD instructions.
+func (e External) HasTriggers() bool {
+	triggers, err := triggersOf(e.Config)
+	return len(triggers) > 0 || err != nil
+}
+
 // ConvertOptions apply to all Dockerfiles of a run.
 type ConvertOptions struct {
 	Platform  ocispecs.Platform

@@ -34,16 +34,6 @@ func (d *Dockerfile) ContextPaths() (paths []string, everything bool) {
 	return file.ContextPaths()
 }
 
-// StepsAfter returns how a Dockerfile uses a directory of the build context, see
-// dockerfile.Dockerfile.
-func (d *Dockerfile) StepsAfter(dir string) dockerfile.Access {
-	file, err := d.parse()
-	if err != nil {
-		return dockerfile.Access{}
-	}
-	return file.StepsAfter(dir)
-}
-
 // Forget frees what ContextPaths keeps.
 func (d *Dockerfile) Forget() { d.parsed = nil }
 

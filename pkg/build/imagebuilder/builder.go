@@ -83,13 +83,14 @@ type Builder struct {
 	exported map[imageName]digest.Digest // built so far, in the staging area
 	final    map[imageName]digest.Digest // kept, and finished so far
 	took     map[image.ID]time.Duration
+	warnings map[image.ID][]string
 	times    map[string]store.Record
 }
 
 // New returns a builder of a plan's images. BuildKit is opened when it is needed.
 func New(p *plan.Plan, opts Options) *Builder {
 	b := &Builder{opts: opts, plan: p, exported: map[imageName]digest.Digest{}, final: map[imageName]digest.Digest{},
-		took: map[image.ID]time.Duration{}, times: map[string]store.Record{}}
+		took: map[image.ID]time.Duration{}, warnings: map[image.ID][]string{}, times: map[string]store.Record{}}
 	for _, it := range p.Items {
 		if it.Action == plan.Keep {
 			b.final[nameOf(it.Image.Platform, it.Reference)] = it.Digest
@@ -206,8 +207,12 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	if err != nil {
 		return build.Output{}, err
 	}
-	if err := b.checkPatches(ctx, im, d); err != nil {
+	warnings, err := b.checkPatches(ctx, im, d)
+	if err != nil {
 		return build.Output{}, err
+	}
+	for _, text := range warnings {
+		emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: "warning: " + text})
 	}
 	if b.opts.ClampTimes {
 		if err := b.clampTimes(d, im.Created); err != nil {
@@ -217,8 +222,16 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	b.mu.Lock()
 	b.exported[nameOf(it.Image.Platform, it.Reference)] = d
 	b.took[it.Image] = time.Since(started)
+	b.warnings[it.Image] = warnings
 	b.mu.Unlock()
 	return build.Output{Digest: d}, nil
+}
+
+// Warnings returns the warnings about an image that was built: patches that may be lost.
+func (b *Builder) Warnings(id image.ID) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.warnings[id]
 }
 
 // Explain implements build.Explainer. It adds to a failed step its place in the templates,
@@ -246,7 +259,7 @@ func (b *Builder) Explain(ctx context.Context, it *plan.Item, err error) error {
 // be something else.
 func (b *Builder) suggestion(ctx context.Context, im *define.Image, f *build.Failure) string {
 	if f.Package && !b.opts.Offline {
-		if parent, err := b.parentImage(ctx, im); err == nil {
+		if parent, err := b.imageNamed(ctx, im.ID, im.From); err == nil {
 			if offered := b.opts.Inputs.PackageNames(ctx, parent, b.opts.Defined.Config(im.ID).DebianArch); len(offered) > 0 {
 				return suggest.DidYouMeanOfMany(f.Name, offered)
 			}

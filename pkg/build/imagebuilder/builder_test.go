@@ -73,12 +73,15 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 		s.t.Fatal(err)
 	}
 	con := &console.Console{Stdout: io.Discard, Stderr: io.Discard}
+	baseImage := cfg.BaseImage
+	cfg.BaseImage = define.BaseImageName(cfg.BaseImage, cfg.Base)
 	rendered, err := imageset.Render(s.t.Context(), imageset.Options{Config: cfg, Console: con})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer rendered.Close()
-	defined, err := define.Images(s.t.Context(), rendered, define.Options{Console: con, Store: s.store, Compression: compress.Default})
+	defined, err := define.Images(s.t.Context(), rendered, define.Options{Console: con, Store: s.store, Compression: compress.Default,
+		BaseImage: baseImage})
 	if err != nil {
 		s.t.Fatal(err)
 	}

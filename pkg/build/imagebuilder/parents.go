@@ -98,14 +98,15 @@ func (b *Builder) dependency(ctx context.Context, id image.ID, ref string, paren
 	return buildkit.External{Digest: d, Config: conf}, err
 }
 
-// parentImage returns the image in the first FROM of an image.
-func (b *Builder) parentImage(ctx context.Context, im *define.Image) (v1.Image, error) {
-	name := nameOf(im.ID.Platform, im.From)
+// imageNamed returns the image that a Dockerfile of id names: the stored form of one of the
+// run, before that the exported one, else one from outside.
+func (b *Builder) imageNamed(ctx context.Context, id image.ID, ref string) (v1.Image, error) {
+	name := nameOf(id.Platform, ref)
 	b.mu.Lock()
-	d := cmp.Or(b.exported[name], b.final[name])
+	d := cmp.Or(b.final[name], b.exported[name])
 	b.mu.Unlock()
 	if d == "" {
-		ext, err := b.opts.Defined.External(ctx, im.ID, im.From)
+		ext, err := b.opts.Defined.External(ctx, id, ref)
 		if err != nil {
 			return nil, err
 		}
