@@ -6,10 +6,10 @@
 #
 # Patches are applied in the order of /patches/series, as in quilt: a line has the name of a
 # patch and options, which may be -pN and -R. Without -pN, the first of -p0, -p1 and -p2 that
-# applies is used; for a patch that only adds files, -p1 if git made it, else -p0. A patch
-# that "sources" has applied is not applied to the installed files again. Each patch must
-# apply to a source or to the installed files. /etc/kolla/patched has the names of the
-# patches that this image and its parents have applied.
+# applies is used; for a patch that only adds files, -p1 if git made it, else the first of -p0
+# and -p1 whose directories exist. A patch that "sources" has applied is not applied to the
+# installed files again. Each patch must apply to a source or to the installed files.
+# /etc/kolla/patched has the names of the patches that this image and its parents have applied.
 
 set -o errexit
 set -o nounset
@@ -21,15 +21,59 @@ patched=/etc/kolla/patched
 failures=${patches}/.failures # why patches do not apply to a source, for the message of the last step
 options=(--fuzz=0 --ignore-whitespace --force --no-backup-if-mismatch)
 
-# paths PATCH prints the names of the files in a patch.
-paths() {
-    sed -n -e 's/\r$//' -e 's/^\(---\|+++\) \([^\t]*\).*/\2/p' "$1" | grep -v '^/dev/null' | sort -u
+headers="" # of the patch being applied, see headers_of
+
+# parse_header LINE sets name to that in a line "--- NAME" or "+++ NAME", or to /dev/null if there is no
+# such file: diff -N writes the name of the other file and the date 0, in the time zone of its user.
+parse_header() {
+    name=${1:4}
+    if [[ ${name} = *$'\t'* ]]; then
+        name=${name%%$'\t'*} # a name with spaces ends with a tab
+    else
+        name=${name%% *}
+    fi
+    if [[ ${1} =~ [[:space:]](1970-01-01|1969-12-31)\ [0-9:.]+(\ [-+][0-9]+)?$ ]]; then
+        name=/dev/null
+    fi
 }
 
-# fits DIRECTORY LEVEL PATCH succeeds if the paths of the patch match the directory. A patch
-# that only adds files would apply everywhere, so the first part of each path must exist.
+# headers_of PATCH prints the old and the new name of each file in a patch, separated by a tab.
+# Lines of hunks are counted: a removed line that begins with "-- " looks like a header.
+headers_of() {
+    local LC_ALL=C line before="" name old=0 new=0
+    while IFS= read -r line || [[ -n ${line} ]]; do
+        line=${line%$'\r'}
+        if ((old > 0 || new > 0)); then
+            case ${line} in
+                -*) old=$((old - 1)) ;;
+                +*) new=$((new - 1)) ;;
+                \\*) ;;
+                *) old=$((old - 1)) new=$((new - 1)) ;;
+            esac
+            continue
+        elif [[ ${line} =~ ^@@\ -[0-9]+(,([0-9]+))?\ \+[0-9]+(,([0-9]+))?\ @@ ]]; then
+            old=${BASH_REMATCH[2]:-1}
+            new=${BASH_REMATCH[4]:-1}
+        elif [[ ${line} = "+++ "* && ${before} = "--- "* ]]; then
+            parse_header "${before}"
+            printf '%s\t' "${name}"
+            parse_header "${line}"
+            printf '%s\n' "${name}"
+        fi
+        before=${line}
+    done < "$1"
+}
+
+# paths prints the names of the files in the patch.
+paths() {
+    tr '\t' '\n' <<< "${headers}" | sed -e '/^$/d' -e '/^\/dev\/null$/d' | sort -u
+}
+
+# fits DIRECTORY LEVEL BARE succeeds if the paths of the patch match the directory. A patch that
+# only adds files would apply everywhere, so the first part of each path must exist. With BARE, the
+# level leaves no path with a directory, which fits everywhere too.
 fits() {
-    local directory=$1 level=$2 path first
+    local directory=$1 level=$2 bare=no directories=no path first
     while read -r path; do
         if [[ ${level} = 0 && ${path} =~ ^[ab]/ && ! -e ${directory}/${path%%/*} ]]; then
             return 1 # prefixes that git adds
@@ -39,21 +83,58 @@ fits() {
             path=${path#*/}
         done
         first=${path%%/*}
-        [[ ${first} = "${path}" || -e ${directory}/${first} ]] || return 1
-    done < <(paths "$3")
+        if [[ ${first} = "${path}" ]]; then
+            bare=yes
+        elif [[ -e ${directory}/${first} ]]; then
+            directories=yes
+        else
+            return 1
+        fi
+    done < <(paths)
+    if [[ ${directories} = yes ]]; then
+        bare=no
+    fi
+    [[ ${bare} = "$3" ]]
 }
 
-# levels_of PATCH prints the values of -p to try. A new file would also be written where it is not
-# meant to be: with too many parts removed, its path fits everywhere. With pipefail, no pipe ends
-# with grep -q: it exits at the first match, and SIGPIPE would fail the commands before it.
+# candidates LEVELS DIRECTORY... prints the levels and directories that the patch fits, those in
+# whose directories its files belong first.
+candidates() {
+    local levels=$1 bare level directory
+    shift
+    for bare in no yes; do
+        for level in ${levels}; do
+            for directory in "$@"; do
+                if [[ -d ${directory} ]]; then # else a pattern without a match, without plugins
+                    directory=$(realpath "${directory}")
+                    if fits "${directory}" "${level}" "${bare}"; then
+                        echo "${level} ${directory}"
+                    fi
+                fi
+            done
+        done
+    done
+}
+
+# levels_of prints the values of -p to try. A new file would also be written where it is not meant
+# to be: with too many parts removed, its path fits everywhere. With pipefail, no pipe ends with
+# grep -q: it exits at the first match, and SIGPIPE would fail the commands before it.
 levels_of() {
-    if [[ -n $(grep '^--- ' "$1" | grep -v '^--- /dev/null') ]]; then
+    local path levels=1 # prefixes that git adds
+    if [[ -z ${headers} || -n $(grep -v $'^/dev/null\t' <<< "${headers}") ]]; then
         echo "0 1 2"
-    elif [[ -n $(paths "$1" | grep -v '^[ab]/') ]]; then
-        echo 0
-    else
-        echo 1 # prefixes that git adds
+        return
     fi
+    while read -r path; do
+        if [[ ${path} != [ab]/* ]]; then
+            levels="0 1" # the directory of the source, as quilt writes it
+            if [[ ${path} != */*/* || -e /${path%%/*} ]]; then
+                echo 0
+                return
+            fi
+        fi
+    done < <(paths)
+    echo "${levels}"
 }
 
 # try DIRECTORY LEVEL PATCH [-R] succeeds if the patch applies. It changes no files.
@@ -99,7 +180,7 @@ include() {
         :
     elif command -v git > /dev/null; then
         git -C "${directory}" -c safe.directory='*' add --all
-    elif grep -q '^--- /dev/null' "${patches}/${name}"; then
+    elif [[ $'\n'${headers} = *$'\n/dev/null\t'* ]]; then
         echo "kolla_patch: git is not installed: the files that ${name} adds may be missing in the package of ${directory}"
     fi
     for list in "${directory}"/*.egg-info/SOURCES.txt; do
@@ -134,7 +215,8 @@ each() {
             esac
         done
         if ! grep -Fqx "${name}" "${patched}"; then
-            "${function}" "${name}" "${levels:-$(levels_of "${patches}/${name}")}" "${reverse}" "$@" < /dev/null
+            headers=$(headers_of "${patches}/${name}")
+            "${function}" "${name}" "${levels:-$(levels_of)}" "${reverse}" "$@" < /dev/null
         fi
     done < <(tr -d '\r' < "${series}")
 }
@@ -142,27 +224,19 @@ each() {
 patch_source() {
     local name=$1 levels=$2 reverse=$3 directory level why=""
     shift 3
-    for directory in "$@"; do
-        if [[ ! -d ${directory} ]]; then
-            continue # a pattern without a match, without plugins
+    while read -r level directory; do
+        if ! try "${directory}" "${level}" "${name}" ${reverse:+"${reverse}"} > /dev/null; then
+            why=${why:-$(reason "${directory}" "${level}" "${name}" ${reverse:+"${reverse}"})}
+            continue
         fi
-        directory=$(realpath "${directory}")
-        for level in ${levels}; do
-            if ! fits "${directory}" "${level}" "${patches}/${name}"; then
-                continue
-            elif ! try "${directory}" "${level}" "${name}" ${reverse:+"${reverse}"} > /dev/null; then
-                why=${why:-$(reason "${directory}" "${level}" "${name}" ${reverse:+"${reverse}"})}
-                continue
-            fi
-            echo "kolla_patch: applying ${name} to ${directory} with -p${level}"
-            touch "${patches}/.started"
-            sleep 0.01
-            patch "${options[@]}" "-p${level}" ${reverse:+"${reverse}"} -d "${directory}" < "${patches}/${name}"
-            include "${directory}" "${name}"
-            record "${name}"
-            return
-        done
-    done
+        echo "kolla_patch: applying ${name} to ${directory} with -p${level}"
+        touch "${patches}/.started"
+        sleep 0.01
+        patch "${options[@]}" "-p${level}" ${reverse:+"${reverse}"} -d "${directory}" < "${patches}/${name}"
+        include "${directory}" "${name}"
+        record "${name}"
+        return
+    done < <(candidates "${levels}" "$@")
     echo "kolla_patch: trying ${name} on the installed files later: ${why:-no source has its files}"
     if [[ -n ${why} ]]; then
         echo "${name} ${why}" >> "${failures}"
@@ -170,18 +244,16 @@ patch_source() {
 }
 
 patch_installed() {
-    local name=$1 levels=$2 reverse=$3 level why="" failed text
-    for level in ${levels}; do
-        if ! fits / "${level}" "${patches}/${name}"; then
-            continue
-        elif try / "${level}" "${name}" ${reverse:+"${reverse}"} > /dev/null; then
+    local name=$1 levels=$2 reverse=$3 level directory why="" failed text
+    while read -r level directory; do
+        if try / "${level}" "${name}" ${reverse:+"${reverse}"} > /dev/null; then
             echo "kolla_patch: applying ${name} with -p${level}"
             patch "${options[@]}" "-p${level}" ${reverse:+"${reverse}"} -d / < "${patches}/${name}"
             record "${name}"
             return
         fi
         why=${why:-$(reason / "${level}" "${name}" ${reverse:+"${reverse}"})}
-    done
+    done < <(candidates "${levels}" /)
     if [[ -e ${failures} ]]; then
         while read -r failed text; do
             if [[ ${failed} = "${name}" ]]; then
@@ -189,7 +261,7 @@ patch_installed() {
             fi
         done < "${failures}"
     fi
-    echo "kolla_patch: ${name} does not apply: ${why:-no source and no installed file $(paths "${patches}/${name}" | sed -n 1p)}" >&2
+    echo "kolla_patch: ${name} does not apply: ${why:-no source and no installed file $(paths | sed -n 1p)}" >&2
     exit 1
 }
 
