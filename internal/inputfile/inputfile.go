@@ -101,6 +101,15 @@ func ReadRegular(path string, limit int64) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// CheckSize returns an error if ReadRegular would refuse the content of a file that is to be
+// written.
+func CheckSize(path string, content []byte, limit int64) error {
+	if int64(len(content)) > limit {
+		return fmt.Errorf("%s would be larger than %s and could not be read again", path, units.Bytes(limit))
+	}
+	return nil
+}
+
 // Interruptible returns a reader of r whose Read returns when ctx ends, even if a
 // read of r does not. Close closes r if it is an io.Closer; a goroutine can remain
 // that waits for r.

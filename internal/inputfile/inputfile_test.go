@@ -109,3 +109,11 @@ func TestReadRegular(t *testing.T) {
 		t.Errorf("a sparse file: %v", err)
 	}
 }
+
+func TestCheckSize(t *testing.T) {
+	for size, fits := range map[int]bool{4: true, 5: true, 6: false} {
+		if err := CheckSize("f", make([]byte, size), 5); (err == nil) != fits {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}

@@ -1,14 +1,19 @@
 package freshness
 
 import (
+	"bytes"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -127,5 +132,53 @@ func TestDamagedStateIsAnError(t *testing.T) {
 	}
 	if _, err := openStates(dir); err == nil || !strings.Contains(usererr.Hint(err), "--nocache") {
 		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+// A file that reaches the limit loses the states that were unused for longest, and those with a
+// salt last. It can always be read and written again, also if an earlier version wrote more.
+func TestStatesNeverExceedTheirLimit(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openStates(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := func(i int) digest.Digest { return digest.FromString(strconv.Itoa(i)) }
+	now := time.Now()
+	for i := range 70 {
+		st := state{Image: strings.Repeat("x", 1<<20), Used: now.Add(-time.Duration(i) * time.Hour)}
+		if i == 69 {
+			st.Salt = "s"
+		}
+		s.unsaved[key(i)] = st
+	}
+	if err := s.save(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(s.path); err != nil || info.Size() > inputfile.MaxState || info.Size() < inputfile.MaxState/2 {
+		t.Errorf("%d bytes (%v)", info.Size(), err)
+	}
+	if s, err = openStates(dir); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range map[int]bool{0: true, 30: true, 68: false, 69: true} {
+		if _, kept := s.all[key(i)]; kept != want {
+			t.Errorf("state %d is kept: %t", i, kept)
+		}
+	}
+	f, err := os.OpenFile(s.path, os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.Write(bytes.Repeat([]byte(" "), 20<<20)) // as large as one of an earlier version
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = openStates(dir); err != nil {
+		t.Fatal(err)
+	}
+	s.put(key(100), state{})
+	if err := s.save(); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,12 +1,15 @@
 package freshness
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,8 +66,14 @@ type states struct {
 	unsaved map[digest.Digest]state
 }
 
-// maxAge is how long a state is kept that --refresh does not use.
-const maxAge = 365 * 24 * time.Hour
+const (
+	// maxAge is how long a state is kept that --refresh does not use.
+	maxAge = 365 * 24 * time.Hour
+
+	// maxRead is the size of a file that is read, in bytes. Versions that had no limit wrote more
+	// than inputfile.MaxState.
+	maxRead = 1 << 30
+)
 
 func openStates(dataDir string) (*states, error) {
 	s := &states{path: filepath.Join(dataDir, "inputs.json"), unsaved: map[digest.Digest]state{}}
@@ -77,7 +86,7 @@ func openStates(dataDir string) (*states, error) {
 // built before a repository changed would count as current.
 func (s *states) read() (map[digest.Digest]state, error) {
 	byDigest := map[digest.Digest]state{}
-	data, err := inputfile.ReadRegular(s.path, inputfile.MaxState)
+	data, err := inputfile.ReadRegular(s.path, maxRead)
 	if errors.Is(err, fs.ErrNotExist) {
 		return byDigest, nil
 	}
@@ -134,12 +143,12 @@ func (s *states) save() (err error) {
 	}
 	maps.Copy(byDigest, s.unsaved)
 	for key, st := range byDigest {
-		// A salt identifies the current image, so it is never removed.
+		// A salt identifies the current image, so it is not removed because of its age.
 		if st.Salt == "" && time.Since(st.Used) > maxAge {
 			delete(byDigest, key)
 		}
 	}
-	data, err := json.Marshal(byDigest)
+	data, err := encode(byDigest, inputfile.MaxState)
 	if err != nil {
 		return err
 	}
@@ -148,4 +157,29 @@ func (s *states) save() (err error) {
 	}
 	clear(s.unsaved)
 	return nil
+}
+
+// encode returns the file's content. If that is larger than the limit, a quarter of it is removed,
+// so that the next saves have room: first states without a salt, of each kind the longest unused.
+func encode(byDigest map[digest.Digest]state, limit int) ([]byte, error) {
+	data, err := json.Marshal(byDigest)
+	if err != nil || len(data) <= limit {
+		return data, err
+	}
+	oldest := slices.SortedFunc(maps.Keys(byDigest), func(a, b digest.Digest) int {
+		x, y := byDigest[a], byDigest[b]
+		if (x.Salt == "") != (y.Salt == "") {
+			return strings.Compare(x.Salt, y.Salt)
+		}
+		return cmp.Or(x.Used.Compare(y.Used), cmp.Compare(a, b))
+	})
+	for size := len(data); len(oldest) > 0 && size > limit/4*3; oldest = oldest[1:] {
+		entry, err := json.Marshal(map[digest.Digest]state{oldest[0]: byDigest[oldest[0]]})
+		if err != nil {
+			return nil, err
+		}
+		size -= len(entry) - 1 // the comma replaces the braces
+		delete(byDigest, oldest[0])
+	}
+	return json.Marshal(byDigest)
 }

@@ -278,7 +278,7 @@ func readCached(file string) (p inspect.Part[fileFacts], ok bool) {
 // writeCached caches the facts in a layer. Errors are ignored: without the cache,
 // the layer is read again.
 func writeCached(file string, p inspect.Part[fileFacts]) {
-	if data, err := json.Marshal(p); err == nil {
+	if data, err := json.Marshal(p); err == nil && inputfile.CheckSize(file, data, inputfile.MaxState) == nil {
 		writeCacheFile(file, data)
 	}
 }

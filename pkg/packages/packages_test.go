@@ -19,8 +19,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/standin"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/inspect"
 )
 
 // versions are known difficult cases, and versions from real archives.
@@ -241,5 +243,17 @@ func TestChanges(t *testing.T) {
 	}
 	if c := Changes(a, a); len(c) != 0 {
 		t.Errorf("of the same: %v", c)
+	}
+}
+
+// What could not be read again is not cached.
+func TestCacheOfLargeFacts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "facts.json")
+	for size, cached := range map[int]bool{10: true, inputfile.MaxState: false} {
+		writeCached(file, inspect.Part[fileFacts]{Files: map[string]fileFacts{"f": {Text: strings.Repeat("x", size)}}})
+		if _, err := os.Stat(file); (err == nil) != cached {
+			t.Errorf("%d bytes are cached: %t", size, err == nil)
+		}
+		os.Remove(file)
 	}
 }

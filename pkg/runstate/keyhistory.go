@@ -2,7 +2,9 @@ package runstate
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"sync"
@@ -32,16 +34,25 @@ type KeyHistory struct {
 // empty.
 func OpenKeyHistory(dataDir, scope string) *KeyHistory {
 	h := &KeyHistory{path: filepath.Join(dataDir, keyHistoryFile), scope: scope, added: map[string]map[string]string{}}
-	h.parts = h.read()
+	h.parts, _ = h.read()
 	return h
 }
 
-func (h *KeyHistory) read() map[string]map[string]string {
+// read returns the history; a missing or damaged file is an empty one. The error is that of a file
+// whose content is not known, so that it must not be replaced.
+func (h *KeyHistory) read() (map[string]map[string]string, error) {
 	parts := map[string]map[string]string{}
-	if data, err := inputfile.ReadRegular(h.path, inputfile.MaxState); err == nil {
-		_ = json.Unmarshal(data, &parts)
+	data, err := inputfile.ReadRegular(h.path, inputfile.MaxState)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return parts, nil
+	case err != nil:
+		return parts, err
 	}
-	return parts
+	if json.Unmarshal(data, &parts) != nil || parts == nil {
+		return map[string]map[string]string{}, nil
+	}
+	return parts, nil
 }
 
 // ScopedName returns the name of an image with the scope. It is also the key of build
@@ -77,9 +88,15 @@ func (h *KeyHistory) Save() error {
 		return fmt.Errorf("saving the key history: %w", err)
 	}
 	defer lock.Close()
-	histories := h.read()
+	histories, err := h.read()
+	if err != nil {
+		return fmt.Errorf("saving the key history: %w", err)
+	}
 	maps.Copy(histories, h.added)
 	data, err := json.Marshal(histories)
+	if err == nil {
+		err = inputfile.CheckSize(h.path, data, inputfile.MaxState)
+	}
 	if err == nil {
 		err = atomicfile.WriteFile(h.path, data, atomicfile.Options{})
 	}

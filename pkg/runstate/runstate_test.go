@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -222,5 +223,28 @@ func TestKeyHistoryOfSeveralRuns(t *testing.T) {
 		if _, ok := h.Parts(id(fmt.Sprintf("image-%d", i))); !ok {
 			t.Errorf("image-%d is lost", i)
 		}
+	}
+}
+
+// A history that is too large to be read is not replaced, and none is written that is.
+func TestKeyHistoryOfLargeFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, keyHistoryFile)
+	h := OpenKeyHistory(dir, "scope")
+	h.Record(id("base"), map[string]string{"a": strings.Repeat("x", inputfile.MaxState)})
+	if err := h.Save(); err == nil {
+		t.Error("more was written than can be read")
+	}
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, inputfile.MaxState+1)); err != nil {
+		t.Fatal(err)
+	}
+	h = OpenKeyHistory(dir, "scope")
+	h.Record(id("base"), map[string]string{"a": "b"})
+	var large *inputfile.TooLargeError
+	if err := h.Save(); !errors.As(err, &large) {
+		t.Errorf("saved: %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != inputfile.MaxState+1 {
+		t.Errorf("the history was replaced (%v)", err)
 	}
 }

@@ -49,7 +49,8 @@ type historyEntry struct {
 // as empty, because only estimates depend on it.
 func (s *Store) Durations() map[string]Durations {
 	out := map[string]Durations{}
-	for name, e := range s.readHistory() {
+	entries, _ := s.readHistory()
+	for name, e := range entries {
 		d := Durations{Size: e.Bytes}
 		for _, sec := range e.Seconds {
 			if sec >= 0 && sec < 1e6 {
@@ -61,16 +62,21 @@ func (s *Store) Durations() map[string]Durations {
 	return out
 }
 
-func (s *Store) readHistory() map[string]historyEntry {
+// readHistory returns the history; a missing or damaged file is an empty one. The error is that of
+// a file whose content is not known, so that it must not be replaced.
+func (s *Store) readHistory() (map[string]historyEntry, error) {
 	h := map[string]historyEntry{}
 	b, err := inputfile.ReadRegular(filepath.Join(s.dir, historyFile), inputfile.MaxState)
-	if err != nil {
-		return h
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return h, nil
+	case err != nil:
+		return h, err
 	}
 	if json.Unmarshal(b, &h) != nil || h == nil {
-		return map[string]historyEntry{}
+		return map[string]historyEntry{}, nil
 	}
-	return h
+	return h, nil
 }
 
 // RecordDurations adds one build of each image, by image name.
@@ -83,7 +89,10 @@ func (s *Store) RecordDurations(builds map[string]Record) error {
 		return fmt.Errorf("recording durations: %w", err)
 	}
 	defer lock.Close()
-	h := s.readHistory()
+	h, err := s.readHistory()
+	if err != nil {
+		return fmt.Errorf("recording durations: %w", err)
+	}
 	for name, r := range builds {
 		e := h[name]
 		e.Seconds = append([]float64{r.Took.Seconds()}, e.Seconds...)
@@ -95,11 +104,7 @@ func (s *Store) RecordDurations(builds map[string]Record) error {
 		}
 		h[name] = e
 	}
-	b, err := json.Marshal(h)
-	if err != nil {
-		return fmt.Errorf("recording durations: %w", err)
-	}
-	if err := s.replace(filepath.Join(s.dir, historyFile), append(b, '\n')); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.writeRecord(historyFile, h); err != nil {
 		return fmt.Errorf("recording durations: %w", err)
 	}
 	return nil

@@ -14,9 +14,13 @@ import (
 // writeRecord replaces a record. It does nothing if the store was removed in the
 // meantime.
 func (s *Store) writeRecord(name string, content any) error {
+	path := filepath.Join(s.dir, name)
 	b, err := json.Marshal(content)
+	if b = append(b, '\n'); err == nil {
+		err = inputfile.CheckSize(path, b, inputfile.MaxState)
+	}
 	if err == nil {
-		err = s.replace(filepath.Join(s.dir, name), append(b, '\n'))
+		err = s.replace(path, b)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -24,6 +24,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/ctxio"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
@@ -451,5 +452,24 @@ func TestManyWriters(t *testing.T) {
 		if err := s.Verify(ctx, e.Digest); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A history that is too large to be read is not replaced, and no record is written that is.
+func TestLargeRecords(t *testing.T) {
+	s := open(t, t.TempDir())
+	path := filepath.Join(s.Dir(), historyFile)
+	if err := s.writeRecord(historyFile, strings.Repeat("x", inputfile.MaxState)); err == nil || exists(path) {
+		t.Errorf("more was written than can be read (%v)", err)
+	}
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, inputfile.MaxState+1)); err != nil {
+		t.Fatal(err)
+	}
+	var large *inputfile.TooLargeError
+	if err := s.RecordDurations(map[string]Record{"nova": {Took: time.Second}}); !errors.As(err, &large) {
+		t.Errorf("recorded: %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != inputfile.MaxState+1 {
+		t.Errorf("the history was replaced (%v)", err)
 	}
 }

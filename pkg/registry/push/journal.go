@@ -171,7 +171,11 @@ func (j *journal) write() error {
 	if j.path == "" {
 		j.path = filepath.Join(j.dir, "commit-"+rand.Text()+recordSuffix)
 	}
-	if err := atomicfile.WriteFile(j.path, append(b, '\n'), atomicfile.Options{Durable: true}); err != nil {
+	b = append(b, '\n')
+	if err := inputfile.CheckSize(j.path, b, maxRecord); err != nil {
+		return journalError(err)
+	}
+	if err := atomicfile.WriteFile(j.path, b, atomicfile.Options{Durable: true}); err != nil {
 		return journalError(err)
 	}
 	return nil
