@@ -222,7 +222,7 @@ func TestWrongCopy(t *testing.T) {
 	}
 }
 
-// sharedMemory returns a directory on a file system in memory.
+// sharedMemory returns a directory in memory, which is another file system than that of TempDir.
 func sharedMemory(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "bundle")
@@ -230,6 +230,13 @@ func sharedMemory(t *testing.T) string {
 		t.Skip(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	var here, other unix.Stat_t
+	if err := errors.Join(unix.Stat(t.TempDir(), &here), unix.Stat(dir, &other)); err != nil {
+		t.Fatal(err)
+	}
+	if here.Dev == other.Dev {
+		t.Skip("temporary files are on the same file system")
+	}
 	return dir
 }
 

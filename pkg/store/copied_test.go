@@ -179,7 +179,7 @@ func checkNoTemporaries(t *testing.T, s *Store) {
 	}
 }
 
-// sharedMemory returns a directory on a file system in memory.
+// sharedMemory returns a directory in memory, which is another file system than that of TempDir.
 func sharedMemory(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "store")
@@ -187,5 +187,12 @@ func sharedMemory(t *testing.T) string {
 		t.Skip(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	var here, other unix.Stat_t
+	if err := errors.Join(unix.Stat(t.TempDir(), &here), unix.Stat(dir, &other)); err != nil {
+		t.Fatal(err)
+	}
+	if here.Dev == other.Dev {
+		t.Skip("temporary files are on the same file system")
+	}
 	return dir
 }
