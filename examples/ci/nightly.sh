@@ -7,10 +7,10 @@
 #   KOLLA_BUILD  the program (default: kolla-build on PATH)
 #   REPORTS      where reports go (default: ./reports); REPORTS/latest is the newest
 #
-# The exit status is that of kolla-build: 0 success, 1 something failed, 2 a mistake in
-# the command line, 75 the last night is still running, 129, 130 or 143 interrupted by
-# SIGHUP, SIGINT or SIGTERM, 126 or 127 kolla-build cannot be started. There are reports in each of these
-# cases except 2, 75, 126 and 127.
+# The exit status is that of kolla-build: 0 after success, 1 if something failed, 2 for a
+# mistake in the command line, 75 if the last night is still running, 129, 130 or 143 after
+# SIGHUP, SIGINT or SIGTERM, and 126 or 127 if kolla-build cannot be started. There are no
+# reports after 75, 126 and 127, nor for most mistakes in the command line.
 #
 # A signal to this shell is forwarded, and the shell waits until kolla-build has ended:
 # systemd kills what is left when its main process, which is this shell, has ended.

@@ -60,7 +60,7 @@ var mayPatch = regexp.MustCompile(`(?i)patch|quilt|apply|\bam\b|\.(?:diff|sh|py|
 // patchedElsewhere returns what may apply an image's patches without adding them to
 // /etc/kolla/patched of the image, see Image.PatchedElsewhere.
 func (d *definer) patchedElsewhere(ctx context.Context, f *render.Dockerfile, file *dockerfile.Dockerfile, access dockerfile.Access) string {
-	if slices.ContainsFunc(access.ResultSteps, func(step string) bool { return strings.Contains(step, "kolla_patch") }) {
+	if slices.ContainsFunc(access.ResultSteps, runsKollaPatch) {
 		return "" // it adds all that it applies to the list
 	}
 	for _, step := range access.Steps {
@@ -83,6 +83,19 @@ func (d *definer) patchedElsewhere(ctx context.Context, f *render.Dockerfile, fi
 		}
 	}
 	return ""
+}
+
+// kollaPatch matches a command that runs kolla_patch. The group is its argument.
+var kollaPatch = regexp.MustCompile(`(?m)(?:^|[\s;&|(/])kolla_patch(?:[ \t]+(\w+)|\s|[;&|)]|$)`)
+
+// runsKollaPatch reports whether a step runs kolla_patch to apply patches.
+func runsKollaPatch(step string) bool {
+	for _, match := range kollaPatch.FindAllStringSubmatch(step, -1) {
+		if match[1] != "adopt" {
+			return true
+		}
+	}
+	return false
 }
 
 // hasTriggers reports whether an image that a Dockerfile refers to has ONBUILD instructions.

@@ -70,6 +70,9 @@ func TestPatchesThatMayBeLost(t *testing.T) {
 		{name: "a: copied from a stage", svc: strings.Replace(copied, "\n", " AS build\n", 1) +
 			"RUN kolla_patch\n" + from + "COPY --from=build /venv /venv\nRUN kolla_patch\n", want: "a step of its Dockerfile"},
 		{name: "b: script", svc: copied + "RUN bash /patches/apply.sh\n", want: "a step of its Dockerfile"},
+		{name: "b: script with a similar name", svc: copied + "RUN /opt/my_kolla_patch.sh\n", want: "a step of its Dockerfile"},
+		{name: "b: adopt", svc: copied + "RUN kolla_patch adopt /root\n", want: "a step of its Dockerfile"},
+		{name: "kolla_patch with a path", svc: copied + "RUN true && /usr/local/bin/kolla_patch sources; true\n", want: lost},
 		{name: "b: other script", svc: copied + "WORKDIR /patches\nRUN ./all.sh\n", want: "a step of its Dockerfile"},
 		{name: "b: Python", svc: copied + "RUN python3 -m patch /patches/fix.patch\n", want: none},
 		{name: "b: gpatch", svc: copied + "RUN gpatch -i /patches/fix.patch\n", want: none},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -59,10 +60,12 @@ func checkAddresses(cfg *config.Config) error {
 	if err := define.CheckBaseOptions(cfg); err != nil {
 		return err
 	}
-	if u, err := url.Parse(cfg.TarballsBase); cfg.TarballsBase != "" && (err != nil || u.Scheme == "") {
+	// A directory is useful as $tarballs_base in locations of local sources.
+	if u, err := url.Parse(cfg.TarballsBase); cfg.TarballsBase != "" && !filepath.IsAbs(cfg.TarballsBase) && (err != nil || u.Scheme == "") {
 		return cfg.Mistake("tarballs-base", "such as https://tarballs.opendev.org", "it is not a URL")
 	}
-	if u, err := url.Parse(cfg.PodmanBaseURL); cfg.PodmanBaseURL != "" && (err != nil || u.Scheme == "") {
+	usesPodman := cfg.Engine == "podman" || cfg.Origin("podman_base_url").Kind == config.OriginFlag
+	if u, err := url.Parse(cfg.PodmanBaseURL); usesPodman && cfg.PodmanBaseURL != "" && (err != nil || u.Scheme == "") {
 		return cfg.Mistake("podman_base_url", "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST", "it is not an address")
 	}
 	return nil
