@@ -162,3 +162,114 @@ func TestSetConfigsLoopingLinks(t *testing.T) {
 	}
 	r.wantMode("srv/file", 0o770)
 }
+
+// The image's files are kept with their links. With links to their own directory, a copy that
+// follows them has 40 levels for one link, and does not end for two.
+func TestSetConfigsLinksToOwnDirectory(t *testing.T) {
+	for name, links := range map[string][]string{"one": {"a"}, "two": {"a", "b"}} {
+		t.Run(name, func(t *testing.T) {
+			r := setConfigs(t, entry("tree", "/etc/x", `, "owner": "keystone", "perm": "0660"`))
+			r.write("config/tree/file", "configured")
+			r.write("etc/x/file", "image")
+			for _, link := range links {
+				r.writeOrLink("etc/x/"+link, "->.")
+			}
+			before := r.tree("etc/x")
+			r.configureInTime(0)
+			r.configureInTime(0)
+			// The two directories, the file and the links.
+			if kept := r.tree("etc/kolla/defaults/etc"); strings.Count(kept, "\n") > 3+len(links) {
+				t.Errorf("more was kept than the image has:\n%.2000s", kept)
+			}
+			r.write("var/lib/kolla/config_files/config.json", `{"command": "c"}`)
+			r.configureInTime(0)
+			if after := r.tree("etc/x"); after != before {
+				t.Errorf("it was\n%s\nand is\n%s", before, after)
+			}
+		})
+	}
+}
+
+// A file is kept where its path leads, and not through a link that was kept.
+func TestSetConfigsKeepsFilesBehindLinks(t *testing.T) {
+	r := setConfigs(t, `{"command": "c", "config_files": [
+		{"source": "/config/tree", "dest": "/etc/x", "owner": "keystone", "perm": "0660"},
+		{"source": "/config/a", "dest": "/etc/x/link/a", "owner": "keystone", "perm": "0660"}]}`)
+	r.write("config/tree/file", "configured")
+	r.write("config/a", "configured")
+	r.write("srv/a", "image")
+	r.writeOrLink("etc/x/link", "->/srv")
+	before := r.tree("etc/x", "srv")
+	r.mustConfigure()
+	r.mustConfigure()
+	if got := r.read("etc/x/link/a"); got != "configured" {
+		t.Errorf("/etc/x/link/a is %q", got)
+	}
+	r.write("var/lib/kolla/config_files/config.json", `{"command": "c"}`)
+	r.mustConfigure()
+	if after := r.tree("etc/x", "srv"); after != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// The owner of a link may be unable to write to its directory, which another service owns.
+func TestSetConfigsRestoresLinksInForeignDirectories(t *testing.T) {
+	testenv.Root(t) // only root can give a link another owner
+	const owner = `, "owner": "keystone", "perm": "0660"`
+	for name, config := range map[string]string{
+		"top": entry("a", "/etc/x/sub/link", owner), "nested": entry("tree", "/etc/x/sub", owner),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := setConfigs(t, config)
+			r.write("config/a", "A")
+			r.write("config/tree/a", "A")
+			r.write("etc/target", "target")
+			r.serviceLink("etc/x/sub/link", "/etc/target")
+			if err := os.Chown(r.path("etc/x/sub"), 42400, 42400); err != nil {
+				t.Fatal(err)
+			}
+			before := r.tree("etc/x", "etc/target")
+			r.mustConfigure()
+			r.mustConfigure()
+			r.write("var/lib/kolla/config_files/config.json", `{"command": "c"}`)
+			r.mustConfigure()
+			if after := r.tree("etc/x", "etc/target"); after != before {
+				t.Errorf("it was\n%s\nand is\n%s", before, after)
+			}
+			if left := r.tree("etc/kolla/defaults"); strings.Contains(left, ".link-") {
+				t.Errorf("a temporary directory is left:\n%s", left)
+			}
+		})
+	}
+}
+
+func TestSetConfigsReplacesFilesOfServices(t *testing.T) {
+	testenv.Root(t) // only root can give a link another owner
+	r := setConfigs(t, `{"command": "c", "files": [
+		{"path": "/srv/link", "owner": "keystone", "perm": "0660"},
+		{"path": "/srv/dangling", "owner": "keystone", "perm": "0660"},
+		{"path": "/srv/pipe", "owner": "keystone", "perm": "0660"}]}`)
+	r.write("etc/target", "target")
+	r.serviceLink("srv/link", "/etc/target")
+	r.serviceLink("srv/dangling", "none")
+	r.pipe("srv/pipe")
+	if err := os.Lchown(r.path("srv/pipe"), 42425, 42425); err != nil {
+		t.Fatal(err)
+	}
+	r.configureInTime(0)
+	for _, name := range []string{"srv/link", "srv/dangling", "srv/pipe"} {
+		if got := strings.TrimSpace(r.describe(name)); got != "-rw-rw----" {
+			t.Errorf("%s is now %q", name, got)
+		}
+	}
+	if got := r.describe("etc/target"); got != "-rw-r--r-- target" {
+		t.Errorf("the target of the link is %q", got)
+	}
+	if err := os.Remove(r.path("srv/link")); err != nil {
+		t.Fatal(err)
+	}
+	r.writeOrLink("srv/link", "->/etc/target")
+	if out := r.configureInTime(1); !strings.Contains(out, "/srv/link exists, but is not a regular file") {
+		t.Errorf("a link of root:\n%s", out)
+	}
+}

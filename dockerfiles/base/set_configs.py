@@ -37,6 +37,7 @@ import re
 import shutil
 import stat
 import sys
+import tempfile
 
 LOG = logging.getLogger('kolla_set_configs')
 
@@ -339,6 +340,17 @@ def remove(path):
             os.remove(name, dir_fd=directory)
 
 
+def remove_of_service(path):
+    """Remove a link or pipe that a user other than root made."""
+    if not exists(path):
+        return
+    with opened_parent(path) as (directory, name):
+        info = os.lstat(name, dir_fd=directory)
+    if info.st_uid != 0 and (stat.S_ISLNK(info.st_mode) or
+                             stat.S_ISFIFO(info.st_mode)):
+        remove(path)
+
+
 def open_file(path):
     """Open a file to read it, without waiting for the writer of a pipe."""
     return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 'rb')
@@ -366,20 +378,37 @@ def acting_as(uid, gid):
 def create_link(target, path, uid, gid):
     """Create a link that belongs to a user.
 
-    It is made by that user: a link of root would be followed if this program
-    ended before it changed the owner. Directories of root have no such links.
+    It gets its owner in a directory that only root can enter: a link of root
+    would be followed if this program ended before it changed the owner.
     """
     with opened_parent(path) as (directory, name):
         try:
-            with acting_as(uid, gid):
-                os.symlink(target, name, dir_fd=directory)
-        except OSError as error:
-            if os.fstat(directory).st_uid != 0:
-                LOG.warning('Making the link %s as uid %d: %s; it is omitted',
-                            path, uid, error.strerror)
-                return
+            with tempfile.TemporaryDirectory(prefix='.link-',
+                                             dir=DEFAULTS) as private:
+                link = os.path.join(private, 'link')
+                os.symlink(target, link)
+                os.chown(link, uid, gid, follow_symlinks=False)
+                os.rename(link, name, dst_dir_fd=directory)
+        except OSError:  # such as another file system than that of DEFAULTS
+            create_link_as_user(target, path, directory, name, uid, gid)
+
+
+def create_link_as_user(target, path, directory, name, uid, gid):
+    """Create a link where it cannot be moved to from DEFAULTS.
+
+    It is made by its owner, or by root in a directory of root, where a service
+    cannot use a link that still belongs to root.
+    """
+    try:
+        with acting_as(uid, gid):
             os.symlink(target, name, dir_fd=directory)
-            os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        if os.fstat(directory).st_uid != 0:
+            LOG.warning('Making the link %s as uid %d: %s; it is omitted',
+                        path, uid, error.strerror)
+            return
+        os.symlink(target, name, dir_fd=directory)
+        os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
 
 
 def wanted_mode(path, perm):
@@ -428,8 +457,9 @@ class ConfigFile:
     """One entry of config_files.
 
     The source belongs to the deployment, all of whose links are followed; to
-    the image (follow='root'), where a service may have made some, which are
-    copied as links; or it is a copy of the image's files (follow='none').
+    the image (follow='root'), where only links of root on the path of the
+    source itself are followed; or it is a copy of the image's files
+    (follow='none'). Links in directories of these two are copied as links.
     """
 
     def __init__(self, source, dest, owner=None, perm=None, optional=False,
@@ -493,22 +523,25 @@ class ConfigFile:
         return opened(source)
 
     def _copy_unopened(self, source, dest, reason):
+        with opened_parent(source) as (directory, name):
+            node = open_entry(directory, name, create=False)
+        try:
+            self._copy_other(source, node, dest, reason)
+        finally:
+            os.close(node)
+
+    def _copy_other(self, source, node, dest, reason):
         """Copy a link as a link. Anything else is omitted.
 
         To fail would allow a service to prevent its own next start.
         """
-        with opened_parent(source) as (directory, name):
-            node = open_entry(directory, name, create=False)
-        try:
-            info = os.fstat(node)
-            if stat.S_ISLNK(info.st_mode):
-                remove(dest)
-                create_link(os.readlink('', dir_fd=node), dest, info.st_uid,
-                            info.st_gid)
-            else:
-                LOG.warning('%s is not copied: %s', source, reason)
-        finally:
-            os.close(node)
+        info = os.fstat(node)
+        if stat.S_ISLNK(info.st_mode):
+            remove(dest)
+            create_link(os.readlink('', dir_fd=node), dest, info.st_uid,
+                        info.st_gid)
+        else:
+            LOG.warning('%s is not copied: %s', source, reason)
 
     def _copy_node(self, source, node, dest):
         """Copy source, which was opened as node."""
@@ -533,8 +566,25 @@ class ConfigFile:
         with opened(dest) as directory:
             self._set_properties(node, directory, dest)
         for name in sorted(os.listdir(node)):
-            self._copy_tree(os.path.join(source, name),
-                            os.path.join(dest, name))
+            names = os.path.join(source, name), os.path.join(dest, name)
+            if self.follow == 'all':
+                self._copy_tree(*names)
+            else:
+                self._copy_entry(os.path.join(node, name), *names)
+
+    def _copy_entry(self, path, source, dest):
+        """Copy an entry of a directory, which has path, and follow no link.
+
+        With links to their own directory, the copy would not end.
+        """
+        node = open_entry(None, path, create=False)
+        try:
+            if stat.S_ISLNK(os.fstat(node).st_mode):
+                self._copy_other(source, node, dest, 'it is a link')
+            else:
+                self._copy_node(source, '/proc/self/fd/%d' % node, dest)
+        finally:
+            os.close(node)
 
     def _copies_link(self, source):
         return (self.merge and self.preserve_properties and
@@ -612,6 +662,7 @@ def create_directories(config):
 def create_files(config):
     for entry in config.get('files') or []:
         path = entry['path']
+        remove_of_service(path)
         if os.path.islink(path) or os.path.isdir(path):
             raise InvalidConfig('%s exists, but is not a regular file' % path)
         if not os.path.isdir(os.path.dirname(path) or '/'):
@@ -676,7 +727,8 @@ def keep_defaults(config, state):
                 continue
             backup = None
             if exists(dest):
-                backup = DEFAULTS + dest
+                # A copied directory may have links: its own path has none.
+                backup = DEFAULTS + location(dest)
                 ConfigFile(dest, backup, preserve_properties=True,
                            follow='root').copy()
                 if not os.path.lexists(backup):
