@@ -10,6 +10,13 @@ func added(from, to string) string {
 	return "--- " + from + "\n+++ " + to + "\n@@ -0,0 +1 @@\n+new\n"
 }
 
+// emptyFile is a patch as git makes it for a new file without content, which has no names but those in its first line.
+func emptyFile(name string) string {
+	return "diff --git a/" + name + " b/" + name + "\nnew file mode 100644\nindex 0000000..e69de29\n"
+}
+
+const mail = "From 0123 Mon Sep 17 00:00:00 2001\nSubject: [PATCH] fix\n\n"
+
 // TestKollaPatchLevels applies patches in the forms of several tools. Those that add files belong
 // to the source with their directories.
 func TestKollaPatchLevels(t *testing.T) {
@@ -30,7 +37,20 @@ func TestKollaPatchLevels(t *testing.T) {
 			"plugins/plug/plug/schema.sql", "++ text\nkeep\n"},
 		"sql_in_new_directory": {newFile("plug/new.py") + "--- a/plug/schema.sql\n+++ b/plug/schema.sql\n@@ -1,2 +1 @@\n--- comment\n keep\n", "",
 			"plugins/plug/plug/schema.sql", "keep\n"},
-		"windows": {strings.ReplaceAll(added("/dev/null", "nova-1.0/nova/new.py"), "\n", "\r\n"), "", "nova/nova/new.py", "new\n"},
+		"git_empty_file":           {emptyFile("nova/sub/__init__.py"), "", "nova/nova/sub/__init__.py", ""},
+		"git_empty_file_of_plugin": {emptyFile("plug/sub/__init__.py") + newFile("plug/sub/new.py"), "", "plugins/plug/plug/sub/__init__.py", ""},
+		"git_empty_file_last":      {gitDiff("", "plug/main.py", "one", "two", "plug/new.py") + emptyFile("plug/last.py"), "", "plugins/plug/plug/last.py", ""},
+		"hunk_in_message":          {strings.Replace(mail+newFile("plug/new.py"), "\n\n", "\n\n@@ -1,30 +1,30 @@\n\n", 1), "", "plugins/plug/plug/new.py", "new\n"},
+		"hunk_in_second_message": {mail + newFile("a.cfg") + "-- \n2.43\n\n" +
+			strings.Replace(mail+newFile("plug/new.py"), "\n\n", "\n\n@@ -1,30 +1,30 @@\n\n", 1), "", "plugins/plug/plug/new.py", "new\n"},
+		"new_directory":       {gitDiff("", "nova/api.py", "one", "two", "releasenotes/notes/x.yaml"), "", "nova/releasenotes/notes/x.yaml", "new\n"},
+		"new_directory_first": {newFile("more/x.yaml") + gitDiff("", "plug/main.py", "one", "two", "notes/x.yaml"), "", "plugins/plug/notes/x.yaml", "new\n"},
+		"reverse":             {"diff --git a/plug/new.py b/plug/new.py\ndeleted file mode 100644\n--- a/plug/new.py\n+++ /dev/null\n@@ -1 +0,0 @@\n-new\n", " -R", "plugins/plug/plug/new.py", "new\n"},
+		"empty_file_changed":  {"--- a/nova/empty.py\n+++ b/nova/empty.py\n@@ -0,0 +1 @@\n+new\n", "", "plugins/z/nova/empty.py", "new\n"},
+		"epoch": {"--- nova/api.py" + epoch + "\n+++ nova/api.py" + epoch + "\n@@ -1 +1 @@\n-one\n+two\n" +
+			added("notes/x"+epoch, "notes/x"+epoch), "", "nova/notes/x", "new\n"},
+		"epoch_before": {"--- x/y/nova/api.py" + epoch + "\n+++ x/y/nova/api.py" + today + "\n@@ -1 +1 @@\n-one\n+two\n", "", "nova/nova/api.py", "two\n"},
+		"windows":      {strings.ReplaceAll(added("/dev/null", "nova-1.0/nova/new.py"), "\n", "\r\n"), "", "nova/nova/new.py", "new\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newScratchRoot(t, "/usr/bin/patch", "/bin/bash")
@@ -38,6 +58,8 @@ func TestKollaPatchLevels(t *testing.T) {
 			r.write("nova/nova/api.py", "one\n")
 			r.write("nova/doc/index", "one\n")
 			r.write("plugins/plug/plug/schema.sql", "-- comment\nkeep\n")
+			r.write("plugins/plug/plug/main.py", "one\n")
+			r.write("plugins/z/nova/empty.py", "")
 			r.write("patches/series", "a.patch"+test.option+"\n")
 			r.write("patches/a.patch", test.patch)
 			for _, args := range [][]string{{"sources", "/nova", "/plugins/*"}, nil} {
@@ -48,6 +70,9 @@ func TestKollaPatchLevels(t *testing.T) {
 			}
 			if !r.exists(test.file) {
 				t.Fatalf("%s was not written:\n%s", test.file, r.tree("nova", "plugins", "opt"))
+			}
+			if r.exists("nova/a") || r.exists("nova/b") {
+				t.Errorf("a prefix of git was written:\n%s", r.tree("nova", "plugins", "opt"))
 			}
 			if got := r.read(test.file); got != test.want {
 				t.Errorf("%s is %q, want %q", test.file, got, test.want)

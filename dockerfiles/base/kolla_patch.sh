@@ -23,24 +23,32 @@ options=(--fuzz=0 --ignore-whitespace --force --no-backup-if-mismatch)
 
 headers="" # of the patch being applied, see headers_of
 
-# parse_header LINE sets name to that in a line "--- NAME" or "+++ NAME", or to /dev/null if there is no
-# such file: diff -N writes the name of the other file and the date 0, in the time zone of its user.
+# parse_header LINE sets name to that in a line "--- NAME" or "+++ NAME", and epoch to yes if its date is 0, in
+# the time zone of its user: diff -N writes so for a file that does not exist.
 parse_header() {
     name=${1:4}
+    epoch=no
     if [[ ${name} = *$'\t'* ]]; then
         name=${name%%$'\t'*} # a name with spaces ends with a tab
     else
         name=${name%% *}
     fi
     if [[ ${1} =~ [[:space:]](1970-01-01|1969-12-31)\ [0-9:.]+(\ [-+][0-9]+)?$ ]]; then
-        name=/dev/null
+        epoch=yes
     fi
 }
 
-# headers_of PATCH prints the old and the new name of each file in a patch, separated by a tab.
-# Lines of hunks are counted: a removed line that begins with "-- " looks like a header.
+# headers_of PATCH prints the old and the new name of each file in a patch, separated by a tab; one that
+# does not exist is /dev/null. Lines of hunks are counted: a removed line that begins with "-- " looks
+# like a header. The text before a header may have lines that look like the start of a hunk.
 headers_of() {
-    local LC_ALL=C line before="" name old=0 new=0
+    local LC_ALL=C line before="" name epoch old=0 new=0 state=text from="" to="" from_epoch to_epoch
+    print_names() {
+        if [[ -n ${from} ]]; then
+            printf '%s\t%s\n' "${from}" "${to}"
+        fi
+        from=""
+    }
     while IFS= read -r line || [[ -n ${line} ]]; do
         line=${line%$'\r'}
         if ((old > 0 || new > 0)); then
@@ -51,17 +59,44 @@ headers_of() {
                 *) old=$((old - 1)) new=$((new - 1)) ;;
             esac
             continue
-        elif [[ ${line} =~ ^@@\ -[0-9]+(,([0-9]+))?\ \+[0-9]+(,([0-9]+))?\ @@ ]]; then
-            old=${BASH_REMATCH[2]:-1}
-            new=${BASH_REMATCH[4]:-1}
+        elif [[ ${state} = names || ${state} = hunks ]] &&
+            [[ ${line} =~ ^@@\ -([0-9]+)(,([0-9]+))?\ \+([0-9]+)(,([0-9]+))?\ @@ ]]; then
+            old=${BASH_REMATCH[3]:-1}
+            new=${BASH_REMATCH[6]:-1}
+            if [[ ${state} = names ]]; then # a file of an archive may have the date 0 too
+                if [[ ${from_epoch} = yes && ${BASH_REMATCH[1]},${old} = 0,0 ]]; then
+                    from=/dev/null
+                elif [[ ${to_epoch} = yes && ${BASH_REMATCH[4]},${new} = 0,0 ]]; then
+                    to=/dev/null
+                fi
+            fi
+            state=hunks
         elif [[ ${line} = "+++ "* && ${before} = "--- "* ]]; then
+            if [[ ${state} != git ]]; then
+                print_names
+            fi
             parse_header "${before}"
-            printf '%s\t' "${name}"
+            from=${name} from_epoch=${epoch}
             parse_header "${line}"
-            printf '%s\n' "${name}"
+            to=${name} to_epoch=${epoch}
+            state=names
+        elif [[ ${line} = "diff --git "* ]]; then
+            print_names
+            name=${line#diff --git }
+            from=${name%% *} # the program patch ends names at spaces here too
+            to=${name##* }
+            state=git
+        elif [[ ${state} = git && ${line} = "new file mode "* ]]; then
+            from=/dev/null # an empty file has no other header
+        elif [[ ${state} = git && ${line} = "deleted file mode "* ]]; then
+            to=/dev/null
+        elif [[ ${line} = "From "* || ${line} = "Index: "* ]]; then
+            print_names
+            state=text
         fi
         before=${line}
     done < "$1"
+    print_names
 }
 
 # paths prints the names of the files in the patch.
@@ -69,32 +104,74 @@ paths() {
     tr '\t' '\n' <<< "${headers}" | sed -e '/^$/d' -e '/^\/dev\/null$/d' | sort -u
 }
 
-# fits DIRECTORY LEVEL BARE succeeds if the paths of the patch match the directory. A patch that
-# only adds files would apply everywhere, so the first part of each path must exist. With BARE, the
-# level leaves no path with a directory, which fits everywhere too.
+# changes succeeds if the patch changes or removes files, and does not only add some.
+changes() {
+    [[ -n $(sed -e '/^$/d' -e '/^\/dev\/null\t/d' <<< "${headers}") ]]
+}
+
+# strip PATH LEVEL sets stripped to the path without its first parts, or fails if it has too few.
+strip() {
+    local i
+    stripped=$1
+    for ((i = 0; i < $2; i++)); do
+        [[ ${stripped} = */* ]] || return 1
+        stripped=${stripped#*/}
+    done
+}
+
+# fits DIRECTORY LEVEL BARE succeeds if the paths of the patch match the directory: the first part of
+# each must exist. A patch that only adds files would apply everywhere otherwise. If it changes files,
+# they show where it belongs, and it may add others in new directories. With BARE, the level leaves
+# no path with a directory, which fits everywhere too.
 fits() {
-    local directory=$1 level=$2 bare=no directories=no path first
-    while read -r path; do
-        if [[ ${level} = 0 && ${path} =~ ^[ab]/ && ! -e ${directory}/${path%%/*} ]]; then
-            return 1 # prefixes that git adds
-        fi
-        for ((i = 0; i < level; i++)); do
-            [[ ${path} = */* ]] || return 1
-            path=${path#*/}
+    local directory=$1 level=$2 bare=no directories=no changes=no from to path stripped first
+    if changes; then
+        changes=yes
+    fi
+    while IFS=$'\t' read -r from to; do
+        for path in "${from}" "${to}"; do
+            if [[ -z ${path} || ${path} = /dev/null ]]; then
+                continue
+            fi
+            if [[ ${level} = 0 && ${path} =~ ^[ab]/ && ! -e ${directory}/${path%%/*} ]]; then
+                return 1 # prefixes that git adds
+            fi
+            strip "${path}" "${level}" || return 1
+            first=${stripped%%/*}
+            if [[ ${first} = "${stripped}" ]]; then
+                bare=yes
+            elif [[ -e ${directory}/${first} ]]; then
+                directories=yes
+            elif [[ ${changes} = no || ${path} = "${from}" ]]; then
+                return 1
+            fi
         done
-        first=${path%%/*}
-        if [[ ${first} = "${path}" ]]; then
-            bare=yes
-        elif [[ -e ${directory}/${first} ]]; then
-            directories=yes
-        else
-            return 1
-        fi
-    done < <(paths)
+    done <<< "${headers}"
     if [[ ${directories} = yes ]]; then
         bare=no
     fi
     [[ ${bare} = "$3" ]]
+}
+
+# has_files DIRECTORY LEVEL succeeds if the files that the patch changes exist, under the old or the new
+# name. The program patch would create a file that was empty.
+has_files() {
+    local directory=$1 level=$2 from to stripped old
+    local -A made=() # by an earlier part of the patch
+    while IFS=$'\t' read -r from to; do
+        if [[ -z ${from} || ${from} = \"* ]]; then
+            continue # the program patch knows how git quotes names
+        fi
+        strip "${from}" "${level}" || stripped=${from}
+        old=${stripped}
+        strip "${to}" "${level}" || stripped=${to}
+        if [[ ${from} != /dev/null && ! -e ${directory}/${old} && -z ${made["${old}"]-} ]]; then
+            if [[ ${to} = /dev/null || ! -e ${directory}/${stripped} ]]; then
+                return 1
+            fi
+        fi
+        made["${stripped}"]=yes
+    done <<< "${headers}"
 }
 
 # candidates LEVELS DIRECTORY... prints the levels and directories that the patch fits, those in
@@ -121,7 +198,7 @@ candidates() {
 # grep -q: it exits at the first match, and SIGPIPE would fail the commands before it.
 levels_of() {
     local path levels=1 # prefixes that git adds
-    if [[ -z ${headers} || -n $(grep -v $'^/dev/null\t' <<< "${headers}") ]]; then
+    if [[ -z ${headers} ]] || changes; then
         echo "0 1 2"
         return
     fi
@@ -216,6 +293,9 @@ each() {
         done
         if ! grep -Fqx "${name}" "${patched}"; then
             headers=$(headers_of "${patches}/${name}")
+            if [[ -n ${reverse} ]]; then # it adds the files that the patch removes
+                headers=$(sed 's/^\(.*\)\t\(.*\)$/\2\t\1/' <<< "${headers}")
+            fi
             "${function}" "${name}" "${levels:-$(levels_of)}" "${reverse}" "$@" < /dev/null
         fi
     done < <(tr -d '\r' < "${series}")
@@ -225,7 +305,8 @@ patch_source() {
     local name=$1 levels=$2 reverse=$3 directory level why=""
     shift 3
     while read -r level directory; do
-        if ! try "${directory}" "${level}" "${name}" ${reverse:+"${reverse}"} > /dev/null; then
+        if ! has_files "${directory}" "${level}" ||
+            ! try "${directory}" "${level}" "${name}" ${reverse:+"${reverse}"} > /dev/null; then
             why=${why:-$(reason "${directory}" "${level}" "${name}" ${reverse:+"${reverse}"})}
             continue
         fi
@@ -246,7 +327,7 @@ patch_source() {
 patch_installed() {
     local name=$1 levels=$2 reverse=$3 level directory why="" failed text
     while read -r level directory; do
-        if try / "${level}" "${name}" ${reverse:+"${reverse}"} > /dev/null; then
+        if has_files / "${level}" && try / "${level}" "${name}" ${reverse:+"${reverse}"} > /dev/null; then
             echo "kolla_patch: applying ${name} with -p${level}"
             patch "${options[@]}" "-p${level}" ${reverse:+"${reverse}"} -d / < "${patches}/${name}"
             record "${name}"
