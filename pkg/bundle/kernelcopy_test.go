@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kolla-build/kolla-build/internal/filecopy"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -73,7 +74,7 @@ func TestSaveAndLoadOnFileSystems(t *testing.T) {
 		copied   int // calls that copy
 	}{
 		"same file system":                      {dir: (*testing.T).TempDir, copied: len(layers)},
-		"another file system":                   {dir: sharedMemory},
+		"another file system":                   {dir: testenv.OtherFileSystem},
 		"copies fail":                           {dir: (*testing.T).TempDir, failFrom: 1, failure: unix.EXDEV},
 		"nothing is copied":                     {dir: (*testing.T).TempDir, failFrom: 1},
 		"nothing is copied after the first one": {dir: (*testing.T).TempDir, failFrom: 2, copied: 1},
@@ -220,24 +221,6 @@ func TestWrongCopy(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "was not written correctly") {
 		t.Error(err)
 	}
-}
-
-// sharedMemory returns a directory in memory, which is another file system than that of TempDir.
-func sharedMemory(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "bundle")
-	if err != nil {
-		t.Skip(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	var here, other unix.Stat_t
-	if err := errors.Join(unix.Stat(t.TempDir(), &here), unix.Stat(dir, &other)); err != nil {
-		t.Fatal(err)
-	}
-	if here.Dev == other.Dev {
-		t.Skip("temporary files are on the same file system")
-	}
-	return dir
 }
 
 // fileReader is a reader of a file that offers it for copying.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kolla-build/kolla-build/internal/filecopy"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // copies counts the calls of copy_file_range that copied something. Calls from the one with the
@@ -65,7 +66,7 @@ func TestBlobsFromFiles(t *testing.T) {
 		failure error
 	}{
 		"same file system":    {dir: (*testing.T).TempDir},
-		"another file system": {dir: sharedMemory},
+		"another file system": {dir: testenv.OtherFileSystem},
 		"copies fail":         {(*testing.T).TempDir, true, unix.EXDEV},
 		"nothing is copied":   {(*testing.T).TempDir, true, nil},
 	} {
@@ -177,22 +178,4 @@ func checkNoTemporaries(t *testing.T, s *Store) {
 	if left, err := os.ReadDir(filepath.Join(s.Dir(), "tmp")); err != nil || len(left) != 0 {
 		t.Errorf("temporary files %v (%v)", left, err)
 	}
-}
-
-// sharedMemory returns a directory in memory, which is another file system than that of TempDir.
-func sharedMemory(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "store")
-	if err != nil {
-		t.Skip(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	var here, other unix.Stat_t
-	if err := errors.Join(unix.Stat(t.TempDir(), &here), unix.Stat(dir, &other)); err != nil {
-		t.Fatal(err)
-	}
-	if here.Dev == other.Dev {
-		t.Skip("temporary files are on the same file system")
-	}
-	return dir
 }

@@ -68,7 +68,7 @@ type ConvertOptions struct {
 	// day must not cause a rebuild.
 	VolatileLabels []string
 
-	// ForKeys reports that the result is needed for its key and is not built. A
+	// ForKeys is set if the result is needed for its key only, and not built. A
 	// child then depends on its parent's key instead of its parent's LLB, so
 	// that converting a Dockerfile takes the same time and memory at any depth.
 	ForKeys bool
