@@ -1,7 +1,10 @@
 package dockerfiles_test
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -271,5 +274,110 @@ func TestSetConfigsReplacesFilesOfServices(t *testing.T) {
 	r.writeOrLink("srv/link", "->/etc/target")
 	if out := r.configureInTime(1); !strings.Contains(out, "/srv/link exists, but is not a regular file") {
 		t.Errorf("a link of root:\n%s", out)
+	}
+}
+
+// --check follows the links that a start follows, and reports those of services.
+func TestSetConfigsCheckOfLinks(t *testing.T) {
+	testenv.Root(t) // only root can give a link another owner
+	const config = `{"command": "c", "config_files": [
+		{"source": "/config/a", "dest": "/srv/a", "owner": "keystone", "perm": "0660"},
+		{"source": "/config/tree", "dest": "/srv/tree", "owner": "keystone", "perm": "0660"}]}`
+	for name, test := range map[string]struct {
+		change func(r *scratchRoot)
+		want   string // "" if nothing differs
+	}{
+		"file": {func(r *scratchRoot) { r.serviceLink("srv/a", "copy") },
+			"/srv/a: the link /srv/a belongs to uid 42425"},
+		"middle": {func(r *scratchRoot) {
+			rename(t, r.path("srv/tree/sub"), r.path("srv/moved"))
+			r.serviceLink("srv/tree/sub", "../moved")
+		}, "/srv/tree/sub/b: the link /srv/tree/sub belongs to uid 42425"},
+		"dangling":      {func(r *scratchRoot) { r.writeOrLink("srv/a", "->none") }, "/srv/a does not exist"},
+		"to_itself":     {func(r *scratchRoot) { r.writeOrLink("srv/a", "->a") }, "/srv/a does not exist"},
+		"of_root":       {func(r *scratchRoot) { r.writeOrLink("srv/a", "->copy") }, ""},
+		"source_inside": {func(r *scratchRoot) { r.write("shared/c", "new") }, "the content of /srv/tree/link/c differs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := setConfigs(t, config)
+			r.write("config/a", "A")
+			r.write("config/tree/sub/b", "B")
+			r.write("shared/c", "C")
+			r.writeOrLink("config/tree/link", "->/shared")
+			r.mustConfigure()
+			if out := r.configureInTime(0, "--check"); strings.Contains(out, "ERROR") {
+				t.Fatal(out)
+			}
+			if name != "source_inside" && name != "middle" {
+				rename(t, r.path("srv/a"), r.path("srv/copy"))
+			}
+			test.change(r)
+			status := 0
+			if test.want != "" {
+				status = 1
+			}
+			if out := r.configureInTime(status, "--check"); !strings.Contains(out, test.want) {
+				t.Errorf("--check does not contain %q:\n%s", test.want, out)
+			}
+			r.mustConfigure()
+		})
+	}
+}
+
+func rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// chown -R gives links to the service. In the middle of a destination, they would end the
+// container; macros.chown_tree leaves them to root.
+func TestTemplatesLeaveLinksToRoot(t *testing.T) {
+	templates := 0
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".j2" {
+			return err
+		}
+		templates++
+		content, err := os.ReadFile(path)
+		for i, line := range strings.Split(string(content), "\n") {
+			if recursiveChown.MatchString(line) {
+				t.Errorf("%s:%d: use owned or macros.chown_tree: %s", path, i+1, line)
+			}
+		}
+		return err
+	})
+	if err != nil || templates < 200 {
+		t.Errorf("%d templates, %v", templates, err)
+	}
+}
+
+var recursiveChown = regexp.MustCompile(`\bchown\s+(-\w*R|--recursive)`)
+
+func TestChownTree(t *testing.T) {
+	testenv.Root(t) // only root can give a file another owner
+	_, files := renderTree(t, target{base: "debian", tag: "trixie", arch: "x86_64", installType: "source", release: "master"})
+	command := ""
+	for _, file := range files {
+		if file.Name == "grafana" {
+			command = regexp.MustCompile(`find /etc/grafana [^\n\\]*`).FindString(string(file.Content))
+		}
+	}
+	r := newScratchRoot(t, "/usr/bin/find")
+	r.write("etc/group", r.read("etc/group")+r.group("grafana", "42400"))
+	r.write("etc/passwd", r.read("etc/passwd")+r.user("grafana", "42400"))
+	r.write("etc/grafana/sub/file", "")
+	r.writeOrLink("etc/grafana/sub/link", "->/etc/group")
+	r.write("var/lib/grafana/file", "")
+	if status, out := r.run(nil, "sh", "-c", command); command == "" || status != 0 {
+		t.Fatalf("%q: exit status %d\n%s", command, status, out)
+	}
+	for _, name := range []string{"etc/grafana", "etc/grafana/sub", "etc/grafana/sub/file", "var/lib/grafana/file"} {
+		r.wantOwner(name, 42400)
+	}
+	r.wantOwner("etc/group", 0)
+	if link := r.tree("etc/grafana/sub/link"); !strings.Contains(link, " 0:0 ") {
+		t.Errorf("the link is %s", link)
 	}
 }

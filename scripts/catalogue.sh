@@ -95,7 +95,7 @@ fi
 if [ "${RECORD:-yes}" != no ] && [ -e "$out/summary.json" ]; then
   contracts=()
   [ ! -s "$out/contract.json" ] || contracts=(-contract "$out/contract.json")
-  go run ./internal/catalogue record -suite "$suite" -arch "$arch" -type "$type" -summary "$out/summary.json" "${contracts[@]}"
+  go run ./internal/catalogue record -commit "$(git rev-parse --short=8 HEAD)" -suite "$suite" -arch "$arch" -type "$type" -summary "$out/summary.json" "${contracts[@]}"
   go run ./internal/catalogue matrix
 fi
 for code in "$status" "$contract" "$run"; do

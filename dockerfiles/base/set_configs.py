@@ -319,6 +319,15 @@ def exists(path):
     return True
 
 
+def link_target(path):
+    """Return where the link at path leads to, or None if it is no link."""
+    try:
+        with opened_parent(path) as (directory, name):
+            return os.readlink(name, dir_fd=directory)
+    except (OSError, ForeignLink):
+        return None
+
+
 def is_directory(path):
     try:
         with opened(path) as node:
@@ -614,37 +623,46 @@ class ConfigFile:
         """Yield the differences to the result of copy."""
         for source, dest in self.pairs():
             yield from self._compare(source, dest)
-            for root, dirs, files in os.walk(source):
+            for root, dirs, files in os.walk(source, followlinks=True):
                 for name in sorted(dirs) + sorted(files):
                     path = os.path.join(root, name)
                     yield from self._compare(path, os.path.join(
                         dest, os.path.relpath(path, source)))
 
     def _compare(self, source, dest):
+        """Compare a file or directory. As in copy, only root's links count."""
         if self._copies_link(source):
-            if not os.path.islink(dest) or (
-                    os.readlink(dest) != os.readlink(source)):
+            if link_target(dest) != os.readlink(source):
                 yield '%s is not the same link as %s' % (dest, source)
             return
-        if not os.path.exists(dest):
-            yield '%s does not exist' % dest
-            return
-        if os.path.isdir(source) != os.path.isdir(dest) or (
-                os.path.isfile(source) and not os.path.isfile(dest)):
+        with contextlib.ExitStack() as stack:
+            try:
+                node = stack.enter_context(opened(dest))
+            except ForeignLink as error:
+                yield str(error)
+            except OSError:
+                yield '%s does not exist' % dest
+            else:
+                yield from self._compare_node(source, node, dest)
+
+    def _compare_node(self, source, node, dest):
+        """Compare source with dest, which was opened as node."""
+        if os.path.isdir(source) != os.path.isdir(node) or (
+                os.path.isfile(source) and not os.path.isfile(node)):
             yield '%s and %s are not of the same type' % (source, dest)
             return
         if os.path.isfile(source):
-            with open_file(source) as wanted, open_file(dest) as found:
+            with open_file(source) as wanted, open_file(node) as found:
                 if wanted.read() != found.read():
                     yield 'the content of %s differs from %s' % (dest, source)
-        info = os.stat(dest)
+        info = os.stat(node)
         if self.preserve_properties:
             origin = os.stat(source)
             owner = origin.st_uid, origin.st_gid
             mode = stat.S_IMODE(origin.st_mode)
         else:
             owner = parse_owner(self.owner)
-            mode = wanted_mode(dest, self.perm) if self.perm else None
+            mode = wanted_mode(node, self.perm) if self.perm else None
         if (info.st_uid, info.st_gid) != owner:
             yield '%s belongs to %d:%d, not %d:%d' % (
                 (dest, info.st_uid, info.st_gid) + owner)

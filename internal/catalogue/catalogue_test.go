@@ -88,27 +88,27 @@ func TestRecord(t *testing.T) {
 	first := write("1.json", `{"built":[{"name":"base","status":"built","size":100,"duration":9},{"name":"cron","status":"built","parent":"base","size":130,"duration":5}],
 		"failed":[{"name":"etcd","status":"error","parent":"base","failure":{"error":"no\ttab\nsecond line"}},{"name":"x","status":"parent_error"}]}`)
 	contract := write("c.json", `[{"image":"cron","held":7,"failed":1}]`)
-	if err := record(results, to, first, contract); err != nil {
+	if err := record(results, to, "c1", first, contract); err != nil {
 		t.Fatal(err)
 	}
 	second := write("2.json",
 		`{"built":[{"name":"cron","status":"built","parent":"base","size":130,"duration":0,"unchanged":true},{"name":"etcd","status":"built","parent":"base","size":120,"duration":3}]}`)
-	if err := record(results, to, second, ""); err != nil {
+	if err := record(results, to, "c2", second, ""); err != nil {
 		t.Fatal(err)
 	}
 	// The parents of an image are those of its architecture.
 	third := write("3.json", `{"built":[{"name":"cron","status":"built","parent":"base","size":140,"duration":6}]}`)
-	if err := record(results, Target{"debian", "trixie", "aarch64", "binary"}, third, ""); err != nil {
+	if err := record(results, Target{"debian", "trixie", "aarch64", "binary"}, "c3", third, ""); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(results)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := header + "base\ttrixie\tbinary\tx86_64\tbuilt\t100\t100\t9\t\t\n" +
-		"cron\ttrixie\tbinary\taarch64\tbuilt\t140\t140\t6\t\t\n" +
-		"cron\ttrixie\tbinary\tx86_64\tbuilt\t130\t30\t5\t7/1\t\n" +
-		"etcd\ttrixie\tbinary\tx86_64\tbuilt\t120\t20\t3\t\t\n"
+	want := header + "base\ttrixie\tbinary\tx86_64\tbuilt\t100\t100\t9\t\tc1\t\n" +
+		"cron\ttrixie\tbinary\taarch64\tbuilt\t140\t140\t6\t\tc3\t\n" +
+		"cron\ttrixie\tbinary\tx86_64\tbuilt\t130\t30\t5\t7/1\tc1\t\n" +
+		"etcd\ttrixie\tbinary\tx86_64\tbuilt\t120\t20\t3\t\tc2\t\n"
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

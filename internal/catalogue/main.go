@@ -5,7 +5,7 @@
 // usage:
 //
 //	catalogue list [-suite trixie] [-type binary] [-shard 2/8|ci]  print the images, one a line
-//	catalogue record -summary FILE [-contract FILE] [-suite …] [-type …]  add a run to docs/images.tsv
+//	catalogue record -summary FILE [-contract FILE] [-commit ID] [-suite …] [-type …]  add a run to docs/images.tsv
 //	catalogue sources -mirror URL [-suite …] DIR                   print the [sections] of Debian's tarballs
 //	catalogue kolla -checkout DIR -out DIR                         prepare Kolla's own templates
 //	catalogue matrix                                               write docs/images.md
@@ -37,6 +37,7 @@ func run(ctx context.Context, args []string) error {
 	shard := f.String("shard", "1/1", "a part of the images: 2/8, or ci")
 	summary := f.String("summary", "", "the JSON summary of a run")
 	contract := f.String("contract", "", "what kolla-build contract --json printed about its images")
+	commit := f.String("commit", "", "the commit of this repository that built them")
 	mirror := f.String("mirror", "", "the package mirror")
 	checkout := f.String("checkout", "", "a checkout of OpenStack Kolla")
 	out := f.String("out", "", "the directory that is written")
@@ -52,7 +53,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		return err
 	case "record":
-		return record(filepath.Join("docs", "images.tsv"), to, *summary, *contract)
+		return record(filepath.Join("docs", "images.tsv"), to, *commit, *summary, *contract)
 	case "sources":
 		return printSources(ctx, *mirror, *suite, os.Stdout)
 	case "kolla":

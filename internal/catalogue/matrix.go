@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -156,14 +157,14 @@ func (m *matrix) figures(names []string, images map[string]Image) {
 
 Built on Debian, x86_64, on a machine with two cores that other jobs used too. The size is that of the compressed layers, including those
 of the parents; the size that the image adds to its parent is in parentheses. The contract column counts the rows that hold and the rows
-that fail ([contract.md](contract.md)). The builds are from before [decision 21](decisions/021-no-documentation-and-locales.md): on a
-bootstrapped base image of trixie, images are now 20 to 22 MiB smaller.
+that fail ([contract.md](contract.md)). An asterisk marks builds from before [decision 21](decisions/021-no-documentation-and-locales.md): on
+a bootstrapped base image of trixie, images are now 20 to 22 MiB smaller.
 
 | image | trixie | | | bookworm | | | from source, trixie | | other hosts |
 |---|---|---|---|---|---|---|---|---|---|
 | | size | time | contract | size | time | contract | size | time | |
 `)
-	counts := map[string]int{}
+	counts, commits := map[string]int{}, map[string]int{}
 	for _, name := range names {
 		var cells []string
 		hasFigures := false
@@ -175,7 +176,11 @@ bootstrapped base image of trixie, images are now 20 to 22 MiB smaller.
 			case r.Status == "built":
 				hasFigures = true
 				counts[to.Tag+" "+to.InstallType]++
+				commits[r.Commit]++
 				size = fmt.Sprintf("%s (%s)", units.Bytes(r.Size), units.Bytes(r.Own))
+				if r.Commit == "" {
+					size += " \\*"
+				}
 				seconds = fmt.Sprintf("%.0f s", r.Seconds)
 			case r.Status != "":
 				size = "failed: " + strings.ReplaceAll(r.Error, "|", "\\|")
@@ -195,6 +200,13 @@ bootstrapped base image of trixie, images are now 20 to 22 MiB smaller.
 	}
 	fmt.Fprintf(&m.b, "\nRecorded builds: %d images on trixie and %d on bookworm from packages, %d on trixie from source.\n",
 		counts["trixie binary"], counts["bookworm binary"], counts["trixie source"])
+	earlier := commits[""]
+	delete(commits, "")
+	fmt.Fprintf(&m.b, "By commit of this repository:")
+	for _, commit := range slices.Sorted(maps.Keys(commits)) {
+		fmt.Fprintf(&m.b, " `%s` %d,", commit, commits[commit])
+	}
+	fmt.Fprintf(&m.b, " before decision 21 %d.\n", earlier)
 }
 
 // arm64 writes the table of builds for arm64.
@@ -232,7 +244,8 @@ that the image adds to its parent is in parentheses.
 	for _, name := range append([]string{"base"}, kollaImages...) {
 		builtin := m.result(name, Target{"debian", "trixie", "x86_64", "binary"})
 		kolla := m.result(name, Target{"debian", "trixie", "x86_64", kollaType})
-		if builtin.Status != "built" || kolla.Status != "built" {
+		// Decision 21 changed the base image, so that an earlier build cannot be compared with a later one.
+		if builtin.Status != "built" || kolla.Status != "built" || (builtin.Commit == "") != (kolla.Commit == "") {
 			continue
 		}
 		fmt.Fprintf(&m.b, "| `%s` | %s (%s) | %s (%s) | %.2f |\n", name, units.Bytes(kolla.Size), units.Bytes(kolla.Own),

@@ -23,10 +23,11 @@ type Result struct {
 	Own                      int64   // bytes of the layers that it adds to its parent
 	Seconds                  float64 // of the build
 	Contract                 string  // rows of the contract that passed and failed, such as "62/0"; "" if it was not checked
+	Commit                   string  // of this repository; "" for builds before decision 21
 	Error                    string  // the first line
 }
 
-const header = "image\tsuite\ttype\tarch\tstatus\tsize\town\tseconds\tcontract\terror\n"
+const header = "image\tsuite\ttype\tarch\tstatus\tsize\town\tseconds\tcontract\tcommit\terror\n"
 
 func (r Result) key() string { return strings.Join([]string{r.Image, r.Suite, r.Type, r.Arch}, "\t") }
 
@@ -47,10 +48,10 @@ func readResults(path string) ([]Result, error) {
 			continue
 		}
 		f := strings.Split(line, "\t")
-		if len(f) != 10 {
-			return nil, fmt.Errorf("%s:%d: %d columns instead of 10", path, i+1, len(f))
+		if len(f) != 11 {
+			return nil, fmt.Errorf("%s:%d: %d columns instead of 11", path, i+1, len(f))
 		}
-		r := Result{Image: f[0], Suite: f[1], Type: f[2], Arch: f[3], Status: f[4], Contract: f[8], Error: f[9]}
+		r := Result{Image: f[0], Suite: f[1], Type: f[2], Arch: f[3], Status: f[4], Contract: f[8], Commit: f[9], Error: f[10]}
 		var errs [3]error
 		r.Size, errs[0] = strconv.ParseInt(f[5], 10, 64)
 		r.Own, errs[1] = strconv.ParseInt(f[6], 10, 64)
@@ -68,7 +69,7 @@ func writeResults(path string, results []Result) error {
 	var b bytes.Buffer
 	b.WriteString(header)
 	for _, r := range results {
-		fmt.Fprintf(&b, "%s\t%s\t%d\t%d\t%.0f\t%s\t%s\n", r.key(), r.Status, r.Size, r.Own, r.Seconds, r.Contract, r.Error)
+		fmt.Fprintf(&b, "%s\t%s\t%d\t%d\t%.0f\t%s\t%s\t%s\n", r.key(), r.Status, r.Size, r.Own, r.Seconds, r.Contract, r.Commit, r.Error)
 	}
 	return atomicfile.WriteFile(path, b.Bytes(), atomicfile.Options{Mode: 0o644})
 }
@@ -85,9 +86,9 @@ type summaryImage struct {
 	Failure   struct{ Error string }
 }
 
-// record adds the images of a run to the results. An image that the run did not have to
+// record adds the images of a run of commit to the results. An image that the run did not have to
 // build keeps the figures of its build.
-func record(path string, to Target, summaryFile, contractFile string) error {
+func record(path string, to Target, commit, summaryFile, contractFile string) error {
 	var summary struct{ Built, Failed []summaryImage }
 	if err := readJSON(summaryFile, &summary); err != nil {
 		return err
@@ -124,7 +125,7 @@ func record(path string, to Target, summaryFile, contractFile string) error {
 		}
 	}
 	for _, im := range slices.Concat(summary.Built, summary.Failed) {
-		r := Result{Image: im.Name, Suite: to.Tag, Type: to.InstallType, Arch: to.Arch, Status: "built", Size: im.Size, Seconds: im.Duration}
+		r := Result{Image: im.Name, Suite: to.Tag, Type: to.InstallType, Arch: to.Arch, Status: "built", Size: im.Size, Seconds: im.Duration, Commit: commit}
 		r.Own = im.Size - sizes[im.Parent]
 		i, seen := rows[r.key()]
 		if im.Status == "parent_error" || im.Canceled {
@@ -137,6 +138,7 @@ func record(path string, to Target, summaryFile, contractFile string) error {
 		if im.Unchanged && seen {
 			r.Seconds = results[i].Seconds
 			r.Contract = results[i].Contract
+			r.Commit = results[i].Commit
 		}
 		if c, ok := checked[im.Name]; ok {
 			r.Contract = c
