@@ -34,7 +34,7 @@ func clampTimes(w io.Writer, r io.Reader, limit time.Time) error {
 		if err := out.WriteHeader(hdr); err != nil {
 			return err
 		}
-		// Without the struct, each file would get a buffer of its own.
+		// Without the struct, each file would get its own buffer.
 		if _, err := io.CopyBuffer(struct{ io.Writer }{out}, in, buf); err != nil {
 			return err
 		}

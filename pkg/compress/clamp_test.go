@@ -16,7 +16,8 @@ import (
 )
 
 // entries returns the headers of a tar without their times, and the times.
-func entries(t *testing.T, r io.Reader) (headers map[string]tar.Header, times map[string]time.Time, content map[string]string) {
+func entries(t *testing.T, r io.Reader) (
+	headers map[string]tar.Header, times map[string]time.Time, content map[string]string) {
 	t.Helper()
 	headers, times, content = map[string]tar.Header{}, map[string]time.Time{}, map[string]string{}
 	for tr := tar.NewReader(r); ; {

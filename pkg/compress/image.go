@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,7 +18,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/singleflight"
+
+	"github.com/kolla-build/kolla-build/internal/memo"
 )
 
 // Source provides the manifests, configs and layers of exported images.
@@ -37,7 +37,7 @@ type Store interface {
 	WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (digest.Digest, int64, error)
 
 	// Compressed returns the compressed form of the layer with this diff ID, if the
-	// store has it. version is that of Settings.
+	// store has it. version is Settings.Version.
 	Compressed(diffID digest.Digest, version string) (Layer, bool)
 
 	// RecordCompressed remembers a compressed form.
@@ -57,11 +57,10 @@ type Compressor struct {
 	source   Source
 	store    Store
 	slots    chan struct{}
-	running  singleflight.Group
 	temp     string
+	layers   memo.Map[digest.Digest, Layer] // in their published form, by diff ID
 
 	mu     sync.Mutex
-	done   map[digest.Digest]Layer     // by diff ID
 	limits map[digest.Digest]time.Time // of the times in layers, by diff ID
 	keep   map[digest.Digest]bool      // compressed layers that stay as they are
 }
@@ -78,8 +77,7 @@ type Options struct {
 // New returns a compressor.
 func New(opts Options) *Compressor {
 	return &Compressor{settings: opts.Settings, source: opts.Source, store: opts.Store, temp: opts.TempDir,
-		slots: make(chan struct{}, max(1, opts.Workers)), done: map[digest.Digest]Layer{},
-		limits: map[digest.Digest]time.Time{}, keep: map[digest.Digest]bool{}}
+		slots: make(chan struct{}, max(1, opts.Workers)), limits: map[digest.Digest]time.Time{}, keep: map[digest.Digest]bool{}}
 }
 
 // Keep marks compressed layers that must not change: those of images in their final
@@ -108,9 +106,7 @@ func (c *Compressor) ClampTimes(limit time.Time, diffIDs ...digest.Digest) {
 
 // Known sets the published form of a layer, which then need not be in the source.
 func (c *Compressor) Known(diffID digest.Digest, l Layer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.done[diffID] = l
+	c.layers.Set(diffID, l)
 }
 
 // maxDocument is the largest size of a manifest or config in bytes.
@@ -207,27 +203,8 @@ func (c *Compressor) layer(ctx context.Context, l ocispec.Descriptor, diffID dig
 	if unchanged {
 		return c.copied(ctx, l, diffID)
 	}
-	for {
-		v, err, _ := c.running.Do(diffID.String(), func() (any, error) {
-			out, err := c.compressed(ctx, l, diffID)
-			if err != nil && ctx.Err() != nil {
-				err = &canceledError{err}
-			}
-			return out, err
-		})
-		var other *canceledError
-		if !errors.As(err, &other) || ctx.Err() != nil {
-			out, _ := v.(Layer)
-			return out, err
-		}
-		// The image that did the work was canceled, this one was not.
-	}
+	return c.layers.Get(ctx, diffID, func() (Layer, error) { return c.compressed(ctx, l, diffID) })
 }
-
-// canceledError is the error of work whose context was canceled.
-type canceledError struct{ error }
-
-func (e *canceledError) Unwrap() error { return e.error }
 
 // copied copies a layer without changing it.
 func (c *Compressor) copied(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
@@ -242,43 +219,33 @@ func (c *Compressor) copied(ctx context.Context, l ocispec.Descriptor, diffID di
 
 func (c *Compressor) compressed(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
 	c.mu.Lock()
-	layer, ok := c.done[diffID]
 	limit, clamp := c.limits[diffID]
 	c.mu.Unlock()
-	if ok {
-		return layer, nil
-	}
 	version := c.settings.Version()
 	if clamp {
 		version += fmt.Sprintf(" times up to %d", limit.Unix())
 	}
-	out, ok := c.store.Compressed(diffID, version)
-	if !ok {
-		select {
-		case c.slots <- struct{}{}:
-			defer func() { <-c.slots }()
-		case <-ctx.Done():
-			return Layer{}, context.Cause(ctx)
-		}
-		var err error
-		copyTar := func(w io.Writer, r io.Reader) error {
-			_, err := io.Copy(w, r)
-			return err
-		}
-		if clamp {
-			copyTar = func(w io.Writer, r io.Reader) error { return clampTimes(w, r, limit) }
-		}
-		if out, err = c.compress(ctx, l, diffID, copyTar); err != nil {
-			return Layer{}, err
-		}
-		if err := c.store.RecordCompressed(diffID, version, out); err != nil {
-			return Layer{}, err
-		}
+	if out, ok := c.store.Compressed(diffID, version); ok {
+		return out, nil
 	}
-	c.mu.Lock()
-	c.done[diffID] = out
-	c.mu.Unlock()
-	return out, nil
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return Layer{}, context.Cause(ctx)
+	}
+	copyTar := func(w io.Writer, r io.Reader) error {
+		_, err := io.Copy(w, r)
+		return err
+	}
+	if clamp {
+		copyTar = func(w io.Writer, r io.Reader) error { return clampTimes(w, r, limit) }
+	}
+	out, err := c.compress(ctx, l, diffID, copyTar)
+	if err != nil {
+		return Layer{}, err
+	}
+	return out, c.store.RecordCompressed(diffID, version, out)
 }
 
 // compress makes the compressed form of a layer. copyTar copies its tar and may
@@ -341,7 +308,8 @@ func plain(r io.Reader, mediaType string) (io.ReadCloser, error) {
 }
 
 // eStargz compresses a layer into the eStargz form, which reorders the tar.
-func (c *Compressor) eStargz(ctx context.Context, r io.Reader, copyTar func(io.Writer, io.Reader) error) (Layer, error) {
+func (c *Compressor) eStargz(ctx context.Context, r io.Reader, copyTar func(io.Writer, io.Reader) error) (
+	Layer, error) {
 	f, err := os.CreateTemp(c.temp, "layer-*")
 	if err != nil {
 		return Layer{}, err

@@ -18,7 +18,8 @@ func (s Settings) Stream(ctx context.Context, st Store, r io.Reader) (Layer, err
 }
 
 // stream is Stream with a function that copies the tar and may change it.
-func (s Settings) stream(ctx context.Context, st Store, r io.Reader, copyTar func(io.Writer, io.Reader) error) (Layer, error) {
+func (s Settings) stream(ctx context.Context, st Store, r io.Reader, copyTar func(io.Writer, io.Reader) error) (
+	Layer, error) {
 	pr, pw := io.Pipe()
 	sum := digest.Canonical.Digester()
 	copied := make(chan struct{})

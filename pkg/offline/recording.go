@@ -23,6 +23,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/build/builderdir"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/define"
@@ -107,7 +108,7 @@ func removeState(state string) {
 	}
 	defer dirLock.Close()
 	// A builder can outlive its recording, and its mounts show files outside of the directory.
-	if _, err := buildkit.RemoveCache(state); err == nil {
+	if _, err := builderdir.RemoveCache(state); err == nil {
 		_ = os.RemoveAll(state)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -61,6 +60,8 @@ type token struct {
 	expires time.Time
 }
 
+func (t token) valid() bool { return time.Now().Before(t.expires) }
+
 // tokenMargin is how long before its end a token is no longer used, and tokenLife is
 // the life of tokens that do not declare one (the specification's default).
 const (
@@ -72,9 +73,7 @@ const (
 // credentials. The first scope should be the most important one, because some token
 // servers only use one.
 func (h *host) do(req *http.Request, repository string, scopes ...string) (*http.Response, error) {
-	h.mu.Lock()
-	scheme := h.scheme
-	h.mu.Unlock()
+	scheme, _ := h.schemes.Known("")
 	// The registry named the locations of uploads.
 	if err := h.checkTarget(scheme, req.URL); err != nil {
 		return nil, err
@@ -152,8 +151,7 @@ func (h *host) learn(required, before challenge, used tokenKey) bool {
 	if !unchanged {
 		h.challenge = required
 	}
-	_, hadToken := h.tokens[used]
-	delete(h.tokens, used)
+	hadToken := h.tokens.Forget(used)
 	return !unchanged || hadToken
 }
 
@@ -181,35 +179,15 @@ func (h *host) authorize(req *http.Request, ch challenge, login login, scopes []
 // token returns a token from memory, or gets one from the token server. Only callers
 // that need the same token wait for each other.
 func (h *host) token(ctx context.Context, key tokenKey) (string, error) {
-	cached := func() (token, bool) {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		t, ok := h.tokens[key]
-		return t, ok && time.Now().Before(t.expires)
-	}
-	if t, ok := cached(); ok {
-		return t.value, nil
-	}
-	t, err := h.fetches.do(ctx, key, func() (token, error) {
-		if t, ok := cached(); ok {
-			return t, nil
-		}
-		var t token
-		err := h.client.repeat(ctx, func() (err error) {
+	t, err := h.tokens.Get(ctx, key, func() (t token, err error) {
+		err = h.client.repeat(ctx, func() (err error) {
 			t, err = h.fetchToken(ctx, key)
 			if !errors.Is(err, io.ErrUnexpectedEOF) {
 				err = final(err) // the answer was complete, so the transport has already repeated it
 			}
 			return err
 		})
-		if err != nil {
-			return token{}, err
-		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		maps.DeleteFunc(h.tokens, func(_ tokenKey, t token) bool { return time.Now().After(t.expires) })
-		h.tokens[key] = t
-		return t, nil
+		return t, err
 	})
 	return t.value, err
 }

@@ -49,7 +49,8 @@ const (
 // sending it. After a fault the whole upload is repeated, because the same bytes must
 // not be sent to the same upload again. progress, if not nil, is called with the bytes
 // sent so far.
-func (r *Repository) Upload(ctx context.Context, blob Blob, from *Repository, progress func(sent int64)) (BlobState, error) {
+func (r *Repository) Upload(ctx context.Context, blob Blob, from *Repository, progress func(sent int64)) (
+	BlobState, error) {
 	var state BlobState
 	refused := false
 	err := r.host.client.repeat(ctx, func() (err error) {
@@ -77,7 +78,8 @@ func (r *Repository) Upload(ctx context.Context, blob Blob, from *Repository, pr
 	return "", fmt.Errorf("blob %s: %w", blob.Digest, r.host.failure(r.Name(), err))
 }
 
-func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository, progress func(int64)) (BlobState, error) {
+func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository, progress func(int64)) (
+	BlobState, error) {
 	query := url.Values{}
 	scopes := []string{scope(r.ref.Path(), actionsPush)}
 	if from != nil {
@@ -116,7 +118,8 @@ func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository,
 }
 
 // mountAnywhere mounts a blob from any other repository, or begins an upload.
-func (r *Repository) mountAnywhere(ctx context.Context, blob Blob, query url.Values, scopes []string) (*http.Response, error) {
+func (r *Repository) mountAnywhere(ctx context.Context, blob Blob, query url.Values, scopes []string) (
+	*http.Response, error) {
 	mount := maps.Clone(query)
 	mount.Set("mount", blob.Digest.String())
 	resp, err := r.begin(context.WithValue(ctx, keyOnce, true), mount, scopes)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/kolla-build/kolla-build/internal/memo"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
@@ -23,13 +24,10 @@ type credentials struct {
 	load    sync.Once
 	files   []authFile
 	err     error
-	helpers shared[helperKey, login]
+	helpers memo.Map[helperKey, login]
 	// helpersInOrder is credential-helpers of registries.conf: filesHelper stands for the
 	// files. Empty means the files only.
 	helpersInOrder []string
-
-	mu    sync.Mutex
-	known map[helperKey]login
 }
 
 // CredentialsError reports that a login cannot be read.
@@ -107,27 +105,15 @@ type helperKey struct{ helper, server string }
 
 // ask asks a credential helper, once for each registry.
 func (c *credentials) ask(ctx context.Context, key helperKey) (login, error) {
-	c.mu.Lock()
-	found, ok := c.known[key]
-	c.mu.Unlock()
-	if ok {
-		return found, nil
-	}
-	return c.helpers.do(ctx, key, func() (login, error) {
+	return c.helpers.Get(ctx, key, func() (login, error) {
 		found, err := runHelper(ctx, key)
-		if err != nil {
-			if ctx.Err() != nil {
-				return login{}, context.Cause(ctx)
-			}
-			return login{}, &CredentialsError{Source: "docker-credential-" + key.helper, Err: err}
+		if err == nil {
+			return found, nil
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.known == nil {
-			c.known = map[helperKey]login{}
+		if ctx.Err() != nil {
+			return login{}, context.Cause(ctx)
 		}
-		c.known[key] = found
-		return found, nil
+		return login{}, &CredentialsError{Source: "docker-credential-" + key.helper, Err: err}
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/kolla-build/kolla-build/internal/memo"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
@@ -36,13 +37,11 @@ type host struct {
 
 	anywhere anywhereMounts
 
-	contacts shared[string, string]
-	fetches  shared[tokenKey, token]
+	schemes memo.Map[string, string] // "http" or "https", by ""; known when the registry has answered once
+	tokens  memo.Map[tokenKey, token]
 
 	mu        sync.Mutex
-	scheme    string // "http" or "https", "" until the registry has answered once
 	challenge challenge
-	tokens    map[tokenKey]token
 	logins    map[string]login // by repository
 	withheld  bool             // there are credentials that were not sent
 	user      string           // whose credentials were sent last, "" if none were
@@ -55,10 +54,11 @@ func (c *Client) host(name, path string) *host {
 	defer c.mu.Unlock()
 	h := c.hosts[key]
 	if h == nil {
-		h = &host{client: c, name: name, addr: name, insecure: key.insecure, tokens: map[tokenKey]token{}, logins: map[string]login{}}
+		h = &host{client: c, name: name, addr: name, insecure: key.insecure, logins: map[string]login{}}
 		if name == imageref.DockerHub {
 			h.addr = dockerHubAPI
 		}
+		h.tokens.Valid = token.valid
 		h.base, h.unusable = c.network(h.key())
 		c.hosts[key] = h
 	}
@@ -102,20 +102,9 @@ func sameHost(u *url.URL, host string) bool {
 // contact determines the scheme and the login method of the registry, unless they are
 // known, and returns the scheme.
 func (h *host) contact(ctx context.Context) (string, error) {
-	known := func() string {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		return h.scheme
-	}
-	if scheme := known(); scheme != "" {
-		return scheme, nil
-	}
-	if h.unusable != nil {
-		return "", h.unusable
-	}
-	return h.contacts.do(ctx, "", func() (string, error) {
-		if scheme := known(); scheme != "" {
-			return scheme, nil
+	return h.schemes.Get(ctx, "", func() (string, error) {
+		if h.unusable != nil {
+			return "", h.unusable
 		}
 		a, err := h.ping(ctx)
 		if err != nil {
@@ -123,7 +112,7 @@ func (h *host) contact(ctx context.Context) (string, error) {
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.scheme, h.challenge = a.scheme, a.challenge
+		h.challenge = a.challenge
 		return a.scheme, nil
 	})
 }

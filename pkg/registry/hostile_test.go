@@ -376,7 +376,7 @@ func TestDocumentErrorsNameTheRegistry(t *testing.T) {
 }
 
 // TestDrip checks that a blob of which a registry sends a byte now and then ends with an error,
-// also if each byte comes from a connection of its own.
+// also if each byte comes from its own connection.
 func TestDrip(t *testing.T) {
 	const size = 10 << 20 // larger than a document
 	begin := func(w http.ResponseWriter, r *http.Request) {

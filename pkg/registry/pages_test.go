@@ -15,7 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
-// quayPages gives lists as quay.io does: in short pages, with a token of its own in the link
+// quayPages gives lists as quay.io does: in short pages, with its own token in the link
 // to the next one.
 func quayPages(t *testing.T, backend string) (host string) {
 	return registrytest.Serve(t, &httputil.ReverseProxy{

@@ -26,7 +26,8 @@ func ReferrersTag(subject digest.Digest) string {
 // Referrers lists the manifests, such as signatures and SBOMs, whose subject is a
 // manifest of the repository. hasAPI reports whether the registry keeps the list
 // itself; if not, the list is an index under ReferrersTag, which clients keep.
-func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) (found []ocispec.Descriptor, hasAPI bool, err error) {
+func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) (
+	found []ocispec.Descriptor, hasAPI bool, err error) {
 	fail := func(err error) ([]ocispec.Descriptor, bool, error) {
 		return nil, false, fmt.Errorf("listing the referrers of %s@%s: %w", r.Name(), subject, err)
 	}

@@ -55,7 +55,8 @@ func (r *Repository) Name() string { return r.ref.Repository() }
 func (r *Repository) Registry() string { return r.ref.Registry() }
 
 // request makes a request below the repository's address.
-func (r *Repository) request(ctx context.Context, method, path string, query url.Values, body []byte) (*http.Request, error) {
+func (r *Repository) request(ctx context.Context, method, path string, query url.Values, body []byte) (
+	*http.Request, error) {
 	if r.blocked != nil {
 		return nil, r.blocked
 	}

@@ -21,8 +21,8 @@ import (
 // index is resolved to platform ("linux/arm64", "linux/arm/v7"; "" means linux/amd64); an
 // image for another platform is a *PlatformError.
 //
-// The returned digest is that of the reference (of the index if it names one); the
-// image's own is image.Digest(). Layers are fetched when they are read, so ctx must live
+// The returned digest is the one that the reference names, which may be an index. The
+// image's digest is image.Digest(). Layers are fetched when they are read, so ctx must live
 // as long as the image is used. Content is checked against its digest and size.
 func (c *Client) Fetch(ctx context.Context, name, platform string) (v1.Image, digest.Digest, error) {
 	want, err := parsePlatform(platform)
@@ -51,7 +51,8 @@ func (c *Client) HeadSource(ctx context.Context, name string) (ocispec.Descripto
 
 // SourceBlob opens a blob of a repository from the first of the repository's sources that
 // has it, as Repository.Blob does.
-func (c *Client) SourceBlob(ctx context.Context, repository imageref.Ref, d digest.Digest, size int64) (io.ReadCloser, error) {
+func (c *Client) SourceBlob(ctx context.Context, repository imageref.Ref, d digest.Digest, size int64) (
+	io.ReadCloser, error) {
 	var body io.ReadCloser
 	err := c.eachSource(ctx, repository.WithDigest(d).String(), func(source imageref.Ref) (err error) {
 		repo, _ := c.repository(source)
@@ -67,8 +68,8 @@ func (c *Client) ReachSource(ctx context.Context, name string) error {
 	return c.eachSource(ctx, name, func(source imageref.Ref) error { return c.Reach(ctx, source.String()) })
 }
 
-// eachSource tries the sources of an image until one succeeds. The error is that of the
-// image's own location, which comes last, and mentions those of the mirrors.
+// eachSource tries the sources of an image until one succeeds. The image's own location is
+// the last one. Its error is returned, with the errors of the mirrors.
 func (c *Client) eachSource(ctx context.Context, name string, try func(imageref.Ref) error) error {
 	ref, err := imageref.Parse(name)
 	if err != nil {

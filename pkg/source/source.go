@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/memo"
 	"github.com/kolla-build/kolla-build/internal/redact"
 )
 
@@ -105,8 +105,14 @@ type Fetcher struct {
 	downloads *downloader
 	jobs      chan struct{}
 
-	mu    sync.Mutex
-	calls map[string]*call
+	fetched memo.Map[string, fetched]
+}
+
+// fetched is a source in the cache.
+type fetched struct {
+	spec     Spec
+	blob     blob
+	resolved Resolved
 }
 
 // Provided is an archive that need not be fetched, with its metadata.
@@ -114,18 +120,6 @@ type Provided struct {
 	Path     string
 	Commit   string
 	Modified time.Time
-}
-
-// call is a fetch that is running or has succeeded.
-type call struct {
-	spec Spec
-	done chan struct{}
-	blob blob
-	res  Resolved
-	err  error
-	// canceled reports that the fetch was stopped by the context of its caller. Then err is the
-	// cause of the cancellation. In an errgroup, this is the error of another goroutine.
-	canceled bool
 }
 
 // New returns a Fetcher and creates its cache directory. It does not use the network.
@@ -161,7 +155,7 @@ func New(opts Options) (*Fetcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the cache of sources: %w", err)
 	}
-	f := &Fetcher{opts: opts, cache: c, jobs: make(chan struct{}, opts.Jobs), calls: map[string]*call{}}
+	f := &Fetcher{opts: opts, cache: c, jobs: make(chan struct{}, opts.Jobs)}
 	f.downloads = newDownloader(f.opts)
 	return f, nil
 }
@@ -312,36 +306,11 @@ func (f *Fetcher) get(ctx context.Context, s Spec) (blob, Resolved, error) {
 	if s.Type == TypeGit {
 		key += "\x00" + s.Name // the top directory depends on the name
 	}
-	for {
-		f.mu.Lock()
-		c := f.calls[key]
-		if c == nil {
-			c = &call{spec: s, done: make(chan struct{})}
-			f.calls[key] = c
-			f.mu.Unlock()
-			c.blob, c.res, c.err = f.fetch(ctx, s)
-			if c.err != nil {
-				c.canceled = ctx.Err() != nil
-				f.mu.Lock()
-				delete(f.calls, key) // a later call tries again
-				f.mu.Unlock()
-			}
-			close(c.done)
-			return c.blob, c.res, c.err
-		}
-		f.mu.Unlock()
-		select {
-		case <-c.done:
-		case <-ctx.Done():
-			return blob{}, Resolved{}, context.Cause(ctx)
-		}
-		if !c.canceled {
-			return c.blob, c.res, c.err
-		}
-		if ctx.Err() != nil {
-			return blob{}, Resolved{}, context.Cause(ctx)
-		}
-	}
+	got, err := f.fetched.Get(ctx, key, func() (fetched, error) {
+		b, res, err := f.fetch(ctx, s)
+		return fetched{s, b, res}, err
+	})
+	return got.blob, got.resolved, err
 }
 
 func (f *Fetcher) fetch(ctx context.Context, spec Spec) (blob, Resolved, error) {
@@ -396,17 +365,9 @@ type Fetched struct {
 
 // Fetched returns the sources that were fetched, sorted by section.
 func (f *Fetcher) Fetched() []Fetched {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	var out []Fetched
-	for _, c := range f.calls {
-		select {
-		case <-c.done:
-			if c.err == nil {
-				out = append(out, Fetched{Spec: c.spec, Resolved: c.res, Digest: c.blob.Digest, Size: c.blob.Size})
-			}
-		default:
-		}
+	for _, got := range f.fetched.All() {
+		out = append(out, Fetched{Spec: got.spec, Resolved: got.resolved, Digest: got.blob.Digest, Size: got.blob.Size})
 	}
 	slices.SortFunc(out, func(a, b Fetched) int { return strings.Compare(a.Spec.Name, b.Spec.Name) })
 	return out

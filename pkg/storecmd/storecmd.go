@@ -16,7 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
-	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/build/builderdir"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
@@ -85,11 +85,11 @@ func GC(ctx context.Context, cfg *config.Config, con *console.Console, opts GCOp
 	if err := gcStore(ctx, cfg, con, opts.Keep); err != nil {
 		return err
 	}
-	if err := buildkit.RemoveRemains(workspace.BuilderDir(cfg)); err != nil {
+	if err := builderdir.RemoveRemains(workspace.BuilderDir(cfg)); err != nil {
 		return err
 	}
 	if opts.BuilderCache {
-		freed, err := buildkit.RemoveCache(workspace.BuilderDir(cfg))
+		freed, err := builderdir.RemoveCache(workspace.BuilderDir(cfg))
 		if err != nil {
 			return err
 		}

@@ -6,21 +6,17 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/moby/buildkit/client/llb"
-	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerui"
 	"github.com/moby/buildkit/solver/pb"
-	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -125,7 +121,7 @@ type Definition struct {
 	// Requirements are what its steps need and only the user can grant.
 	Requirements []Requirement
 
-	// Warnings are those of BuildKit's linter, by line. Only conversions for keys have them.
+	// Warnings are what BuildKit's linter reports, by line. Only conversions for keys have them.
 	Warnings []Warning
 
 	// Effort is an estimate of how long its steps take.
@@ -138,20 +134,6 @@ type Converter struct {
 	opts   ConvertOptions
 	mu     sync.Mutex
 	images map[string]parentImage // by familiar name
-}
-
-// parentImage is the state of an image that its children need.
-type parentImage struct {
-	state    llb.State
-	config   []byte
-	external bool
-	digest   digest.Digest // of an external image
-
-	key digest.Digest // with ForKeys: state is made from it when first used
-
-	// Derived from config when the image is first used, since most have many children.
-	metadata string // in the form in which the frontend reads it
-	triggers func() ([]instructions.Command, error)
 }
 
 // NewConverter returns a Converter that has seen no image yet.
@@ -191,32 +173,12 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	client, external, parts := c.frontendClient(d, parents)
 	client.inputs[dockerui.DefaultLocalNameContext] = ownContext
 	parts["context"] = ownDigest
-	ui, err := dockerui.NewClient(client)
+	hasRequirements := len(triggers) > 0 || mayRequire.Match(d.Content) || c.opts.Network == "host"
+	// Only builds and requirements need the lines of steps.
+	res, warnings, err := c.runFrontend(ctx, d, client, !c.opts.ForKeys || hasRequirements)
 	if err != nil {
 		return nil, err
 	}
-	var warnings []Warning
-	var warn linter.LintWarnFunc
-	if c.opts.ForKeys {
-		warn = collectWarnings(&warnings)
-	}
-	hasRequirements := len(triggers) > 0 || mayRequire.Match(d.Content) || c.opts.Network == "host"
-	// Only builds and requirements need the lines of steps.
-	var lines *llb.SourceMap
-	if !c.opts.ForKeys || hasRequirements {
-		lines = llb.NewSourceMap(nil, d.Path, "Dockerfile", d.Content)
-	}
-	res, err := dockerfile2llb.Dockerfile2LLB(ctx, d.Content, dockerfile2llb.ConvertOpt{
-		Warn:           warn,
-		Config:         c.frontendConfig(d),
-		Client:         ui,
-		SourceMap:      lines,
-		TargetPlatform: &c.opts.Platform,
-	})
-	if err != nil {
-		return nil, dockerfile.Locate(d.Path, d.Content, err)
-	}
-	emptyContinuation(warnings, d.Content)
 	def, err := res.State.Marshal(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
@@ -234,29 +196,52 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 			return nil, err
 		}
 	}
-	name, err := dockerfile.FamiliarName(d.Reference)
-	if err != nil {
+	out := &Definition{Name: d.Name, Path: d.Path, Key: key, Parts: parts, External: external,
+		Requirements: required, Warnings: warnings, Effort: effort(file.Stages)}
+	if c.opts.ForKeys {
+		return out, c.remember(d.Reference, parentImage{key: key, config: keyed})
+	}
+	out.LLB = def
+	if out.Config, err = json.Marshal(res.Image); err != nil {
 		return nil, err
 	}
-	out := &Definition{Name: d.Name, Path: d.Path, Key: key, Parts: parts, External: external,
-		Requirements: required, Warnings: sortWarnings(warnings), Effort: effort(file.Stages)}
-	converted := parentImage{key: key, config: keyed}
-	if !c.opts.ForKeys {
-		out.LLB = def
-		if out.Config, err = json.Marshal(res.Image); err != nil {
+	if res.BaseImage != nil {
+		if out.Base, err = json.Marshal(res.BaseImage); err != nil {
 			return nil, err
 		}
-		if res.BaseImage != nil {
-			if out.Base, err = json.Marshal(res.BaseImage); err != nil {
-				return nil, err
-			}
-		}
-		converted = parentImage{state: res.State, config: out.Config}
 	}
-	c.mu.Lock()
-	c.images[name] = converted
-	c.mu.Unlock()
-	return out, nil
+	return out, c.remember(d.Reference, parentImage{state: res.State, config: out.Config})
+}
+
+// runFrontend converts a Dockerfile with BuildKit's frontend. Warnings are only those of
+// conversions for keys.
+func (c *Converter) runFrontend(ctx context.Context, d Dockerfile, client *inputsClient, withLines bool) (
+	*dockerfile2llb.Result, []Warning, error) {
+	ui, err := dockerui.NewClient(client)
+	if err != nil {
+		return nil, nil, err
+	}
+	var warnings []Warning
+	var warn linter.LintWarnFunc
+	if c.opts.ForKeys {
+		warn = collectWarnings(&warnings)
+	}
+	var lines *llb.SourceMap
+	if withLines {
+		lines = llb.NewSourceMap(nil, d.Path, "Dockerfile", d.Content)
+	}
+	res, err := dockerfile2llb.Dockerfile2LLB(ctx, d.Content, dockerfile2llb.ConvertOpt{
+		Warn:           warn,
+		Config:         c.frontendConfig(d),
+		Client:         ui,
+		SourceMap:      lines,
+		TargetPlatform: &c.opts.Platform,
+	})
+	if err != nil {
+		return nil, nil, dockerfile.Locate(d.Path, d.Content, err)
+	}
+	emptyContinuation(warnings, d.Content)
+	return res, sortWarnings(warnings), nil
 }
 
 // frontendClient returns what BuildKit's frontend asks for: its options, and the parents as
@@ -338,165 +323,4 @@ func (c *Converter) adjustSteps(ctx context.Context, def *llb.Definition) (_ *ll
 		return addVariables(def, c.opts.Env)
 	}
 	return def, nil
-}
-
-// Forget frees the state that is kept for the children of an image. It is called when
-// all of them are converted.
-func (c *Converter) Forget(reference string) {
-	if name, err := dockerfile.FamiliarName(reference); err == nil {
-		c.mu.Lock()
-		delete(c.images, name)
-		c.mu.Unlock()
-	}
-}
-
-// settings returns a digest of everything except files that determines an image.
-func (c *Converter) settings(d Dockerfile) digest.Digest {
-	labels := maps.Clone(d.Labels)
-	for _, l := range c.opts.VolatileLabels {
-		delete(labels, l)
-	}
-	// fmt prints maps in the order of their keys.
-	return digest.FromString(fmt.Sprint(c.opts.Platform, c.opts.BuildArgs, c.opts.Network, labels))
-}
-
-// namedParent is an image that a Dockerfile refers to.
-type namedParent struct {
-	dockerfile.Image
-	parentImage
-}
-
-// parents looks up the images that a Dockerfile refers to, and returns the
-// ONBUILD triggers of those that its stages are based on.
-func (c *Converter) parents(ctx context.Context, file *dockerfile.Dockerfile) (parents []namedParent,
-	triggers []instructions.Command, err error) {
-	seen := map[string]bool{}
-	add := func(images []dockerfile.Image) error {
-		for _, im := range images {
-			if seen[im.Reference] {
-				continue
-			}
-			seen[im.Reference] = true
-			p, err := c.lookup(ctx, im)
-			if err != nil {
-				return file.ErrorAt(im.Line, err)
-			}
-			parents = append(parents, namedParent{im, p})
-		}
-		return nil
-	}
-	if err := add(file.Images()); err != nil {
-		return nil, nil, err
-	}
-	triggers, images, err := file.Triggered(func(base dockerfile.Image) ([]instructions.Command, error) {
-		i := slices.IndexFunc(parents, func(p namedParent) bool { return p.Reference == base.Reference })
-		commands, err := parents[i].triggers()
-		if err != nil {
-			return nil, file.ErrorAt(base.Line, fmt.Errorf("image %s: %w", base.Reference, err))
-		}
-		return commands, nil
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	// A trigger may copy from another image.
-	return parents, triggers, add(images)
-}
-
-func triggersOf(config []byte) ([]instructions.Command, error) {
-	var image struct {
-		Config struct{ OnBuild []string }
-	}
-	if err := json.Unmarshal(config, &image); err != nil {
-		return nil, fmt.Errorf("image config: %w", err)
-	}
-	return dockerfile.Triggers(image.Config.OnBuild)
-}
-
-// lookup finds an image that was converted earlier in this run, or an external
-// one.
-func (c *Converter) lookup(ctx context.Context, im dockerfile.Image) (parentImage, error) {
-	c.mu.Lock()
-	img, ok := c.images[im.Name]
-	c.mu.Unlock()
-	if ok && img.triggers != nil {
-		return img, nil
-	}
-	var err error
-	switch {
-	case !ok:
-		img, err = c.external(ctx, im.Reference)
-	case img.key != "":
-		img.state = c.stored("parent", img.key, "")
-	}
-	if err != nil {
-		return parentImage{}, err
-	}
-	metadata, err := json.Marshal(map[string][]byte{exptypes.ExporterImageConfigKey: img.config})
-	if err != nil {
-		return parentImage{}, err
-	}
-	img.metadata = string(metadata)
-	img.triggers = sync.OnceValues(func() ([]instructions.Command, error) { return triggersOf(img.config) })
-	c.mu.Lock()
-	c.images[im.Name] = img
-	c.mu.Unlock()
-	return img, nil
-}
-
-// external returns an image that was not converted.
-func (c *Converter) external(ctx context.Context, reference string) (parentImage, error) {
-	if c.opts.External == nil {
-		return parentImage{}, fmt.Errorf("image %s is not in the tree", reference)
-	}
-	ext, err := c.opts.External(ctx, reference)
-	if err != nil {
-		return parentImage{}, err
-	}
-	if err := json.Unmarshal(ext.Config, &ocispecs.Image{}); err != nil {
-		return parentImage{}, fmt.Errorf("image config of %s: %w", reference, err)
-	}
-	st := c.stored("external", ext.Digest, "load "+reference)
-	if !c.opts.Epoch.IsZero() && !c.opts.ForKeys {
-		st = st.AddEnv("SOURCE_DATE_EPOCH", strconv.FormatInt(c.opts.Epoch.Unix(), 10))
-	}
-	return parentImage{state: st, config: ext.Config, external: true, digest: ext.Digest}, nil
-}
-
-// stored returns the state of an image in the store. The frontend adds what its config
-// sets.
-func (c *Converter) stored(kind string, d digest.Digest, title string) llb.State {
-	opts := []llb.OCILayoutOption{llb.OCIStore("", storeID), llb.Platform(c.opts.Platform)}
-	if title != "" {
-		opts = append(opts, llb.WithCustomName(title))
-	}
-	return llb.OCILayout("kolla-build/"+kind+"@"+d.String(), opts...)
-}
-
-// key returns the digest over everything that determines an image's content: the LLB,
-// whose head digest is a Merkle root over parents, commands and context files, and the
-// image config without the fields that only say when it was built. It also returns that
-// config.
-func (c *Converter) key(def *llb.Definition, img *dockerspec.DockerOCIImage) (key digest.Digest, config []byte, err error) {
-	var head digest.Digest
-	if len(def.Def) > 0 {
-		if head, err = def.Head(); err != nil {
-			return "", nil, err
-		}
-	}
-	clean := *img
-	clean.Created = nil
-	clean.History = nil // it repeats the commands, including the values of LABEL
-	clean.Config.Labels = maps.Clone(img.Config.Labels)
-	for _, l := range c.opts.VolatileLabels {
-		delete(clean.Config.Labels, l)
-	}
-	// The JSON of the whole config is what children inherit: ONBUILD and
-	// HEALTHCHECK are part of it.
-	if config, err = json.Marshal(clean); err != nil {
-		return "", nil, err
-	}
-	h := digest.Canonical.Digester()
-	fmt.Fprintf(h.Hash(), "kolla-build image key 1\n%s\n%s\n", head, config)
-	return h.Digest(), config, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/netns"
+	"github.com/kolla-build/kolla-build/pkg/build/builderdir"
 )
 
 // startTimeout is how long a buildkitd that was started may take to answer.
@@ -46,19 +47,15 @@ func (e *DaemonError) Unwrap() error { return e.Err }
 // Hint returns a hint for the user, or "".
 func (e *DaemonError) Hint() string { return e.Advice }
 
-// lockName is the lock file of a state directory.
-const lockName = "kolla-build.lock"
-
 // daemon is a buildkitd that this process started.
 type daemon struct {
 	addr string
 	cmd  *exec.Cmd
-	lock *filelock.Lock
-	run  string         // directory of its socket
-	use  *filelock.Lock // of run, which the daemon inherits
+	lock *filelock.Lock // of the state directory
+	run  *builderdir.SocketDir
 	done chan struct{}
 
-	unsynced *unsynced
+	unsynced *builderdir.Unsynced
 
 	err error // of Wait, valid after done
 	log string
@@ -136,7 +133,7 @@ func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
 // acquire locks the state directory. The daemon inherits the lock, so that it is
 // held as long as the daemon runs, even if this process is killed.
 func (d *daemon) acquire(ctx context.Context, opts Options) error {
-	lock, err := filelock.AcquireContext(ctx, filepath.Join(opts.StateDir, lockName), func(held *filelock.HeldError) {
+	lock, err := builderdir.Lock(ctx, opts.StateDir, func(held *filelock.HeldError) {
 		if opts.Notice != nil {
 			opts.Notice("waiting for another kolla-build" + held.By() + " that uses the builder in " + opts.StateDir)
 		}
@@ -147,45 +144,31 @@ func (d *daemon) acquire(ctx context.Context, opts Options) error {
 	if err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err}
 	}
-	_ = lock.SetProcess() // for the notice of the next process
 	d.lock = lock
 	return nil
-}
-
-// tempDir returns the daemon's directory for temporary files, in the state directory. If
-// its path is too long for the sockets of SSH agents, which are created in it, a link to
-// it in the directory of the daemon's socket is returned.
-func tempDir(state, run string) (string, error) {
-	tmp, err := filepath.Abs(filepath.Join(state, "tmp"))
-	if err != nil || len(tmp) <= maxDaemonTemp {
-		return tmp, err
-	}
-	link := filepath.Join(run, "tmp")
-	return link, os.Symlink(tmp, link)
 }
 
 func (d *daemon) start(bin string, opts Options) error {
 	var cacheLost bool
 	var err error
-	if d.unsynced, cacheLost, err = noteUnsynced(opts.StateDir); err != nil {
+	if d.unsynced, cacheLost, err = builderdir.NoteUnsynced(opts.StateDir); err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err}
 	}
 	if cacheLost && opts.Notice != nil {
 		opts.Notice("the machine stopped before the builder's cache was written to disk; it starts with an empty one")
 	}
-	if err := sweep(opts.StateDir); err != nil {
+	if err := builderdir.Sweep(opts.StateDir); err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err,
 			Advice: "an earlier run was killed, and the files that it left there could not be removed"}
 	}
-	sweepRunDirs()
-	if d.run, d.use, err = makeRunDir(opts.StateDir); err != nil {
+	builderdir.SweepSocketDirs()
+	if d.run, err = builderdir.MakeSocketDir(opts.StateDir); err != nil {
 		return &DaemonError{Addr: bin, Err: err}
 	}
-	run := d.run
-	d.addr = "unix://" + filepath.Join(run, socketName)
+	d.addr = "unix://" + d.run.Socket()
 	// With its own configuration, the daemon does not read
 	// /etc/buildkit/buildkitd.toml, which may be for another one.
-	config := filepath.Join(run, "buildkitd.toml")
+	config := filepath.Join(d.run.Path, "buildkitd.toml")
 	if err := os.WriteFile(config, []byte(daemonConfig(opts.StateDir, opts.Cache)), 0o644); err != nil {
 		return &DaemonError{Addr: bin, Err: err}
 	}
@@ -195,23 +178,23 @@ func (d *daemon) start(bin string, opts Options) error {
 	}
 	defer log.Close()
 	d.cmd = exec.Command(bin, "--config", config, "--addr", d.addr,
-		"--root", opts.StateDir, "--otel-socket-path", filepath.Join(run, "otel.sock"))
+		"--root", opts.StateDir, "--otel-socket-path", filepath.Join(d.run.Path, "otel.sock"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
-	d.cmd.ExtraFiles = []*os.File{d.lock.File(), d.use.File()}
+	d.cmd.ExtraFiles = []*os.File{d.lock.File(), d.run.LockFile()}
 	// TMPDIR is where the next run finds temporary files and mounts if the daemon is
 	// killed. The output of steps is not truncated, because the last lines say why a
 	// step failed.
-	tmp, err := tempDir(opts.StateDir, run)
+	tmp, err := d.run.TempDir(opts.StateDir)
 	if err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err}
 	}
 	d.cmd.Env = append(os.Environ(), "TMPDIR="+tmp,
 		"BUILDKIT_STEP_LOG_MAX_SIZE=-1", "BUILDKIT_STEP_LOG_MAX_SPEED=-1")
 	d.cmd.Env = append(d.cmd.Env, opts.Env...)
-	// In a process group of its own, so that Ctrl-C reaches only this process, which
+	// In its own process group, so that Ctrl-C reaches only this process, which
 	// then stops it. If this process is killed, it gets a signal.
 	//
-	// In a mount namespace of its own, because BuildKit removes the directory of a step
+	// In its own mount namespace, because BuildKit removes the directory of a step
 	// even if the step's root file system cannot be unmounted, and with it all files
 	// there: the layer would delete everything. A process outside, such as du or a
 	// backup, could otherwise keep that mount busy.
@@ -312,11 +295,10 @@ func (d *daemon) stop() error {
 
 func (d *daemon) release() {
 	if d.unsynced != nil {
-		d.unsynced.flush()
+		d.unsynced.Flush()
 	}
-	if d.run != "" {
-		os.RemoveAll(d.run)
-		d.use.Close()
+	if d.run != nil {
+		d.run.Remove()
 	}
 	d.lock.Close() // the last open descriptor releases it
 }

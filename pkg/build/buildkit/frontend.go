@@ -47,11 +47,13 @@ func (c *inputsClient) Solve(context.Context, gateway.SolveRequest) (*gateway.Re
 	return nil, errNoDaemon
 }
 
-func (c *inputsClient) ResolveSourceMetadata(context.Context, *pb.SourceOp, sourceresolver.Opt) (*sourceresolver.MetaResponse, error) {
+func (c *inputsClient) ResolveSourceMetadata(context.Context, *pb.SourceOp, sourceresolver.Opt) (
+	*sourceresolver.MetaResponse, error) {
 	return nil, errNoDaemon
 }
 
-func (c *inputsClient) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+func (c *inputsClient) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (
+	string, digest.Digest, []byte, error) {
 	return "", "", nil, &fs.PathError{Op: "resolve image", Path: ref, Err: errNoDaemon}
 }
 

@@ -12,7 +12,8 @@ import (
 
 // rewriteSteps returns a definition with edited RUN steps. edit reports whether it
 // changed a step, and may add further states to the new definition.
-func rewriteSteps(def *llb.Definition, edit func(out *llb.Definition, op *pb.Op, exec *pb.ExecOp) (bool, error)) (*llb.Definition, error) {
+func rewriteSteps(def *llb.Definition, edit func(out *llb.Definition, op *pb.Op, exec *pb.ExecOp) (bool, error)) (
+	*llb.Definition, error) {
 	out := &llb.Definition{Metadata: map[digest.Digest]llb.OpMetadata{}, Constraints: def.Constraints}
 	replaced := map[string]string{} // new digests of ops, by the old ones
 	for _, dt := range def.Def {

@@ -15,59 +15,21 @@ type blobKey struct {
 	digest   digest.Digest
 }
 
-// transfer is the transfer of one blob to one registry. The first image with the blob
-// uploads it; the others wait for that, and mount it from its repository.
-type transfer struct {
-	done chan struct{}
-	repo *registry.Repository // where the blob is, once done and err is nil
-	err  error
-	// canceled reports that the upload was stopped by its context. Then err is the cause of the
-	// cancellation. In an errgroup, this is the error of another blob.
-	canceled bool
-}
-
-// putBlob puts one blob into a repository.
+// putBlob puts one blob into a repository. The first image with a blob uploads it to the
+// registry; the others wait for that, and mount it from its repository.
 func (p *Publisher) putBlob(ctx context.Context, repo *registry.Repository, blob registry.Blob) error {
-	key := blobKey{repo.Registry(), blob.Digest}
-	for {
-		p.mu.Lock()
-		t := p.blobs[key]
-		if t == nil {
-			t = &transfer{done: make(chan struct{})}
-			p.blobs[key] = t
-			p.mu.Unlock()
-			t.repo, t.err = repo, p.upload(ctx, repo, blob, nil)
-			if t.err != nil {
-				t.canceled = ctx.Err() != nil
-				// Forgotten, so that a later Push tries again.
-				p.mu.Lock()
-				delete(p.blobs, key)
-				p.mu.Unlock()
-			}
-			close(t.done)
-			return t.err
-		}
-		p.mu.Unlock()
-		select {
-		case <-t.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		switch {
-		case t.err == nil && t.repo.Name() == repo.Name():
-			return nil
-		case t.err == nil:
-			return p.upload(ctx, repo, blob, t.repo)
-		case t.canceled:
-			// The other image failed or was canceled, not the blob: take over.
-		default:
-			return t.err
-		}
+	first, err := p.blobs.Get(ctx, blobKey{repo.Registry(), blob.Digest}, func() (*registry.Repository, error) {
+		return repo, p.upload(ctx, repo, blob, nil)
+	})
+	if err != nil || first.Name() == repo.Name() {
+		return err
 	}
+	return p.upload(ctx, repo, blob, first)
 }
 
 // upload uploads or mounts a blob as soon as there is a slot for it.
-func (p *Publisher) upload(ctx context.Context, repo *registry.Repository, blob registry.Blob, from *registry.Repository) error {
+func (p *Publisher) upload(ctx context.Context, repo *registry.Repository, blob registry.Blob,
+	from *registry.Repository) error {
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()

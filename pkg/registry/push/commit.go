@@ -129,7 +129,8 @@ func (p *Publisher) updates(tags []Tag) ([]*update, error) {
 
 // forEach runs work for the updates in parallel. After the first failure no other
 // update is begun, because the changed tags have to be restored.
-func (p *Publisher) forEach(ctx context.Context, updates []*update, fail *CommitError, work func(context.Context, *update) error) {
+func (p *Publisher) forEach(ctx context.Context, updates []*update, fail *CommitError,
+	work func(context.Context, *update) error) {
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(2 * p.client.Jobs())

@@ -136,15 +136,8 @@ func (c *copier) blobs(ctx context.Context, blobs []ocispec.Descriptor) error {
 
 // record remembers that blobs are in a repository, from which others can mount them.
 func (p *Publisher) record(repo *registry.Repository, blobs []ocispec.Descriptor) {
-	done := make(chan struct{})
-	close(done)
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, d := range blobs {
-		key := blobKey{repo.Registry(), d.Digest}
-		if p.blobs[key] == nil {
-			p.blobs[key] = &transfer{done: done, repo: repo}
-		}
+		p.blobs.Set(blobKey{repo.Registry(), d.Digest}, repo)
 	}
 }
 

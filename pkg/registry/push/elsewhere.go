@@ -29,9 +29,7 @@ const (
 // catalog is the list of a registry's repositories, in some of which the blobs of a set may
 // be already: under another namespace, or as layers of other images.
 type catalog struct {
-	listing chan struct{} // held by the goroutine that lists the repositories
-	listed  bool
-	names   []string // paths; none if the registry does not list them
+	names []string // paths; none if the registry does not list them
 
 	mu      sync.Mutex
 	likely  map[string][]string // by path: repositories that may have the same blobs
@@ -50,32 +48,18 @@ func (l *lookups) useless() bool { return l.refused || !l.found && l.misses >= m
 
 // catalogOf returns the catalog of a registry.
 func (p *Publisher) catalogOf(ctx context.Context, host string) (*catalog, error) {
-	p.mu.Lock()
-	c := p.catalogs[host]
-	if c == nil {
-		c = &catalog{listing: make(chan struct{}, 1), likely: map[string][]string{}, lookups: map[string]*lookups{}}
-		p.catalogs[host] = c
-	}
-	p.mu.Unlock()
-	select {
-	case c.listing <- struct{}{}:
-		defer func() { <-c.listing }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if c.listed {
-		return c, nil
-	}
-	limited, cancel := context.WithTimeout(ctx, catalogTime)
-	defer cancel()
-	names, err := p.client.Repositories(limited, host, "")
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx) // the next caller lists them
-	}
-	if c.listed = true; err == nil { // many registries refuse this
-		c.names = names
-	}
-	return c, nil
+	return p.catalogs.Get(ctx, host, func() (*catalog, error) {
+		limited, cancel := context.WithTimeout(ctx, catalogTime)
+		defer cancel()
+		names, err := p.client.Repositories(limited, host, "")
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil { // many registries refuse this
+			names = nil
+		}
+		return &catalog{names: names, likely: map[string][]string{}, lookups: map[string]*lookups{}}, nil
+	})
 }
 
 // elsewhere returns a repository from which a blob that another lacks can be mounted, nil if

@@ -22,7 +22,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
-// pushOnly pushes images in a publication of their own.
+// pushOnly pushes images in their own publication.
 func pushOnly(t *testing.T, host string, images map[string]v1.Image) push.Stats {
 	t.Helper()
 	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})

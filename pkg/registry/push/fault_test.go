@@ -232,7 +232,7 @@ func TestPushEndsWithItsContext(t *testing.T) {
 	for px.Count("PUT ") == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	// Another image waits for the same layer, with a context of its own.
+	// Another image waits for the same layer, with its own context.
 	go func() { _, err := p.Push(context.Background(), px.Host+"/kolla/b", other); errs <- err }()
 	time.Sleep(20 * time.Millisecond)
 	px.Set(nil)

@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kolla-build/kolla-build/internal/memo"
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
@@ -83,11 +84,11 @@ type Publisher struct {
 
 	uploaded, mounted, skipped, bytes, manifests, unchanged, tags atomic.Int64
 
-	mu     sync.Mutex
-	blobs  map[blobKey]*transfer
-	pushed map[digest.Digest]registry.Manifest // for Commit
+	blobs    memo.Map[blobKey, *registry.Repository] // a repository with the blob
+	catalogs memo.Map[string, *catalog]              // by registry
 
-	catalogs map[string]*catalog // by registry
+	mu     sync.Mutex
+	pushed map[digest.Digest]registry.Manifest // for Commit
 }
 
 // New makes a Publisher for one set.
@@ -95,10 +96,7 @@ func New(client *registry.Client, opts Options) *Publisher {
 	return &Publisher{
 		client: client, opts: opts,
 		slots:  make(chan struct{}, client.Jobs()),
-		blobs:  map[blobKey]*transfer{},
 		pushed: map[digest.Digest]registry.Manifest{},
-
-		catalogs: map[string]*catalog{},
 	}
 }
 
@@ -140,7 +138,8 @@ func (p *Publisher) PushIndex(ctx context.Context, name string, idx v1.ImageInde
 	return d, nil
 }
 
-func (p *Publisher) pushImage(ctx context.Context, repo *registry.Repository, img v1.Image) (ocispec.Descriptor, error) {
+func (p *Publisher) pushImage(ctx context.Context, repo *registry.Repository, img v1.Image) (
+	ocispec.Descriptor, error) {
 	m, err := manifestOf(img)
 	if err != nil {
 		return ocispec.Descriptor{}, err
@@ -170,7 +169,8 @@ func (p *Publisher) pushImage(ctx context.Context, repo *registry.Repository, im
 // maxIndexDepth bounds indexes within indexes.
 const maxIndexDepth = ocijson.MaxNesting + 1
 
-func (p *Publisher) pushIndex(ctx context.Context, repo *registry.Repository, idx v1.ImageIndex) (ocispec.Descriptor, error) {
+func (p *Publisher) pushIndex(ctx context.Context, repo *registry.Repository, idx v1.ImageIndex) (
+	ocispec.Descriptor, error) {
 	var t tree
 	if err := t.add(idx, maxIndexDepth); err != nil {
 		return ocispec.Descriptor{}, err
@@ -253,7 +253,8 @@ func (t *tree) add(idx v1.ImageIndex, depth int) error {
 
 // begin records a manifest for Commit and reports whether the repository already has
 // it.
-func (p *Publisher) begin(ctx context.Context, repo *registry.Repository, m registry.Manifest) (present bool, err error) {
+func (p *Publisher) begin(ctx context.Context, repo *registry.Repository, m registry.Manifest) (
+	present bool, err error) {
 	p.mu.Lock()
 	p.pushed[m.Digest] = m
 	p.mu.Unlock()
@@ -264,7 +265,8 @@ func (p *Publisher) begin(ctx context.Context, repo *registry.Repository, m regi
 }
 
 // finish uploads a manifest whose content is in the repository.
-func (p *Publisher) finish(ctx context.Context, repo *registry.Repository, m registry.Manifest) (ocispec.Descriptor, error) {
+func (p *Publisher) finish(ctx context.Context, repo *registry.Repository, m registry.Manifest) (
+	ocispec.Descriptor, error) {
 	if err := repo.PutManifest(ctx, m); err != nil {
 		return ocispec.Descriptor{}, err
 	}

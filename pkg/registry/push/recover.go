@@ -117,7 +117,8 @@ func (p *Publisher) recover(ctx context.Context, j *journal, updates []*update) 
 }
 
 // complete updates the tags that the killed process had not updated.
-func (p *Publisher) complete(ctx context.Context, j *journal, updates []*update, current map[*update]digest.Digest) (string, error) {
+func (p *Publisher) complete(ctx context.Context, j *journal, updates []*update, current map[*update]digest.Digest) (
+	string, error) {
 	fail := newCommitError(len(updates))
 	if p.forEach(ctx, updates, fail, p.verify); len(fail.Failed) > 0 {
 		return "", fail

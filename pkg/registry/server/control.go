@@ -99,7 +99,8 @@ type control struct {
 }
 
 // startControl serves commands until stop is called. The caller holds the directory's lock.
-func startControl(dir string, api http.Handler, gc func(context.Context, GCOptions) (GCResult, error)) (*control, error) {
+func startControl(dir string, api http.Handler, gc func(context.Context, GCOptions) (GCResult, error)) (
+	*control, error) {
 	if err := os.Remove(filepath.Join(dir, controlSocket)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}

@@ -78,8 +78,8 @@ func lastWrite(path string) (last time.Time, err error) {
 	return last, err
 }
 
-// remove removes one upload of a repository. The name and the upload are those of a
-// request that the distribution has accepted.
+// remove removes one upload of a repository. The distribution has accepted a request with
+// this name and upload.
 func (p *purger) remove(name, upload string) {
 	path := filepath.Join(p.dir, treeDir, "repositories", filepath.FromSlash(name), "_uploads", upload)
 	if filepath.IsLocal(filepath.FromSlash(name)) {

@@ -64,7 +64,8 @@ func serveReferrers(w http.ResponseWriter, r *http.Request, dir, name, subject s
 // referrersOf reads the manifests of a repository and returns those whose subject is d, in the
 // order of their digests, after the digest last and at most a page of them. artifactType may
 // be "".
-func referrersOf(tree, name string, d digest.Digest, artifactType, last string) (found []ocispec.Descriptor, more bool, err error) {
+func referrersOf(tree, name string, d digest.Digest, artifactType, last string) (
+	found []ocispec.Descriptor, more bool, err error) {
 	found = []ocispec.Descriptor{}
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
 		return found, false, nil

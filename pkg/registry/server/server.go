@@ -153,7 +153,7 @@ func (o Options) check() error {
 		}
 		return nil
 	}
-	// The distribution would create a missing file, with a password of its own.
+	// The distribution would create a missing file, with its own password.
 	users, err := checkHtpasswd(o.Htpasswd)
 	for _, name := range o.ReadOnlyUsers {
 		if err == nil && !slices.Contains(users, name) {

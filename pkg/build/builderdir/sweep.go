@@ -1,4 +1,4 @@
-package buildkit
+package builderdir
 
 import (
 	"context"
@@ -18,14 +18,14 @@ import (
 // sweepTimeout is how long to wait for killed processes to end.
 const sweepTimeout = 10 * time.Second
 
-// sweep removes what a killed daemon has left: containers of RUN steps with their
+// Sweep removes what a killed daemon has left: containers of RUN steps with their
 // processes and control groups, mounts, and temporary files. A daemon that was
 // stopped leaves none of these.
 //
 // The caller holds the lock of the state directory, which every daemon that is started
 // inherits, so no running process uses its content. Containers are found by their
 // directories in it, mounts by their path: those of another daemon are not touched.
-func sweep(state string) error {
+func Sweep(state string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
 	bundles, err := globIn(state, "runc-*/executor/*")
@@ -44,8 +44,8 @@ func sweep(state string) error {
 		}
 	}
 	dirs := []string{state}
-	if run := recordedRunDir(state); run != "" {
-		dirs = append(dirs, run)
+	if dir := recordedSocketDir(state); dir != "" {
+		dirs = append(dirs, dir)
 	}
 	for _, p := range dirs {
 		if err := mounts.UnmountBelow(p); err != nil {

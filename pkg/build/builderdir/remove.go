@@ -1,10 +1,9 @@
-package buildkit
+package builderdir
 
 import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/filelock"
@@ -15,15 +14,15 @@ import (
 // mounts, processes and the directory of its socket. It does nothing if a builder uses the
 // directory.
 func RemoveRemains(state string) error {
-	if _, err := os.Stat(filepath.Join(state, lockName)); err != nil {
+	if _, err := os.Stat(lockPath(state)); err != nil {
 		return nil // no builder was started
 	}
-	lock, err := filelock.Try(filepath.Join(state, lockName))
+	lock, err := filelock.Try(lockPath(state))
 	if err != nil {
 		return nil // it is in use, or another user's
 	}
 	defer lock.Close()
-	if err := sweep(state); err != nil {
+	if err := Sweep(state); err != nil {
 		return fmt.Errorf("removing the remains of a killed builder: %w", err)
 	}
 	return nil
@@ -39,7 +38,7 @@ func RemoveCache(state string) (int64, error) {
 		}
 		return 0, fmt.Errorf("removing the builder's cache: %w", err)
 	}
-	lock, err := filelock.Try(filepath.Join(state, lockName))
+	lock, err := filelock.Try(lockPath(state))
 	var held *filelock.HeldError
 	if errors.As(err, &held) {
 		return 0, usererr.Errorf("run the command again when that process has ended",
@@ -49,17 +48,11 @@ func RemoveCache(state string) (int64, error) {
 		return 0, fmt.Errorf("removing the builder's cache: %w", err)
 	}
 	defer lock.Close()
-	if err := sweep(state); err != nil { // mounts of a killed builder show files outside of the directory
+	if err := Sweep(state); err != nil { // mounts of a killed builder show files outside of the directory
 		return 0, fmt.Errorf("removing the builder's cache: %w", err)
 	}
 	used := disk.Usage(state)
-	entries, err := os.ReadDir(state)
-	for _, e := range entries {
-		if e.Name() != lockName {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(state, e.Name())))
-		}
-	}
-	if err != nil {
+	if err := empty(state); err != nil {
 		return 0, fmt.Errorf("removing the builder's cache: %w", err)
 	}
 	return used, nil
