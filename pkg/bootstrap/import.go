@@ -16,12 +16,9 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/kolla-build/kolla-build/internal/inputfile"
-	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/internal/untar"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
@@ -252,135 +249,6 @@ func platformOf(idx v1.ImageIndex, opts ImportOptions) (v1.Descriptor, error) {
 		}
 	}
 	return v1.Descriptor{}, usererr.Errorf("it has "+strings.Join(available, ", "), "no image for %s", want)
-}
-
-// importLayout stores an image of a directory with an OCI layout.
-func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportOptions) (store.Entry, error) {
-	var none store.Entry
-	notLayout := func(err error) error {
-		return usererr.Errorf("a directory must be one, with oci-layout, index.json and blobs/", "not an OCI layout: %w", err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, ocispec.ImageLayoutFile)); err != nil {
-		return none, notLayout(err)
-	}
-	p, err := layout.FromPath(dir)
-	if err != nil {
-		return none, notLayout(err)
-	}
-	if err := checkDocument(ctx, filepath.Join(dir, ocispec.ImageIndexFile), maxIndex, func(b []byte) error {
-		_, err := ocijson.ParseLayoutIndex(b, maxImages)
-		return err
-	}); err != nil {
-		return none, notLayout(err)
-	}
-	idx, err := p.ImageIndex()
-	if err != nil {
-		return none, notLayout(err)
-	}
-	m, err := idx.IndexManifest()
-	if err != nil {
-		return none, notLayout(err)
-	}
-	// An image with several names is one image.
-	var list []v1.Descriptor
-	var available []string
-	for _, d := range m.Manifests {
-		n := d.Annotations["io.containerd.image.name"]
-		if n == "" {
-			n = d.Annotations[ocispec.AnnotationRefName]
-		}
-		if opts.Name == "" && slices.ContainsFunc(list, func(o v1.Descriptor) bool { return o.Digest == d.Digest }) {
-			continue
-		}
-		list, available = append(list, d), append(available, n)
-	}
-	i, err := choose(available, opts.Name)
-	if err != nil {
-		return none, err
-	}
-	e := store.Entry{Name: available[i]}
-	layer := list[i]
-	if layer.MediaType.IsIndex() {
-		if err := checkBlob(ctx, dir, digest.Digest(layer.Digest.String()), isManifest); err != nil {
-			return none, err
-		}
-		sub, err := idx.ImageIndex(layer.Digest)
-		if err != nil {
-			return none, err
-		}
-		if layer, err = platformOf(sub, opts); err != nil {
-			return none, err
-		}
-		idx = sub
-	}
-	if err := checkBlob(ctx, dir, digest.Digest(layer.Digest.String()), isManifest); err != nil {
-		return none, err
-	}
-	img, err := idx.Image(layer.Digest)
-	if err != nil {
-		return none, err
-	}
-	man, err := img.Manifest()
-	if err != nil {
-		return none, fmt.Errorf("manifest %s: %w", layer.Digest, err)
-	}
-	if err := checkBlob(ctx, dir, digest.Digest(man.Config.Digest.String()), isConfig); err != nil {
-		return none, err
-	}
-	if e.Digest, err = st.WriteImage(ctx, img); err != nil {
-		return none, err
-	}
-	// The store verifies the blobs. The digest of the manifest is from the index.
-	if e.Digest.String() != layer.Digest.String() {
-		return none, fmt.Errorf("manifest %s: the content has digest %s", layer.Digest, e.Digest)
-	}
-	return e, st.Check(ctx, e.Digest)
-}
-
-// Limits of the index of a foreign layout.
-const (
-	maxIndex  = 16 << 20 // bytes
-	maxImages = 10_000
-)
-
-func isManifest(b []byte) error {
-	_, err := ocijson.Parse(b)
-	return err
-}
-
-func isConfig(b []byte) error {
-	_, err := ocijson.ParseConfig(b)
-	return err
-}
-
-// checkBlob checks a manifest, index or config of a foreign layout before other parsers
-// read it.
-func checkBlob(ctx context.Context, dir string, d digest.Digest, check func([]byte) error) error {
-	if err := d.Validate(); err != nil {
-		return fmt.Errorf("digest %q: %w", d, err)
-	}
-	err := checkDocument(ctx, filepath.Join(dir, ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()), ocijson.MaxBytes, check)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("blob %s is missing", d)
-	case err != nil:
-		return fmt.Errorf("blob %s: %w", d, err)
-	}
-	return nil
-}
-
-// checkDocument checks a regular file of at most limit bytes.
-func checkDocument(ctx context.Context, path string, limit int64, check func([]byte) error) error {
-	if fi, err := os.Stat(path); err != nil {
-		return err
-	} else if !fi.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", filepath.Base(path))
-	}
-	b, err := inputfile.Read(ctx, path, limit)
-	if err != nil {
-		return err
-	}
-	return check(b)
 }
 
 // importRootfs stores a root file system as an image.

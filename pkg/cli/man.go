@@ -30,6 +30,32 @@ func ManPage(commands []Command, version string, date time.Time) string {
 		"Kolla's program of the same name.")
 	m.paragraph("Regular expressions select the images whose names they match anywhere, and the parents of these. " +
 		"Without any, the profiles select images; without profiles, all images are built.")
+	m.commands(commands)
+	m.options()
+	m.files()
+	m.environment()
+	m.section("EXIT STATUS")
+	m.entry("0", "Success. Images that are allowed to fail may have failed.")
+	m.entry("1", "Images failed, or something else failed.")
+	m.entry("2", "Usage error: the command line is wrong.")
+	m.entry("75", "Another nightly run is active. Try again later.")
+	m.entry("130", "Interrupted.")
+	m.section("EXAMPLES")
+	for _, c := range commands {
+		if c.Hidden {
+			continue
+		}
+		for _, e := range c.Examples {
+			m.entry(e.Line, e.Effect)
+		}
+	}
+	m.section("SEE ALSO")
+	m.line(".BR buildkitd (1),")
+	m.line(".BR skopeo (1)")
+	return m.b.String()
+}
+
+func (m *manual) commands(commands []Command) {
 	m.section("COMMANDS")
 	m.text("A command is the first word that is neither an option nor the value of one. After -- it is a regular expression. " +
 		"Options before the name of the command that it does not read have no effect, with a warning. " +
@@ -65,6 +91,9 @@ func ManPage(commands []Command, version string, date time.Time) string {
 			m.line(".RE")
 		}
 	}
+}
+
+func (m *manual) options() {
 	m.section("OPTIONS")
 	m.text("Turn a switch off with --noNAME, --no-NAME or --NAME=false. Lists are written a,b, dictionaries key:value,key:value. " +
 		"Long options can be abbreviated as long as they are unambiguous. Dashes and underscores in their names are equal.")
@@ -76,6 +105,9 @@ func ManPage(commands []Command, version string, date time.Time) string {
 			}
 		}
 	}
+}
+
+func (m *manual) files() {
 	m.section("FILES")
 	m.entry("/etc/kolla/kolla-build.conf", "Configuration of the system. ~/.kolla/kolla-build.conf or ~/kolla-build.conf is read instead if it exists. "+
 		"No default file is read with --config-file.")
@@ -83,6 +115,9 @@ func ManPage(commands []Command, version string, date time.Time) string {
 	m.entry("/var/lib/kolla-build", "Images, builder state and sources of root; see --data-dir.")
 	m.paragraph("A file has sections of key = value lines. Options are keys of [DEFAULT], with underscores for dashes. " +
 		"$name and ${name} are replaced by the value of another option; $$ is a dollar sign. kolla-build --generate-config prints a sample with every key.")
+}
+
+func (m *manual) environment() {
 	m.section("ENVIRONMENT")
 	m.entry("KOLLA_BUILD_NAME, OS_DEFAULT__NAME", "Set the option of that name, written in capitals with underscores. "+
 		"The command line takes precedence over the environment, and the environment over files.")
@@ -94,23 +129,4 @@ func ManPage(commands []Command, version string, date time.Time) string {
 	m.entry("SOURCE_DATE_EPOCH", "The created time of images, in seconds since 1970.")
 	m.entry("HTTP_PROXY, HTTPS_PROXY, NO_PROXY, FTP_PROXY", "Used for downloads and passed on to build steps, in upper or lower case.")
 	m.entry("NO_COLOR", "Do not use colours.")
-	m.section("EXIT STATUS")
-	m.entry("0", "Success. Images that are allowed to fail may have failed.")
-	m.entry("1", "Images failed, or something else failed.")
-	m.entry("2", "Usage error: the command line is wrong.")
-	m.entry("75", "Another nightly run is active. Try again later.")
-	m.entry("130", "Interrupted.")
-	m.section("EXAMPLES")
-	for _, c := range commands {
-		if c.Hidden {
-			continue
-		}
-		for _, e := range c.Examples {
-			m.entry(e.Line, e.Effect)
-		}
-	}
-	m.section("SEE ALSO")
-	m.line(".BR buildkitd (1),")
-	m.line(".BR skopeo (1)")
-	return m.b.String()
 }

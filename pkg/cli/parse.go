@@ -107,7 +107,7 @@ func newParser(cmd Command) *parser {
 	return p
 }
 
-// add registers a name of an option, unless the command has a flag of its own with
+// add registers a name of an option, unless the command has its own flag with
 // that name.
 func (p *parser) add(o *config.Option, name, short string, negated bool) {
 	if p.flags.Lookup(name) != nil {
@@ -200,7 +200,8 @@ func (p *parser) option(arg string, next *string, set func(arg, typed string) er
 
 // long handles an option typed by its long name, with or without its value in the
 // same argument. It reports whether the next argument was its value.
-func (p *parser) long(arg, name, value string, hasValue bool, next *string, set func(arg, typed string) error) (bool, error) {
+func (p *parser) long(arg, name, value string, hasValue bool, next *string, set func(arg, typed string) error) (
+	bool, error) {
 	flag := p.flags.Lookup(name)
 	if flag == nil {
 		full, err := p.abbreviated(arg, name)
@@ -381,7 +382,7 @@ func list(items []string) string {
 	return strings.Join(items, "")
 }
 
-// commandsWith returns the commands that have a flag of their own with that name.
+// commandsWith returns the commands that have their own flag with that name.
 func (p *parser) commandsWith(name string) []string {
 	var owners []string
 	for _, c := range p.commands {

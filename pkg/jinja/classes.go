@@ -26,7 +26,16 @@ func (*blockRef) Class() *value.Class { return &blockClass }
 func (*Template) Class() *value.Class { return &templateClass }
 
 func init() {
-	macroClass = value.Class{
+	macroClass = newMacroClass()
+	templateClass = newTemplateClass()
+	moduleClass = newModuleClass()
+	loopClass = newLoopClass()
+	selfClass = newSelfClass()
+	blockClass = newBlockClass()
+}
+
+func newMacroClass() value.Class {
+	return value.Class{
 		Name: "Macro", Module: "jinja2.runtime",
 		Private: []string{
 			"_argument_count", "_async_invoke", "_default_autoescape", "_environment", "_func", "_invoke",
@@ -43,7 +52,10 @@ func init() {
 			return v.(*macro).call(frameOf(fr), args, kw)
 		},
 	}
-	templateClass = value.Class{
+}
+
+func newTemplateClass() value.Class {
+	return value.Class{
 		Name: "Template", Module: "jinja2.environment",
 		Private: []string{
 			"_debug_info", "_from_namespace", "_get_default_module", "_get_default_module_async", "_module", "_uptodate",
@@ -52,7 +64,10 @@ func init() {
 		Attr: func(v any, fr *value.Frame, name string) (any, bool) { return v.(*Template).attr(fr, name) },
 		Repr: func(v any, _ *value.Frame) string { return "<Template " + value.Repr(v.(*Template).name) + ">" },
 	}
-	moduleClass = value.Class{
+}
+
+func newModuleClass() value.Class {
+	return value.Class{
 		Name: "TemplateModule", Module: "jinja2.environment",
 		Private: []string{"_body_stream", "__dict__", "__html__", "__module__", "__name__", "__weakref__"},
 		Attr: func(v any, _ *value.Frame, name string) (any, bool) {
@@ -69,7 +84,10 @@ func init() {
 		Repr: func(v any, _ *value.Frame) string { return "<TemplateModule " + value.Repr(v.(*module).name) + ">" },
 		Text: func(v any) string { return v.(*module).text() },
 	}
-	loopClass = value.Class{
+}
+
+func newLoopClass() value.Class {
+	return value.Class{
 		Name: "LoopContext", Module: "jinja2.runtime",
 		Private: []string{
 			"_after", "_before", "_current", "_iterable", "_iterator", "_last_changed_value", "_length", "_peek_next",
@@ -87,7 +105,10 @@ func init() {
 		Iterate: func(v any, _ *value.Frame) value.Iterator { return loopIter{v.(*loopContext)} },
 		Length:  func(v any, fr *value.Frame) int64 { return v.(*loopContext).len(fr) },
 	}
-	selfClass = value.Class{
+}
+
+func newSelfClass() value.Class {
+	return value.Class{
 		Name: "TemplateReference", Module: "jinja2.runtime",
 		Private: []string{"_TemplateReference__context", "__dict__", "__getitem__", "__module__", "__weakref__"},
 		Repr: func(v any, _ *value.Frame) string {
@@ -108,7 +129,10 @@ func init() {
 			return v.(*selfRef).block(name)
 		},
 	}
-	blockClass = value.Class{
+}
+
+func newBlockClass() value.Class {
+	return value.Class{
 		Name: "BlockReference", Module: "jinja2.runtime",
 		Private: []string{"_async_call", "_context", "_depth", "_stack", "__call__", "__dict__", "__module__", "__weakref__"},
 		Attr:    func(v any, _ *value.Frame, name string) (any, bool) { return v.(*blockRef).attr(name) },

@@ -17,7 +17,8 @@ var pythonKeywords = []string{
 
 // args compiles the arguments of a call, a filter or a test. The compiled function
 // appends the positional ones to a slice.
-func (c *compiler) args(a *syntax.Arguments, at int, sc *scope, forwardCaller bool) func(*frame, []any) ([]any, []value.Keyword) {
+func (c *compiler) args(a *syntax.Arguments, at int, sc *scope, forwardCaller bool) func(*frame, []any) (
+	[]any, []value.Keyword) {
 	pos := c.exprs(a.Positional, sc)
 	names := make([]string, len(a.Keywords))
 	vals := make([]expr, len(a.Keywords))
@@ -197,7 +198,8 @@ func (c *compiler) testExpr(n *syntax.Test, sc *scope) expr {
 }
 
 // applied compiles the application of a filter or test.
-func (c *compiler) applied(f *value.Callable, kind, name string, a *syntax.Arguments, at int, sc *scope) func(*frame, any) any {
+func (c *compiler) applied(f *value.Callable, kind, name string, a *syntax.Arguments, at int,
+	sc *scope) func(*frame, any) any {
 	args := c.args(a, at, sc, false)
 	count := len(a.Positional) + 1
 	env := c.env

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
@@ -38,7 +39,8 @@ const (
 )
 
 // macroBody compiles the function of a macro or call block.
-func (c *compiler) macroBody(n syntax.Node, name string, args []*syntax.Name, defaults, body []syntax.Node, sc *scope) *macro {
+func (c *compiler) macroBody(n syntax.Node, name string, args []*syntax.Name, defaults, body []syntax.Node,
+	sc *scope) *macro {
 	outer, loops := c.fn, c.loops
 	kind := "caller"
 	if name != "" {
@@ -167,75 +169,12 @@ func (c *compiler) callBlock(n *syntax.CallBlock, sc *scope) stmt {
 	}
 }
 
-// call calls a macro, with Jinja2's rules for its arguments.
+// call calls a macro.
 func (m *macro) call(fr *frame, args []any, kw []value.Keyword) any {
 	inner := m.fn.newFrame(fr.st, m.parent.ctx, m.parent, nil)
 	out := &buffer{st: fr.st}
 	inner.out = out
-	n := min(len(args), len(m.args))
-	for i := range n {
-		inner.slots[m.slots[i]] = args[i]
-	}
-	foundCaller := false
-	used := 0
-	var usedKw uint64
-	take := func(name string) (any, bool) {
-		for i := range kw {
-			if kw[i].Name == name {
-				if i < 64 {
-					usedKw |= 1 << i
-				}
-				used++
-				return kw[i].Value, true
-			}
-		}
-		return value.Missing, false
-	}
-	if n < len(m.args) {
-		for i := n; i < len(m.args); i++ {
-			v, _ := take(m.args[i])
-			if m.args[i] == "caller" {
-				foundCaller = true
-			}
-			inner.slots[m.slots[i]] = v
-		}
-	} else {
-		foundCaller = m.explicitCaller
-	}
-	if m.caller && !foundCaller {
-		v, ok := take("caller")
-		if !ok || v == nil {
-			v = value.NewUndefined(m.fn.tmpl.env.cfg.Undefined, "No caller defined")
-		}
-		inner.slots[m.special[specialCaller]] = v
-	}
-	isUsed := func(i int) bool {
-		if i < 64 {
-			return usedKw&(1<<i) != 0
-		}
-		for _, a := range m.args[n:] {
-			if a == kw[i].Name {
-				return true
-			}
-		}
-		return m.caller && !foundCaller && kw[i].Name == "caller"
-	}
-	if m.kwargs {
-		d := value.NewDictSize(len(kw) - used)
-		for i := range kw {
-			if !isUsed(i) {
-				d.SetStr(kw[i].Name, kw[i].Value)
-			}
-		}
-		inner.slots[m.special[specialKwargs]] = d
-	} else if used < len(kw) {
-		m.rejectKeywords(kw, isUsed)
-	}
-	if m.varargs {
-		inner.slots[m.special[specialVarargs]] = Tuple(append([]any(nil), args[n:]...))
-	} else if len(args) > len(m.args) {
-		raise.Type("macro %s takes not more than %d argument(s)", m.reprName(), len(m.args))
-	}
+	m.bindArguments(inner, args, kw)
 	if m.fn.isGenerator {
 		g := lazyGenerator(inner, func() { inner.run(m.fn.body) })
 		if fr.ctx.escape.autoescape {
@@ -252,6 +191,75 @@ func (m *macro) call(fr *frame, args []any, kw []value.Keyword) any {
 		return Markup(text)
 	}
 	return text
+}
+
+// bindArguments sets the variables of a macro's arguments, with Jinja2's rules for them.
+func (m *macro) bindArguments(inner *frame, args []any, kw []value.Keyword) {
+	positional := min(len(args), len(m.args))
+	for i := range positional {
+		inner.slots[m.slots[i]] = args[i]
+	}
+	keywords := &macroKeywords{given: kw, byName: m.args[positional:]}
+	callerIsArgument := m.explicitCaller && positional == len(m.args)
+	for i := positional; i < len(m.args); i++ {
+		callerIsArgument = callerIsArgument || m.args[i] == "caller"
+		inner.slots[m.slots[i]], _ = keywords.take(m.args[i])
+	}
+	if m.caller && !callerIsArgument {
+		v, ok := keywords.take("caller")
+		if !ok || v == nil {
+			v = value.NewUndefined(m.fn.tmpl.env.cfg.Undefined, "No caller defined")
+		}
+		inner.slots[m.special[specialCaller]] = v
+		keywords.caller = true
+	}
+	if m.kwargs {
+		d := value.NewDictSize(len(kw) - keywords.taken)
+		for i := range kw {
+			if !keywords.isTaken(i) {
+				d.SetStr(kw[i].Name, kw[i].Value)
+			}
+		}
+		inner.slots[m.special[specialKwargs]] = d
+	} else if keywords.taken < len(kw) {
+		m.rejectKeywords(kw, keywords.isTaken)
+	}
+	if m.varargs {
+		inner.slots[m.special[specialVarargs]] = Tuple(append([]any(nil), args[positional:]...))
+	} else if len(args) > len(m.args) {
+		raise.Type("macro %s takes not more than %d argument(s)", m.reprName(), len(m.args))
+	}
+}
+
+// macroKeywords are the keyword arguments of a call of a macro.
+type macroKeywords struct {
+	given  []value.Keyword
+	taken  int      // number of those that are arguments of the macro
+	marked uint64   // a bit for each of the first 64 that is
+	byName []string // arguments of the macro that are given by keyword
+	caller bool     // caller is one, too
+}
+
+// take returns a keyword argument, value.Missing if it was not given.
+func (k *macroKeywords) take(name string) (any, bool) {
+	for i := range k.given {
+		if k.given[i].Name == name {
+			if i < 64 {
+				k.marked |= 1 << i
+			}
+			k.taken++
+			return k.given[i].Value, true
+		}
+	}
+	return value.Missing, false
+}
+
+// isTaken reports whether a keyword argument is an argument of the macro.
+func (k *macroKeywords) isTaken(i int) bool {
+	if i < 64 {
+		return k.marked&(1<<i) != 0
+	}
+	return slices.Contains(k.byName, k.given[i].Name) || k.caller && k.given[i].Name == "caller"
 }
 
 func (m *macro) reprName() string {

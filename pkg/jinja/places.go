@@ -38,8 +38,8 @@ func (b *buffer) mark(t *Template, pos int, text bool) {
 	}
 }
 
-// placesOf returns the places of the lines of a text. The origin of a line is that of
-// its first character that is not white space.
+// placesOf returns the places of the lines of a text. The place of a line is where its first
+// character that is not white space comes from.
 func placesOf(text string, marks []mark) []Place {
 	var places []Place
 	starts := map[*Template][]int{} // offsets of lines

@@ -141,7 +141,8 @@ func (f *Fetcher) mirrorsOf(s Spec) []string {
 
 // fromMirrors tries the locations in rounds: after a fault, the next location is tried
 // immediately; it only waits after a round without success.
-func (f *Fetcher) fromMirrors(ctx context.Context, spec Spec, key, checksum string, cached note, known bool) (blob, note, error) {
+func (f *Fetcher) fromMirrors(ctx context.Context, spec Spec, key, checksum string, cached note, known bool) (
+	blob, note, error) {
 	locations := f.mirrorsOf(spec)
 	start := time.Now()
 	final := make([]error, len(locations)) // errors that another attempt would repeat
@@ -211,18 +212,19 @@ func (f *Fetcher) fromLocation(ctx context.Context, spec Spec, location, key, ch
 	if known && checksum == "" {
 		validators = httpget.Validators{ETag: cached.ETag, LastModified: cached.LastMod}
 	}
-	content, v, unchanged, err := f.downloads.download(ctx, location, part, validators)
-	if unchanged {
-		os.Remove(part)
-		return cached.Blob, cached, nil
-	}
+	got, err := f.downloads.download(ctx, location, part, validators)
 	if err != nil {
 		// Without validators, a partial file cannot be resumed.
-		if _, statErr := os.Stat(part + ".json"); statErr != nil {
+		if _, statErr := os.Stat(partialDescription(part)); statErr != nil {
 			os.Remove(part)
 		}
 		return blob{}, note{}, err
 	}
+	if got.unchanged {
+		os.Remove(part)
+		return cached.Blob, cached, nil
+	}
+	content, v := got.blob, got.validators
 	if checksum != "" && checksum != content.Digest.Encoded() {
 		os.Remove(part)
 		return blob{}, note{}, &ChecksumError{Section: spec.Name, Location: redact.URL(location), Arch: f.opts.Arch,

@@ -34,61 +34,67 @@ func sequenceFilters() {
 	}))
 	addFilter("list", "value", func(fr *value.Frame, a []any) any { return &value.List{Items: value.Collect(fr, a[0])} })
 	addFilter("join", "value d='' attribute=None", joinFilter)
-	addFilter("reverse", "value", func(fr *value.Frame, a []any) any {
-		if s, ok := value.AsStr(a[0]); ok {
-			r := []rune(s)
-			slices.Reverse(r)
-			fr.Alloc(len(s))
-			return value.Like(a[0], string(r))
-		}
-		if it := reversedOf(fr, a[0]); it != nil {
-			return it
-		}
-		if value.IteratorOf(fr, a[0]) == nil {
-			raise.FilterArgument("argument must be iterable")
-		}
-		items := value.Collect(fr, a[0])
-		slices.Reverse(items)
-		return &value.List{Items: items}
-	})
-	addFilter("items", "value", func(fr *value.Frame, a []any) any {
-		val := a[0]
-		var it value.Iterator
-		return value.NewGenerator("do_items", func() (any, bool) {
-			if it == nil {
-				switch d := val.(type) {
-				case *value.Undefined:
-					it = &value.SliceIter{}
-				case *value.Dict:
-					it = value.Iterate(fr, &value.DictView{Dict: d, Kind: value.ViewItems})
-				default:
-					raise.Type("Can only get item pairs from a mapping.")
-				}
-			}
-			return it.Next(fr)
-		})
-	})
+	addFilter("reverse", "value", reverseFilter)
+	addFilter("items", "value", itemsFilter)
 	addFilter("slice", "value slices fill_with=None", sliceFilter)
 	addFilter("batch", "value linecount fill_with=None", batchFilter)
-	addFilter("sum", "iterable attribute=None start=0", func(fr *value.Frame, a []any) any {
-		total := value.Or(a[2], int64(0))
-		if _, ok := value.AsStr(total); ok {
-			raise.Type("sum() can't sum strings [use ''.join(seq) instead]")
-		}
-		if _, ok := total.(value.Bytes); ok {
-			raise.Type("sum() can't sum bytes [use b''.join(seq) instead]")
-		}
-		get := attrGetter(fr, value.Or(a[1], nil), nil, false)
-		it := value.Iterate(fr, a[0])
-		for {
-			v, ok := it.Next(fr)
-			if !ok {
-				return total
+	addFilter("sum", "iterable attribute=None start=0", sumFilter)
+}
+
+func reverseFilter(fr *value.Frame, a []any) any {
+	if s, ok := value.AsStr(a[0]); ok {
+		r := []rune(s)
+		slices.Reverse(r)
+		fr.Alloc(len(s))
+		return value.Like(a[0], string(r))
+	}
+	if it := reversedOf(fr, a[0]); it != nil {
+		return it
+	}
+	if value.IteratorOf(fr, a[0]) == nil {
+		raise.FilterArgument("argument must be iterable")
+	}
+	items := value.Collect(fr, a[0])
+	slices.Reverse(items)
+	return &value.List{Items: items}
+}
+
+func itemsFilter(fr *value.Frame, a []any) any {
+	val := a[0]
+	var it value.Iterator
+	return value.NewGenerator("do_items", func() (any, bool) {
+		if it == nil {
+			switch d := val.(type) {
+			case *value.Undefined:
+				it = &value.SliceIter{}
+			case *value.Dict:
+				it = value.Iterate(fr, &value.DictView{Dict: d, Kind: value.ViewItems})
+			default:
+				raise.Type("Can only get item pairs from a mapping.")
 			}
-			fr.Step()
-			total = operator.Add(fr, total, get(v))
 		}
+		return it.Next(fr)
 	})
+}
+
+func sumFilter(fr *value.Frame, a []any) any {
+	total := value.Or(a[2], int64(0))
+	if _, ok := value.AsStr(total); ok {
+		raise.Type("sum() can't sum strings [use ''.join(seq) instead]")
+	}
+	if _, ok := total.(value.Bytes); ok {
+		raise.Type("sum() can't sum bytes [use b''.join(seq) instead]")
+	}
+	get := attrGetter(fr, value.Or(a[1], nil), nil, false)
+	it := value.Iterate(fr, a[0])
+	for {
+		v, ok := it.Next(fr)
+		if !ok {
+			return total
+		}
+		fr.Step()
+		total = operator.Add(fr, total, get(v))
+	}
 }
 
 func joinFilter(fr *value.Frame, a []any) any {

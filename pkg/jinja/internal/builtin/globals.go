@@ -188,7 +188,7 @@ incididunt ut labore et dolore magna aliqua enim ad minim veniam quis nostrud ex
 aliquip ex ea commodo consequat duis aute irure in reprehenderit voluptate velit esse cillum eu fugiat nulla
 pariatur excepteur sint occaecat cupidatat non proident sunt culpa qui officia deserunt mollit anim id est laborum`)
 
-// lipsum returns random filler text. Only its structure is that of Jinja2's.
+// lipsum returns random filler text, with the structure of Jinja2's but other words.
 func lipsum(fr *value.Frame, a []any) any {
 	n, low, high := value.IntOr(a[0], 5), value.IntOr(a[2], 20), value.IntOr(a[3], 100)
 	if n <= 0 {

@@ -9,10 +9,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// The methods of bytes are those of str, limited to ASCII. They are called with a
-// string in which each byte that str treats differently, such as white space beyond
-// ASCII, is replaced by a character of a private range: not a letter, not white
-// space, not a digit and not a line break.
+// bytes has the methods of str, limited to ASCII. They are called with a string in which
+// each byte that str treats differently, such as white space beyond ASCII, is replaced by a
+// character of a private range: not a letter, white space, digit or line break.
 
 // privateBase is the start of that range.
 const privateBase = 0xf700
@@ -81,32 +80,9 @@ func asBytes(v any) any {
 
 // addBytesMethods adds the methods of bytes. It needs the complete methods of str.
 func addBytesMethods() {
-	// With numbers, the first argument may be the number of a byte.
-	lend := func(numbers bool, names ...string) {
-		for _, name := range names {
-			plain := strMethods[name]
-			m := *plain
-			m.owner = ""
-			m.run = func(fr *value.Frame, recv any, a []any) any {
-				fr.Alloc(3 * len(recv.(value.Bytes)))
-				args := make([]any, len(a))
-				for i, v := range a {
-					args[i] = asTexts(v)
-				}
-				if n, large, ok := value.AsInt(args[0]); numbers && ok {
-					if large != nil || n < 0 || n > 255 {
-						raise.Value("byte must be in range(0, 256)")
-					}
-					args[0] = bytesText(value.Bytes([]byte{byte(n)}))
-				}
-				return asBytes(plain.run(fr, bytesText(recv.(value.Bytes)), args))
-			}
-			bytesMethods[name] = &m
-		}
-	}
-	lend(true, "count", "find", "index", "rfind", "rindex")
-	lend(false, "startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "strip", "lstrip", "rstrip",
-		"replace", "center", "ljust", "rjust", "split", "rsplit", "expandtabs", "zfill")
+	lendStrMethods(true, "count", "find", "index", "rfind", "rindex")
+	lendStrMethods(false, "startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "strip", "lstrip",
+		"rstrip", "replace", "center", "ljust", "rjust", "split", "rsplit", "expandtabs", "zfill")
 	for _, name := range []string{
 		"capitalize", "lower", "upper", "swapcase", "title",
 		"isalnum", "isalpha", "isascii", "isdigit", "islower", "isspace", "istitle", "isupper",
@@ -117,24 +93,8 @@ func addBytesMethods() {
 			return asBytes(plain(fr, bytesText(recv.(value.Bytes)), nil))
 		})
 	}
-	bytesMethods.Add("splitlines", "keepends=False", func(fr *value.Frame, recv any, a []any) any {
-		fr.Alloc(32 * len(recv.(value.Bytes)))
-		s := strings.NewReplacer("\v", string(rune(privateBase+'\v')), "\f",
-			string(rune(privateBase+'\f'))).Replace(bytesText(recv.(value.Bytes)))
-		return asBytes(listOf(pystr.SplitLines(s, a[0] != value.Missing && value.BoolArg(a[0]))))
-	})
-	bytesMethods.Add("join", "/iterable", func(fr *value.Frame, recv any, a []any) any {
-		items := value.Collect(fr, a[0])
-		parts := make([]string, len(items))
-		for i, v := range items {
-			b, ok := v.(value.Bytes)
-			if !ok {
-				raise.Type("sequence item %d: expected a bytes-like object, %s found", i, value.TypeName(v))
-			}
-			parts[i] = string(b)
-		}
-		return value.Bytes(value.JoinStrings(fr, parts, string(recv.(value.Bytes))))
-	})
+	bytesMethods.Add("splitlines", "keepends=False", bytesSplitLines)
+	bytesMethods.Add("join", "/iterable", bytesJoin)
 	bytesMethods.Add("decode", "encoding='utf-8' errors='strict'", decode)
 	bytesMethods.Add("hex", "sep=None bytes_per_sep=1", bytesHex)
 	bytesMethods.Add("fromhex", "/string", func(fr *value.Frame, _ any, a []any) any {
@@ -142,48 +102,95 @@ func addBytesMethods() {
 		fr.Alloc(len(s))
 		return fromHex(s)
 	})
-	bytesMethods.Add("maketrans", "/frm to", func(fr *value.Frame, _ any, a []any) any {
-		from, to := bytesArg(a[0]), bytesArg(a[1])
-		if len(from) != len(to) {
-			raise.Value("maketrans arguments must have same length")
-		}
-		table := make([]byte, 256)
-		for i := range table {
-			table[i] = byte(i)
-		}
-		for i := range len(from) {
-			table[from[i]] = to[i]
-		}
-		return value.Bytes(table)
-	})
-	translateMethod := Table{}
-	translateMethod.Add("translate", "table delete=b''", func(fr *value.Frame, recv any, a []any) any {
-		b := recv.(value.Bytes)
-		fr.Alloc(len(b))
-		drop := value.Bytes("")
-		if a[1] != value.Missing {
-			drop = bytesArg(a[1])
-		}
-		table := value.Bytes("")
-		if a[0] != nil {
-			if table = bytesArg(a[0]); len(table) != 256 {
-				raise.Value("translation table must be 256 characters long")
+	bytesMethods.Add("maketrans", "/frm to", bytesMakeTrans)
+	bytesMethods.Add("translate", "table delete=b''", bytesTranslate)
+}
+
+// lendStrMethods makes methods of str methods of bytes. With numbers, the first argument may
+// be the number of a byte.
+func lendStrMethods(numbers bool, names ...string) {
+	for _, name := range names {
+		plain := strMethods[name]
+		m := *plain
+		m.owner = ""
+		m.run = func(fr *value.Frame, recv any, a []any) any {
+			fr.Alloc(3 * len(recv.(value.Bytes)))
+			args := make([]any, len(a))
+			for i, v := range a {
+				args[i] = asTexts(v)
 			}
-		}
-		out := make([]byte, 0, len(b))
-		for i := range len(b) {
-			if strings.IndexByte(string(drop), b[i]) >= 0 {
-				continue
+			if n, large, ok := value.AsInt(args[0]); numbers && ok {
+				if large != nil || n < 0 || n > 255 {
+					raise.Value("byte must be in range(0, 256)")
+				}
+				args[0] = bytesText(value.Bytes([]byte{byte(n)}))
 			}
-			if table != "" {
-				out = append(out, table[b[i]])
-			} else {
-				out = append(out, b[i])
-			}
+			return asBytes(plain.run(fr, bytesText(recv.(value.Bytes)), args))
 		}
-		return value.Bytes(out)
-	})
-	bytesMethods["translate"] = translateMethod["translate"]
+		bytesMethods[name] = &m
+	}
+}
+
+func bytesSplitLines(fr *value.Frame, recv any, a []any) any {
+	fr.Alloc(32 * len(recv.(value.Bytes)))
+	s := strings.NewReplacer("\v", string(rune(privateBase+'\v')), "\f",
+		string(rune(privateBase+'\f'))).Replace(bytesText(recv.(value.Bytes)))
+	return asBytes(listOf(pystr.SplitLines(s, a[0] != value.Missing && value.BoolArg(a[0]))))
+}
+
+func bytesJoin(fr *value.Frame, recv any, a []any) any {
+	items := value.Collect(fr, a[0])
+	parts := make([]string, len(items))
+	for i, v := range items {
+		b, ok := v.(value.Bytes)
+		if !ok {
+			raise.Type("sequence item %d: expected a bytes-like object, %s found", i, value.TypeName(v))
+		}
+		parts[i] = string(b)
+	}
+	return value.Bytes(value.JoinStrings(fr, parts, string(recv.(value.Bytes))))
+}
+
+func bytesMakeTrans(_ *value.Frame, _ any, a []any) any {
+	from, to := bytesArg(a[0]), bytesArg(a[1])
+	if len(from) != len(to) {
+		raise.Value("maketrans arguments must have same length")
+	}
+	table := make([]byte, 256)
+	for i := range table {
+		table[i] = byte(i)
+	}
+	for i := range len(from) {
+		table[from[i]] = to[i]
+	}
+	return value.Bytes(table)
+}
+
+func bytesTranslate(fr *value.Frame, recv any, a []any) any {
+	b := recv.(value.Bytes)
+	fr.Alloc(len(b))
+	drop := value.Bytes("")
+	if a[1] != value.Missing {
+		drop = bytesArg(a[1])
+	}
+	table := value.Bytes("")
+	if a[0] != nil {
+		if table = bytesArg(a[0]); len(table) != 256 {
+			raise.Value("translation table must be 256 characters long")
+		}
+	}
+	out := make([]byte, 0, len(b))
+	for i := range len(b) {
+		if strings.IndexByte(string(drop), b[i]) >= 0 {
+			continue
+		}
+		if table != "" {
+			out = append(out, table[b[i]])
+		} else {
+			out = append(out, b[i])
+		}
+	}
+	return value.Bytes(out)
 }
 
 func bytesArg(v any) value.Bytes {

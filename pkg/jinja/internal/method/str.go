@@ -110,86 +110,93 @@ func init() {
 }
 
 func strSearch() {
-	// window returns s[start:end] for methods that take both, and its offset.
-	window := func(s string, start, end any) (string, int, bool) {
-		n := int64(pystr.Len(s))
-		var b value.Slice
-		if start != value.Missing && start != nil {
-			b[0] = start
-		}
-		if end != value.Missing && end != nil {
-			b[1] = end
-		}
-		if b[0] != nil && value.SliceIndex(b[0]) > n {
-			return "", 0, false
-		}
-		from, _, _, count := value.SliceIndices(&b, n)
-		if b[1] != nil {
-			if stop := value.SliceIndex(b[1]); stop < 0 && stop+n < from || stop >= 0 && stop < from {
-				return "", 0, false
-			}
-		}
-		return pystr.Slice(s, from, 1, count), int(from), true
-	}
-	find := func(name string, last, required bool) {
-		addStr(name, "/sub start=None end=None", false, func(fr *value.Frame, s string, a []any) any {
-			sub := value.StrArg(a[0], "argument 1")
-			part, from, ok := window(s, a[1], a[2])
-			i := -1
-			if ok && last {
-				i = strings.LastIndex(part, sub)
-			} else if ok {
-				i = strings.Index(part, sub)
-			}
-			if i < 0 {
-				if required {
-					raise.Value("substring not found")
-				}
-				return int64(-1)
-			}
-			return int64(from + pystr.Len(part[:i]))
-		})
-	}
-	find("find", false, false)
-	find("rfind", true, false)
-	find("index", false, true)
-	find("rindex", true, true)
+	addFind("find", false, false)
+	addFind("rfind", true, false)
+	addFind("index", false, true)
+	addFind("rindex", true, true)
 	addStr("count", "/sub start=None end=None", false, func(fr *value.Frame, s string, a []any) any {
 		sub := value.StrArg(a[0], "argument 1")
-		part, _, ok := window(s, a[1], a[2])
+		part, _, ok := searched(s, a[1], a[2])
 		if !ok {
 			return int64(0)
 		}
 		return int64(strings.Count(part, sub))
 	})
-	affix := func(name string, has func(s, affix string) bool) {
-		addStr(name, "/affix start=None end=None", false, func(fr *value.Frame, s string, a []any) any {
-			part, _, ok := window(s, a[1], a[2])
-			if t, isTuple := value.AsTuple(a[0]); isTuple {
-				for _, v := range t {
-					p, isStr := value.AsStr(v)
-					if !isStr {
-						raise.Type("tuple for %s must only contain str, not %s", name, value.TypeName(v))
-					}
-					if ok && has(part, p) {
-						return true
-					}
-				}
-				return false
-			}
-			p, isStr := value.AsStr(a[0])
-			if !isStr {
-				raise.Type("%s first arg must be str or a tuple of str, not %s", name, value.TypeName(a[0]))
-			}
-			return ok && has(part, p)
-		})
-	}
-	affix("startswith", strings.HasPrefix)
-	affix("endswith", strings.HasSuffix)
+	addAffix("startswith", strings.HasPrefix)
+	addAffix("endswith", strings.HasSuffix)
 	addStr("removeprefix", "/prefix", false, func(fr *value.Frame, s string, a []any) any {
 		return strings.TrimPrefix(s, value.StrArg(a[0], "removeprefix() argument"))
 	})
 	addStr("removesuffix", "/suffix", false, func(fr *value.Frame, s string, a []any) any {
 		return strings.TrimSuffix(s, value.StrArg(a[0], "removesuffix() argument"))
+	})
+}
+
+// searched returns s[start:end] for methods that take both, and its offset. ok is false if
+// not even an empty string is found there.
+func searched(s string, start, end any) (part string, offset int, ok bool) {
+	n := int64(pystr.Len(s))
+	var b value.Slice
+	if start != value.Missing && start != nil {
+		b[0] = start
+	}
+	if end != value.Missing && end != nil {
+		b[1] = end
+	}
+	if b[0] != nil && value.SliceIndex(b[0]) > n {
+		return "", 0, false
+	}
+	from, _, _, count := value.SliceIndices(&b, n)
+	if b[1] != nil {
+		if stop := value.SliceIndex(b[1]); stop < 0 && stop+n < from || stop >= 0 && stop < from {
+			return "", 0, false
+		}
+	}
+	return pystr.Slice(s, from, 1, count), int(from), true
+}
+
+// addFind adds a method that returns the first or last position of a string. If the string
+// is required, a missing one is an error instead of -1.
+func addFind(name string, last, required bool) {
+	addStr(name, "/sub start=None end=None", false, func(fr *value.Frame, s string, a []any) any {
+		sub := value.StrArg(a[0], "argument 1")
+		part, from, ok := searched(s, a[1], a[2])
+		i := -1
+		if ok && last {
+			i = strings.LastIndex(part, sub)
+		} else if ok {
+			i = strings.Index(part, sub)
+		}
+		if i < 0 {
+			if required {
+				raise.Value("substring not found")
+			}
+			return int64(-1)
+		}
+		return int64(from + pystr.Len(part[:i]))
+	})
+}
+
+// addAffix adds a method that reports whether a string has one of some prefixes or suffixes.
+func addAffix(name string, has func(s, affix string) bool) {
+	addStr(name, "/affix start=None end=None", false, func(fr *value.Frame, s string, a []any) any {
+		part, _, ok := searched(s, a[1], a[2])
+		if t, isTuple := value.AsTuple(a[0]); isTuple {
+			for _, v := range t {
+				p, isStr := value.AsStr(v)
+				if !isStr {
+					raise.Type("tuple for %s must only contain str, not %s", name, value.TypeName(v))
+				}
+				if ok && has(part, p) {
+					return true
+				}
+			}
+			return false
+		}
+		p, isStr := value.AsStr(a[0])
+		if !isStr {
+			raise.Type("%s first arg must be str or a tuple of str, not %s", name, value.TypeName(a[0]))
+		}
+		return ok && has(part, p)
 	})
 }

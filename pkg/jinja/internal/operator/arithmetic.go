@@ -19,7 +19,8 @@ func unsupported(op string, a, b any) {
 
 // intOp applies an operation to integers, without big.Int if both and the result are
 // small.
-func intOp(fr *value.Frame, a, b any, small func(x, y int64) (int64, bool), large func(x, y *big.Int) *big.Int) (any, bool) {
+func intOp(fr *value.Frame, a, b any, small func(x, y int64) (int64, bool), large func(x, y *big.Int) *big.Int) (
+	any, bool) {
 	x, bx, ok := value.AsInt(a)
 	if !ok {
 		return nil, false

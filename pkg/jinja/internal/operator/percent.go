@@ -72,81 +72,35 @@ func (p *percent) run() {
 // conversion formats one value. s begins after the percent sign; what follows the
 // conversion is returned.
 func (p *percent) conversion(s string) string {
-	incomplete := func() {
-		if s == "" {
-			raise.Value("incomplete format")
-		}
+	requireMore(s)
+	keyed := s[0] == '('
+	var key string
+	if keyed {
+		key, s = p.key(s)
 	}
-	incomplete()
-	keyed := false
-	var key any
-	if s[0] == '(' {
-		depth, end := 0, -1
-		for i := range len(s) {
-			switch s[i] {
-			case '(':
-				depth++
-			case ')':
-				depth--
-			}
-			if depth == 0 {
-				end = i
-				break
-			}
-		}
-		if p.mapping == nil {
-			raise.Type("format requires a mapping")
-		}
-		if end < 0 {
-			raise.Value("incomplete format key")
-		}
-		keyed, key = true, s[1:end]
-		s = s[end+1:]
-	}
-	spec := formatSpec{fill: " ", precision: -1}
-	leftAligned, zero := false, false
-flags:
-	for {
-		incomplete()
-		switch s[0] {
-		case '-':
-			leftAligned = true
-		case '+':
-			spec.sign = '+'
-		case ' ':
-			if spec.sign == 0 {
-				spec.sign = ' '
-			}
-		case '#':
-			spec.alternate = true
-		case '0':
-			zero = true
-		default:
-			break flags
-		}
-		s = s[1:]
-	}
+	flags, s := percentFlagsOf(s)
 	if keyed {
 		// The value is looked up before a * takes one.
 		v := value.Subscript(p.fr, p.mapping, key)
 		p.args, p.next = []any{v}, 0
 	}
-	spec.width, s = p.number(s, &leftAligned, false)
-	incomplete()
+	spec := formatSpec{fill: " ", precision: -1, sign: flags.sign, alternate: flags.alternate}
+	spec.width, s = p.number(s, &flags.leftAligned, false)
+	requireMore(s)
 	if s[0] == '.' {
 		s = s[1:]
-		incomplete()
-		var neg bool
-		spec.precision, s = p.number(s, &neg, true)
-		if neg || spec.precision < 0 {
+		requireMore(s)
+		var negative bool
+		spec.precision, s = p.number(s, &negative, true)
+		if negative || spec.precision < 0 {
 			spec.precision = 0
 		}
 	}
-	incomplete()
+	requireMore(s)
 	if strings.IndexByte("hlL", s[0]) >= 0 {
 		s = s[1:]
 	}
-	incomplete()
+	requireMore(s)
 	r, size := utf8.DecodeRuneInString(s)
 	if r == '%' {
 		p.b.WriteByte('%')
@@ -155,22 +109,78 @@ flags:
 		}
 		return s[1:]
 	}
-	v := p.arg()
-	text, numeric := p.format(v, r, spec)
-	spec.align, spec.fill = '>', " "
-	if leftAligned {
+	text, numeric := p.format(p.arg(), r, spec)
+	switch {
+	case flags.leftAligned:
 		spec.align = '<'
-	} else if zero && numeric {
-		spec.align, spec.fill = '=', "0"
-	}
-	if spec.align == '=' {
+		text = padSpec(p.fr, text, spec, '>')
+	case flags.zero && numeric:
 		text = zeroPad(p.fr, text, spec.width)
-	} else {
+	default:
 		text = padSpec(p.fr, text, spec, '>')
 	}
 	p.fr.Alloc(len(text))
 	p.b.WriteString(text)
 	return s[size:]
+}
+
+// requireMore raises an error if a conversion ends too early.
+func requireMore(s string) {
+	if s == "" {
+		raise.Value("incomplete format")
+	}
+}
+
+// key reads a key in parentheses, which may contain others. It returns what follows it, too.
+func (p *percent) key(s string) (key, rest string) {
+	depth, end := 0, -1
+	for i := 0; i < len(s) && end < 0; i++ {
+		switch s[i] {
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				end = i
+			}
+		}
+	}
+	if p.mapping == nil {
+		raise.Type("format requires a mapping")
+	}
+	if end < 0 {
+		raise.Value("incomplete format key")
+	}
+	return s[1:end], s[end+1:]
+}
+
+// percentFlags are the flags of a conversion.
+type percentFlags struct {
+	leftAligned, alternate, zero bool
+	sign                         byte // +, space or 0
+}
+
+// percentFlagsOf reads the flags of a conversion, and returns what follows them, too.
+func percentFlagsOf(s string) (f percentFlags, rest string) {
+	for {
+		requireMore(s)
+		switch s[0] {
+		case '-':
+			f.leftAligned = true
+		case '+':
+			f.sign = '+'
+		case ' ':
+			if f.sign == 0 {
+				f.sign = ' '
+			}
+		case '#':
+			f.alternate = true
+		case '0':
+			f.zero = true
+		default:
+			return f, s
+		}
+		s = s[1:]
+	}
 }
 
 // zeroPad inserts zeros between the sign or prefix of a number and its digits.

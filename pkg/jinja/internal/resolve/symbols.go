@@ -210,7 +210,7 @@ func (s *Symbols) Stores() []StoredName {
 	return out
 }
 
-// ForPart is a part of a for statement with a scope of its own.
+// ForPart is a part of a for statement with its own scope.
 type ForPart uint8
 
 const (

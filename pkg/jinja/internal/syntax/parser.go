@@ -304,49 +304,17 @@ func (p *parser) statementOf(t token) Node {
 		p.next()
 		return &Extends{pos(t.pos), p.expression(true)}
 	case "print":
-		p.next()
-		n := &Output{pos: pos(t.pos)}
-		for !p.is(tokBlockEnd) {
-			if len(n.Items) > 0 {
-				p.expect(tokComma)
-			}
-			n.Items = append(n.Items, p.expression(true))
-		}
-		return n
+		return p.printStatement(t)
 	case "macro":
-		p.next()
-		n := &Macro{pos: pos(t.pos)}
-		n.Name = p.assignName().Name
-		n.Args, n.Defaults = p.signature()
-		n.Body = p.statements(true, "endmacro")
-		return n
+		return p.macroStatement(t)
 	case "include":
-		p.next()
-		n := &Include{pos: pos(t.pos), Template: p.expression(true), WithContext: true}
-		if p.isName("ignore") && p.peek().typ == tokName && p.peek().str == "missing" {
-			n.IgnoreMissing = true
-			p.next()
-			p.next()
-		}
-		p.importContext(&n.WithContext)
-		return n
+		return p.includeStatement(t)
 	case "from":
 		return p.fromStatement()
 	case "import":
-		p.next()
-		n := &Import{pos: pos(t.pos), Template: p.expression(true)}
-		p.expectName("as")
-		n.Target = p.assignName().Name
-		p.importContext(&n.WithContext)
-		return n
+		return p.importStatement(t)
 	case "set":
-		p.next()
-		target := p.assignTarget(true)
-		if p.skip(tokAssign) {
-			return &Assign{pos(t.pos), target, p.tuple(true, false)}
-		}
-		filter, _ := p.filters(nil, false).(*Filter)
-		return &AssignBlock{pos(t.pos), target, filter, p.statements(true, "endset")}
+		return p.setStatement(t)
 	case "with":
 		return p.withStatement()
 	case "autoescape":
@@ -355,18 +323,7 @@ func (p *parser) statementOf(t token) Node {
 		n.Body = p.statements(true, "endautoescape")
 		return &Scope{pos(t.pos), []Node{n}}
 	case "call":
-		p.next()
-		n := &CallBlock{pos: pos(t.pos)}
-		if p.is(tokLParen) {
-			n.Args, n.Defaults = p.signature()
-		}
-		call, ok := p.expression(true).(*Call)
-		if !ok {
-			p.fail(t.pos, "expected call")
-		}
-		n.Call = call
-		n.Body = p.statements(true, "endcall")
-		return n
+		return p.callStatement(t)
 	case "filter":
 		p.next()
 		n := &FilterBlock{pos: pos(t.pos)}

@@ -56,6 +56,73 @@ func (p *parser) withStatement() Node {
 	return n
 }
 
+func (p *parser) printStatement(t token) Node {
+	p.next()
+	n := &Output{pos: pos(t.pos)}
+	for !p.is(tokBlockEnd) {
+		if len(n.Items) > 0 {
+			p.expect(tokComma)
+		}
+		n.Items = append(n.Items, p.expression(true))
+	}
+	return n
+}
+
+func (p *parser) macroStatement(t token) Node {
+	p.next()
+	n := &Macro{pos: pos(t.pos)}
+	n.Name = p.assignName().Name
+	n.Args, n.Defaults = p.signature()
+	n.Body = p.statements(true, "endmacro")
+	return n
+}
+
+func (p *parser) includeStatement(t token) Node {
+	p.next()
+	n := &Include{pos: pos(t.pos), Template: p.expression(true), WithContext: true}
+	if p.isName("ignore") && p.peek().typ == tokName && p.peek().str == "missing" {
+		n.IgnoreMissing = true
+		p.next()
+		p.next()
+	}
+	p.importContext(&n.WithContext)
+	return n
+}
+
+func (p *parser) importStatement(t token) Node {
+	p.next()
+	n := &Import{pos: pos(t.pos), Template: p.expression(true)}
+	p.expectName("as")
+	n.Target = p.assignName().Name
+	p.importContext(&n.WithContext)
+	return n
+}
+
+func (p *parser) setStatement(t token) Node {
+	p.next()
+	target := p.assignTarget(true)
+	if p.skip(tokAssign) {
+		return &Assign{pos(t.pos), target, p.tuple(true, false)}
+	}
+	filter, _ := p.filters(nil, false).(*Filter)
+	return &AssignBlock{pos(t.pos), target, filter, p.statements(true, "endset")}
+}
+
+func (p *parser) callStatement(t token) Node {
+	p.next()
+	n := &CallBlock{pos: pos(t.pos)}
+	if p.is(tokLParen) {
+		n.Args, n.Defaults = p.signature()
+	}
+	call, ok := p.expression(true).(*Call)
+	if !ok {
+		p.fail(t.pos, "expected call")
+	}
+	n.Call = call
+	n.Body = p.statements(true, "endcall")
+	return n
+}
+
 func (p *parser) blockStatement() Node {
 	n := &Block{pos: pos(p.next().pos)}
 	n.Name = p.expect(tokName).str

@@ -19,7 +19,7 @@ func textOf(v any) (string, bool) {
 	return "", false
 }
 
-// Escape is markupsafe.escape. Markup, and values with a text of their own for HTML,
+// Escape is markupsafe.escape. Markup, and values with their own text for HTML,
 // are not escaped.
 func Escape(fr *Frame, v any) Markup {
 	s, ok := v.(string)
@@ -49,7 +49,7 @@ func SoftStr(fr *Frame, v any) any {
 	return Str(fr, v)
 }
 
-// HasHTML reports whether a value has a text of its own for HTML.
+// HasHTML reports whether a value has its own text for HTML.
 func HasHTML(v any) bool {
 	switch v := v.(type) {
 	case Markup:

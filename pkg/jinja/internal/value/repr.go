@@ -106,15 +106,7 @@ func (p *printer) repr(v any, depth int) {
 		pystr.WriteRepr(b, string(v))
 		b.WriteByte(')')
 	case *List:
-		if p.cyclic(v) {
-			b.WriteString("[...]")
-			return
-		}
-		p.open = append(p.open, v)
-		b.WriteByte('[')
-		p.items(v.Items, depth)
-		b.WriteByte(']')
-		p.open = p.open[:len(p.open)-1]
+		p.container(v, "[", "]", func() { p.items(v.Items, depth) })
 	case Tuple:
 		b.WriteByte('(')
 		p.items(v, depth)
@@ -125,37 +117,44 @@ func (p *printer) repr(v any, depth int) {
 	case *GroupTuple:
 		p.repr(v.Tuple(), depth)
 	case *Dict:
-		if p.cyclic(v) {
-			b.WriteString("{...}")
-			return
-		}
-		p.open = append(p.open, v)
-		b.WriteByte('{')
-		p.entries(v, depth)
-		b.WriteByte('}')
-		p.open = p.open[:len(p.open)-1]
+		p.container(v, "{", "}", func() { p.entries(v, depth) })
 	case *DictView:
-		if p.cyclic(v.Dict) {
-			b.WriteString("...")
-			return
-		}
-		p.open = append(p.open, v.Dict)
-		b.WriteString(v.Kind.typeName() + "([")
+		p.view(v, depth)
+	default:
+		p.object(v, depth)
+	}
+}
+
+// container prints a container, or dots if it contains itself.
+func (p *printer) container(v any, begin, end string, content func()) {
+	if p.cyclic(v) {
+		p.b.WriteString(begin + "..." + end)
+		return
+	}
+	p.open = append(p.open, v)
+	p.b.WriteString(begin)
+	content()
+	p.b.WriteString(end)
+	p.open = p.open[:len(p.open)-1]
+}
+
+func (p *printer) view(v *DictView, depth int) {
+	if p.cyclic(v.Dict) {
+		p.b.WriteString("...")
+		return
+	}
+	p.container(v.Dict, v.Kind.typeName()+"([", "])", func() {
 		first := true
 		for i := range v.Dict.entries {
 			if v.Dict.entries[i].live {
 				if !first {
-					b.WriteString(", ")
+					p.b.WriteString(", ")
 				}
 				first = false
 				p.repr(v.at(i), depth+1)
 			}
 		}
-		b.WriteString("])")
-		p.open = p.open[:len(p.open)-1]
-	default:
-		p.object(v, depth)
-	}
+	})
 }
 
 func (p *printer) items(list []any, depth int) {

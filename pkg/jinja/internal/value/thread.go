@@ -37,7 +37,7 @@ type Code interface {
 	UndefinedMode() UndefinedMode
 	// Autoescape reports whether output is escaped for HTML.
 	Autoescape() bool
-	// Filters and Tests are those of the template's environment.
+	// Filters and Tests return what the template's environment has.
 	Filters() map[string]*Callable
 	Tests() map[string]*Callable
 	// LocalContext returns the variables of the context, with those that the current
