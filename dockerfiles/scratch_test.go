@@ -178,7 +178,7 @@ func oursAndKollas(ours, kollas string) map[string]string {
 	return scripts
 }
 
-// A packageRepo is a package repository on a web server of its own, which counts
+// A packageRepo is a package repository on its own web server, which counts
 // what is fetched from it.
 type packageRepo struct {
 	server *httptest.Server

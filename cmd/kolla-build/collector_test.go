@@ -31,7 +31,8 @@ type received struct {
 }
 
 // Export implements OTLP's trace service.
-func (o *otlp) Export(_ context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+func (o *otlp) Export(_ context.Context, req *collector.ExportTraceServiceRequest) (
+	*collector.ExportTraceServiceResponse, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, rs := range req.ResourceSpans {
@@ -65,7 +66,7 @@ func (o *otlp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(nil)
 }
 
-// collectors are those of running scripts, by address.
+// collectors has the collectors of the scripts that run now, by address.
 var collectors sync.Map
 
 // startCollector runs a collector during the script and sets its endpoint in the

@@ -224,7 +224,8 @@ func (o *registryFlags) gc(ctx context.Context, con *console.Console) error {
 // loadBundle pushes the images of a bundle into the registry, unless it is the one that
 // was loaded before. Whoever starts the registry with it decides what its tags refer to, so
 // existing ones are replaced.
-func (o *registryFlags) loadBundle(ctx context.Context, cfg *config.Config, con *console.Console, s *server.Server) error {
+func (o *registryFlags) loadBundle(ctx context.Context, cfg *config.Config, con *console.Console,
+	s *server.Server) error {
 	record := filepath.Join(o.Dir, ".kolla-build-loaded.json")
 	path, err := filepath.Abs(o.load)
 	if err != nil {

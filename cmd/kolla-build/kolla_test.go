@@ -285,7 +285,7 @@ func kollaProfiles(t *testing.T, kolla string, env []string) string {
 var versionLabel = regexp.MustCompile(`(?m)^LABEL kolla_version=.*$`)
 
 // buildDate is a label that Kolla's master leaves empty: its tool no longer defines
-// build_date, and a template of its own still reads it. Ours defines it for the overrides of
+// build_date, and its own template still reads it. Ours defines it for the overrides of
 // sites (docs/migrating.md).
 var buildDate = regexp.MustCompile(`build-date="[0-9]{8}"`)
 

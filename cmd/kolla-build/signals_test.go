@@ -117,8 +117,8 @@ func (w *waiting) readerEnded() bool {
 	return errors.Is(err, syscall.EPIPE)
 }
 
-// TestSignalExitStatus ends commands with signals: their exit status is that of a shell for
-// a program that the signal ended.
+// TestSignalExitStatus ends commands with signals: their exit status is 128 plus the number of
+// the signal, as in a shell.
 func TestSignalExitStatus(t *testing.T) {
 	exe := program(t)
 	for _, command := range []string{"build", "plan", "nightly", "explain", "lint", "images", "save", "load", "gc", "verify", "copy", "lock", "registry"} {

@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// options are those of the command line.
+// options are the options of the command line.
 type options struct {
 	tool, buildkitd string
 	buildx          string

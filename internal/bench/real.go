@@ -430,7 +430,7 @@ func (o *realSelf) clear() {
 	os.RemoveAll(o.dir)
 }
 
-// realRegistry is a registry with a directory of its own.
+// realRegistry is a registry with its own directory.
 type realRegistry struct {
 	host string
 	dir  string

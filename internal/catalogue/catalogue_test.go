@@ -96,7 +96,7 @@ func TestRecord(t *testing.T) {
 	if err := record(results, to, "c2", second, ""); err != nil {
 		t.Fatal(err)
 	}
-	// The parents of an image are those of its architecture.
+	// The parent of an image is recorded for each architecture.
 	third := write("3.json", `{"built":[{"name":"cron","status":"built","parent":"base","size":140,"duration":6}]}`)
 	if err := record(results, Target{"debian", "trixie", "aarch64", "binary"}, "c3", third, ""); err != nil {
 		t.Fatal(err)

@@ -12,8 +12,8 @@ import (
 // kollaType is the type, in images.tsv, of images built from Kolla's own templates.
 const kollaType = "kolla"
 
-// kollaImages are those of Kolla's images that need nothing but the distribution's
-// packages, as long as base does not fetch keys: services are installed from source alone.
+// kollaImages are the images of Kolla that need only the distribution's packages, as long as
+// base does not fetch keys. Kolla installs services from source only.
 var kollaImages = []string{"cron", "dnsmasq", "haproxy", "iscsid", "memcached", "multipathd", "openvswitch-vswitchd",
 	"ovn-controller", "tgtd"}
 

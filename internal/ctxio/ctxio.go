@@ -32,5 +32,5 @@ func (r *reader) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
-// onlyWriter hides ReadFrom, which would bring a buffer of its own.
+// onlyWriter hides ReadFrom, which would bring its own buffer.
 type onlyWriter struct{ io.Writer }

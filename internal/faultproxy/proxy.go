@@ -195,7 +195,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // disturb writes an answer with a fault.
-func (p *Proxy) disturb(w http.ResponseWriter, r *http.Request, got *recorded, f Fault, position float64, opts Options) {
+func (p *Proxy) disturb(w http.ResponseWriter, r *http.Request, got *recorded, f Fault, position float64,
+	opts Options) {
 	body := got.body.Bytes()
 	cut := int(position * float64(len(body)))
 	for k, v := range got.header {

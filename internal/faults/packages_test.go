@@ -126,7 +126,7 @@ func dnf(t *testing.T) packageManager {
 					t.Fatal(err)
 				}
 			}
-			// As in the images: few retries, as a build tries again itself.
+			// Few retries, as in the images: a build repeats a failed step itself.
 			text := fmt.Sprintf("[pack]\nname=pack\nbaseurl=%s\ngpgcheck=%d\nretries=2\ntimeout=2\nminrate=1\n", at, check)
 			put(t, filepath.Join(repos, "x.repo"), text)
 			cmd := exec.Command(program, "--setopt=reposdir="+repos, "--setopt=cachedir="+filepath.Join(root, "cache"),

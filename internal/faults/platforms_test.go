@@ -21,8 +21,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// platforms are those of the set. Its images only copy files, so that no emulator is
-// needed.
+// platforms are the platforms of the set. Its images only copy files, so that no emulator
+// is needed.
 var platforms = []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
 
 // TestSeveralPlatforms disturbs runs for two platforms. A tag names an index of both

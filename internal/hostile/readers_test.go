@@ -162,7 +162,8 @@ type readerCount struct {
 
 // runReader reads inputs in a separate process, up to the first one that violates a
 // condition, and returns the number of the next one.
-func runReader(ctx context.Context, root string, first, last, seed int, counts map[string]*readerCount) (next int, err error) {
+func runReader(ctx context.Context, root string, first, last, seed int, counts map[string]*readerCount) (
+	next int, err error) {
 	dir := filepath.Join(root, strconv.Itoa(first))
 	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o755); err != nil {
 		return last, err

@@ -96,7 +96,7 @@ func Parse(path string, data []byte) (*File, error) {
 			last = nil
 			if !strings.HasSuffix(line, "]") {
 				return nil, broken(utf8.RuneCountInString(line), "a section line must end with ]",
-					"a comment must be on a line of its own")
+					"a comment must be on its own line")
 			}
 			if len(line) <= 2 {
 				return nil, broken(1, "a section needs a name", "")

@@ -113,7 +113,7 @@ func secrets(location string) []string {
 
 // Variable returns the value of an environment variable or build argument for
 // people to read: credentials are masked in every URL, and in values without a
-// scheme if the name is that of a proxy variable.
+// scheme if it is a proxy variable.
 func Variable(name, value string) string {
 	if name := strings.ToLower(name); strings.HasSuffix(name, "_proxy") && name != "no_proxy" {
 		return URL(value)

@@ -55,7 +55,7 @@ func Each(t *testing.T, test func(t *testing.T, host string)) {
 	t.Run("debian", func(t *testing.T) { test(t, Debian(t)) })
 }
 
-// Embedded starts the embedded registry, on a free port and in a directory of its own
+// Embedded starts the embedded registry, on a free port and in its own directory
 // unless the options say otherwise.
 func Embedded(t testing.TB, opts server.Options) *server.Server {
 	t.Helper()

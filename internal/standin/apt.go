@@ -24,7 +24,7 @@ type aptRepo struct {
 	modified time.Time
 }
 
-// architectures are those of the index; the packages are for all.
+// architectures are the architectures of the index. Each package is for all of them.
 var architectures = []string{"amd64", "arm64"}
 
 func newAptRepo(suite string, debs map[string]Deb, modified time.Time) *aptRepo {

@@ -31,7 +31,7 @@ type Image struct {
 }
 
 // Shape returns n images in the shape of Kolla's: base, openstack-base, and services
-// that have a base of their own and five images each. The last of these depends on
+// that have their own base and five images each. The last of these depends on
 // the one before, so that the tree has five levels.
 func Shape(n int) []Image {
 	images := []Image{{Name: "base", Dir: "base"}, {Name: "openstack-base", Parent: "base", Dir: "openstack-base"}}
@@ -95,7 +95,7 @@ var programs = []string{"sh", "cat", "echo", "ls", "true", "false", "sleep", "mk
 
 // Base returns an image with one layer of a megabyte, Debian's static busybox, in which
 // RUN works. files are added to it, by path without the leading slash. If busybox is
-// not installed, the error is that of package exec.
+// not installed, the error is an *exec.Error.
 func Base(files map[string]string) (v1.Image, error) {
 	path, err := exec.LookPath("busybox")
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Tmpfs mounts a file system of its own, of a size such as "4m", for the time of the test,
+// Tmpfs mounts its own file system, of a size such as "4m", for the time of the test,
 // and returns its directory.
 func Tmpfs(t testing.TB, size string) string {
 	t.Helper()

@@ -10,7 +10,7 @@ import (
 // Wrap returns the words of a text in lines of at most width characters, without a line
 // end after the last one. Every line but the first is indented by indent spaces; the
 // first line is shorter by that much, as the caller has written its beginning. A word
-// longer than a line gets a line of its own.
+// longer than a line gets its own line.
 func Wrap(text string, indent, width int) string {
 	var b strings.Builder
 	at := indent

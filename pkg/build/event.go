@@ -16,7 +16,7 @@ type Status string
 const (
 	StatusBuilt       Status = "built"        // built in this run
 	StatusUnchanged   Status = "unchanged"    // its key is in the store
-	StatusError       Status = "error"        // a step of its own failed
+	StatusError       Status = "error"        // one of its own steps failed
 	StatusParentError Status = "parent_error" // not built because an ancestor failed
 	StatusPushError   Status = "push_error"   // built, but not published
 	StatusLoadError   Status = "load_error"   // built, but not loaded into the container engine

@@ -102,7 +102,8 @@ func (p *deltaPlan) missing(name string, blobs []ocispec.Descriptor) []ocispec.D
 
 // base returns the older layer that a layer replaces: the one at the same position,
 // unless the image still has it, else the one with the nearest size.
-func (p *deltaPlan) base(l ocispec.Descriptor, position int, old []digest.Digest, inImage map[digest.Digest]bool) digest.Digest {
+func (p *deltaPlan) base(l ocispec.Descriptor, position int, old []digest.Digest,
+	inImage map[digest.Digest]bool) digest.Digest {
 	if p.since.Has(l) {
 		return ""
 	}

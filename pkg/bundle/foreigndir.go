@@ -52,7 +52,7 @@ func openForeignDir(ctx context.Context, dir string) (*source, error) {
 	return s, err
 }
 
-// hasSkopeoVersion reports whether the file version is that of a directory of skopeo.
+// hasSkopeoVersion reports whether the file version shows that skopeo wrote the directory.
 func (d *dirFiles) hasSkopeoVersion() bool {
 	f, err := d.open("version")
 	if err != nil {

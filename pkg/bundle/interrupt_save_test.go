@@ -117,8 +117,8 @@ func contents(t *testing.T, dir string) string {
 
 // TestInterruptedSave interrupts saves to a file, to parts with parity and to a directory: by
 // kill -9 after any byte and while the files get their names, by Ctrl-C, by a full disk and
-// by a medium that is removed. Saving again continues, and the result is that of an
-// undisturbed save, byte by byte. KOLLA_TEST_INTERRUPTIONS is the number of times.
+// by a medium that is removed. Saving again continues, and writes the same bytes as a save
+// without interruptions. KOLLA_TEST_INTERRUPTIONS is the number of times.
 func TestInterruptedSave(t *testing.T) {
 	times := 12
 	if text := os.Getenv("KOLLA_TEST_INTERRUPTIONS"); text != "" {

@@ -22,7 +22,7 @@ type Contents struct {
 	Images        []ContentImage    `json:"images"`
 	Blobs         int               `json:"blobs"`  // blobs and byte deltas in the bundle, each counted once
 	Bytes         int64             `json:"bytes"`  // of these
-	Shared        int64             `json:"shared"` // bytes that the images would have in addition if each were a file of its own
+	Shared        int64             `json:"shared"` // bytes that the images would have in addition if each were its own file
 	Delta         *ContentDelta     `json:"delta,omitempty"`
 	Extra         []string          `json:"extra,omitempty"` // files in a directory that do not belong to the bundle
 }

@@ -44,7 +44,7 @@ func BenchmarkLoadNothingNew(b *testing.B) {
 	}
 	time.Sleep(time.Second) // younger files are read again
 	load := func() {
-		reopened, err := store.Open(s.Dir()) // as a process of its own
+		reopened, err := store.Open(s.Dir()) // as its own process
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -257,7 +257,7 @@ func TestSignature(t *testing.T) {
 	}
 }
 
-// Keys are those of openssl, which can verify a signature by itself.
+// openssl makes the keys, and can verify a signature without kolla-build.
 func TestSignatureOfOpenSSL(t *testing.T) {
 	openssl := testenv.Program(t, "openssl", "openssl")
 	dir := t.TempDir()

@@ -88,8 +88,8 @@ func (m *medium) removeAt(fraction float64) Progress {
 	}
 }
 
-// Saves whose medium is removed fail. When it is back, the same command continues, and the result
-// is that of an undisturbed save.
+// A save fails if its medium is removed. When the medium is back, the same command continues, and
+// writes the same files as a save without interruptions.
 func TestSaveToRemovedMedium(t *testing.T) {
 	testenv.Root(t)
 	s, entries := fillSize(t, 2<<20)

@@ -72,7 +72,8 @@ func (l *loader) keepPartial(ctx context.Context) error {
 
 // manifests returns the manifests of an index: those that are in the file or, complete, in
 // the store, and the others. It returns none for an image.
-func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (present, missing []ocispec.Descriptor, err error) {
+func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (
+	present, missing []ocispec.Descriptor, err error) {
 	if _, read := l.received[d.Digest]; !read {
 		return nil, nil, nil
 	}
@@ -99,7 +100,8 @@ func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (present, 
 
 // replaceIndex returns the descriptor of an image that has only the available manifests
 // of its index.
-func (l *loader) replaceIndex(ctx context.Context, d ocispec.Descriptor, present []ocispec.Descriptor) (ocispec.Descriptor, error) {
+func (l *loader) replaceIndex(ctx context.Context, d ocispec.Descriptor, present []ocispec.Descriptor) (
+	ocispec.Descriptor, error) {
 	if len(present) == 1 {
 		return ocispec.Descriptor{MediaType: present[0].MediaType, Digest: present[0].Digest, Size: present[0].Size}, nil
 	}

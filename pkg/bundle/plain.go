@@ -22,8 +22,8 @@ import (
 // stored compressed, and the manifests that list them are changed. Often the role of a
 // blob is not known yet when it is read; then a tar is treated as a layer.
 
-// isImageLayer reports whether a media type is that of an image's layer, compressed or
-// not: skopeo writes the type of compressed layers for plain ones, too.
+// isImageLayer reports whether a blob with the media type is a layer of an image, compressed
+// or not: skopeo writes the type of compressed layers for plain ones, too.
 func isImageLayer(mediaType string) bool {
 	return strings.Contains(mediaType, "image.layer.") && strings.Contains(mediaType, ".tar") ||
 		strings.Contains(mediaType, "image.rootfs.") && strings.Contains(mediaType, ".tar")
@@ -230,7 +230,8 @@ func replaceDescriptors(raw []byte, changes map[digest.Digest]ocispec.Descriptor
 	return json.Marshal(fields)
 }
 
-func replaceDescriptor(entry map[string]json.RawMessage, changes map[digest.Digest]ocispec.Descriptor, docker bool) error {
+func replaceDescriptor(entry map[string]json.RawMessage, changes map[digest.Digest]ocispec.Descriptor,
+	docker bool) error {
 	set := func(name string, value any) error {
 		b, err := json.Marshal(value)
 		entry[name] = b

@@ -154,7 +154,7 @@ func (s *Loaded) merge(named map[string]origin, in Input, entries []store.Entry)
 			named[e.Name] = origin{e, in.Path}
 			s.Images = append(s.Images, e)
 		case other.entry.Digest != e.Digest:
-			return usererr.Errorf("load the older one first, with a command of its own, then the newer one with "+
+			return usererr.Errorf("load the older one first, with a separate command, then the newer one with "+
 				"--replace; or give them different names with --rename or --tag",
 				"image %s is in %s with digest %s, and here with %s", e.Name, other.path, other.entry.Digest, e.Digest)
 		}

@@ -222,7 +222,7 @@ func (g given) badValue(o *Option, value string, err error) error {
 	hint := ""
 	switch {
 	case g.entry != nil && (strings.Contains(value, " #") || strings.Contains(value, " ;")):
-		hint = "a comment must be on a line of its own"
+		hint = "a comment must be on its own line"
 	case o.Choices != nil:
 		hint = suggest.DidYouMean(value, o.Choices)
 		if other, ok := otherNames[value]; ok && slices.Contains(o.Choices, other) {

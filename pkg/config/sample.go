@@ -20,7 +20,7 @@ func SampleConfig() string {
 		"the files of the first kolla-build.conf.d found in the same directories. Files named with --config-file replace the first two, and "+
 		"directories named with --config-dir the last, in the order of the command line. Later files take precedence over earlier ones, the environment "+
 		"over files, and the command line over the environment. $name and ${name} are replaced by the "+
-		"value of another option; $$ is a dollar sign. A comment needs a line of its own. Indented lines "+
+		"value of another option; $$ is a dollar sign. A comment needs its own line. Indented lines "+
 		"continue the value above them.")
 	b.WriteString("\n[DEFAULT]\n")
 	for _, group := range Groups() {

@@ -67,7 +67,8 @@ func (b *bases) resolve(ctx context.Context, ref string) (buildkit.External, err
 	return l.external, l.err
 }
 
-func (b *bases) startLookup(ctx context.Context, ref string) (external buildkit.External, created time.Time, err error) {
+func (b *bases) startLookup(ctx context.Context, ref string) (
+	external buildkit.External, created time.Time, err error) {
 	entry, err := b.find(ctx, ref)
 	if err != nil {
 		return external, created, err

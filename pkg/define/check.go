@@ -72,7 +72,8 @@ const maxMistakes = 20
 // convertWithoutMistakes converts a Dockerfile without the instructions that have mistakes,
 // because a conversion ends with the first one. The definition is nil if that is not
 // possible.
-func convertWithoutMistakes(ctx context.Context, set *imageset.Set, f *render.Dockerfile) (*buildkit.Definition, []error) {
+func convertWithoutMistakes(ctx context.Context, set *imageset.Set, f *render.Dockerfile) (
+	*buildkit.Definition, []error) {
 	var mistakes []error
 	remaining := *f
 	for {

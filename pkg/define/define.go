@@ -86,7 +86,7 @@ type Image struct {
 	// PatchedElsewhere describes what may apply Patches without adding them to the list; ""
 	// if nothing can, so that a patch that is not in the list is lost.
 	PatchedElsewhere string
-	// Warnings are those of BuildKit's linter about its Dockerfile.
+	// Warnings are what BuildKit's linter reports about its Dockerfile.
 	Warnings []buildkit.Warning
 	// Required are permissions that its steps need from the user.
 	Required []buildkit.Requirement

@@ -92,7 +92,8 @@ func CheckBaseOptions(cfg *config.Config) error {
 }
 
 // Bootstrap makes a base image from a package mirror and stores it as ref.
-func Bootstrap(ctx context.Context, s *store.Store, c *console.Console, opts bootstrap.Options, ref string) (store.Entry, error) {
+func Bootstrap(ctx context.Context, s *store.Store, c *console.Console, opts bootstrap.Options, ref string) (
+	store.Entry, error) {
 	if opts.Progress == nil {
 		lines := c.Lines()
 		defer lines.Close()

@@ -59,7 +59,8 @@ var mayPatch = regexp.MustCompile(`(?i)patch|quilt|apply|\bam\b|\.(?:diff|sh|py|
 
 // patchedElsewhere returns what may apply an image's patches without adding them to
 // /etc/kolla/patched of the image, see Image.PatchedElsewhere.
-func (d *definer) patchedElsewhere(ctx context.Context, f *render.Dockerfile, file *dockerfile.Dockerfile, access dockerfile.Access) string {
+func (d *definer) patchedElsewhere(ctx context.Context, f *render.Dockerfile, file *dockerfile.Dockerfile,
+	access dockerfile.Access) string {
 	if slices.ContainsFunc(access.ResultSteps, runsKollaPatch) {
 		return "" // it adds all that it applies to the list
 	}

@@ -131,7 +131,8 @@ func findCompressor(ctx context.Context, l Blob) (string, Layer, error) {
 }
 
 // tryCompressor compresses the tar with candidate number i and compares.
-func tryCompressor(ctx context.Context, layer Blob, i int, candidates *[]string, out *Layer) (name string, same bool, err error) {
+func tryCompressor(ctx context.Context, layer Blob, i int, candidates *[]string, out *Layer) (
+	name string, same bool, err error) {
 	blob, err := layer.Open()
 	if err != nil {
 		return "", false, &readError{err}

@@ -212,7 +212,8 @@ var substitute = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*):?[-+]`)
 
 // expand replaces the variables of a word. missing are those that have no value, and no
 // default in the word.
-func (d *Dockerfile) expand(word string, values map[string]string) (result string, missing map[string]struct{}, err error) {
+func (d *Dockerfile) expand(word string, values map[string]string) (
+	result string, missing map[string]struct{}, err error) {
 	if !strings.ContainsAny(word, "$'\"\\`") { // most words, and a lexer is not cheap
 		return word, nil, nil
 	}

@@ -10,16 +10,16 @@ import (
 
 // Access is how a Dockerfile uses a directory of the build context.
 type Access struct {
-	// Line is that of the first instruction that copies or mounts the directory or files
-	// in it; 0 if there is none.
+	// Line is the line of the first instruction that copies or mounts the directory or
+	// files in it, 0 if no instruction does.
 	Line int
 	// Targets are the paths in the image that it is copied to or mounted on, without the
 	// root and the working directory.
 	Targets []string
 	// Steps are the commands of the RUN instructions that see it.
 	Steps []string
-	// ResultSteps are those of Steps in the last stage, and in the stages that it is based
-	// on, that see the directory as it is in the build context.
+	// ResultSteps are the Steps in the last stage, and in the stages that it is based on,
+	// that see the directory as it is in the build context.
 	ResultSteps []string
 }
 

@@ -31,7 +31,7 @@ var containerdSockets = []string{
 	"/var/snap/microk8s/common/run/containerd.sock",
 }
 
-// defaultNamespace is that of ctr and nerdctl. Kubernetes uses k8s.io.
+// defaultNamespace is the default of ctr and nerdctl. Kubernetes uses k8s.io.
 const defaultNamespace = "default"
 
 // containerd is a containerd daemon, used through its client library. Content is sent

@@ -12,7 +12,7 @@ import (
 // Master is the name of OpenStack's development branch.
 const Master = "master"
 
-// The facts of a release are those of the next newer one, changed by its own file: an
+// A release has the facts of the next newer one, changed by its own file: an
 // empty value removes a key, and an empty type removes a whole source. Images that were
 // added later keep their sources, so that newer templates can be built from an older
 // release; plugins and additions, which would go into older images, do not. Tests

@@ -133,7 +133,8 @@ func defaultSourcesOf(name string) map[string]map[string]string {
 
 // writeRelease writes the differences of a release from the next newer one, whose facts
 // are in chain, and applies them to chain. Missing keys are written with empty values.
-func writeRelease(t *testing.T, release, newer string, chain map[string]map[string]string, to map[string]upstreamSource) {
+func writeRelease(t *testing.T, release, newer string, chain map[string]map[string]string,
+	to map[string]upstreamSource) {
 	t.Helper()
 	fields := func(s upstreamSource) map[string]string {
 		m := map[string]string{"type": s.Type, "location": s.Location, "reference": s.Reference, "version": s.Version}

@@ -112,8 +112,8 @@ var (
 	hexName    = regexp.MustCompile(`^(?:blobs/sha256/|sha256:)?([0-9a-f]{64})(?:\.json|\.tar|\.tar\.gz)?$`)
 )
 
-// IsMember reports whether a name is that of a member of an archive in a format of
-// docker save.
+// IsMember reports whether an archive in a format of docker save can have a member with the
+// name.
 func IsMember(name string) bool { return memberName.MatchString(path.Clean(name)) }
 
 // Add reads the next member. It reads the content of r as far as it needs to.

@@ -97,7 +97,7 @@ func StoreLayer(ctx context.Context, st *store.Store, r io.Reader) (compress.Lay
 	case gzipped, zstandard:
 		return storeCompressed(ctx, st, in, f)
 	}
-	return compress.Layer{}, errors.New("it is not a layer: not a tar, compressed or not")
+	return compress.Layer{}, errors.New("it is not a layer: neither a plain nor a compressed tar")
 }
 
 func storePlain(ctx context.Context, st *store.Store, r io.Reader) (compress.Layer, error) {

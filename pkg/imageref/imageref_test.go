@@ -251,8 +251,8 @@ func TestIsLoopback(t *testing.T) {
 	}
 }
 
-// A naming that is accepted is stable, and the names that it composes are those of
-// Docker and of the registry client.
+// A naming that is accepted composes the same names again, and Docker and the registry
+// client accept them.
 func FuzzNaming(f *testing.F) {
 	f.Add("localhost:4000", "kolla", "ubuntu-", "2026.1")
 	f.Add("http://host:4000/x", "/a/b/", "", "latest")

@@ -26,7 +26,8 @@ import (
 const maxManifest = ocijson.MaxBytes
 
 // WriteBases writes base images into an OCI layout. image returns one of them.
-func WriteBases(ctx context.Context, bases []lock.Base, dir string, image func(context.Context, lock.Base) (v1.Image, error)) error {
+func WriteBases(ctx context.Context, bases []lock.Base, dir string,
+	image func(context.Context, lock.Base) (v1.Image, error)) error {
 	if len(bases) == 0 {
 		return nil
 	}

@@ -37,7 +37,7 @@ type Entry struct {
 	Size     int64     // bytes, of files
 	ModTime  time.Time // with the precision of the tar
 	Link     string    // target of a link
-	// Digest is that of the content of a file, see Options.Digests.
+	// Digest is the digest of a file's content, see Options.Digests.
 	Digest digest.Digest
 	// Extra has extended attributes and device numbers, by name.
 	Extra map[string]string

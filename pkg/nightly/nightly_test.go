@@ -67,7 +67,7 @@ func TestDefaultsOfTags(t *testing.T) {
 	}
 }
 
-// TestUnusedTag checks that a second set of one day gets a tag of its own, in the store and in
+// TestUnusedTag checks that a second set of one day gets its own tag, in the store and in
 // a registry, also if only one image of the first set is there.
 func TestUnusedTag(t *testing.T) {
 	host := registrytest.Embedded(t, server.Options{}).Addr().String()

@@ -19,7 +19,7 @@ import (
 )
 
 // Network is the network of the steps of a recorded or offline run: a namespace that
-// contains only a proxy. Each image has an address of its own, which identifies its
+// contains only a proxy. Each image has its own address, which identifies its
 // requests. It implements imagebuilder.StepNetwork.
 type Network struct {
 	ns        *netns.Namespace

@@ -11,7 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// The builder of a recording has a state directory of its own, of gigabytes. The next
+// The builder of a recording has its own state directory, of gigabytes. The next
 // recording removes those of killed ones, and leaves those that are in use.
 func TestKilledRecordingsAreRemoved(t *testing.T) {
 	testenv.Root(t)

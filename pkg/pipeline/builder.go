@@ -23,8 +23,8 @@ import (
 // openBuilder opens the builder of a plan's images and starts it if an image must be
 // built, so that without a builder the run fails instead of an image. The network of
 // the steps, nil for the builder's own, must be closed after the builder.
-func (s *session) openBuilder(ctx context.Context, p *planned, rep *reporter, message func(string)) (*imagebuilder.Builder,
-	*offline.Network, error) {
+func (s *session) openBuilder(ctx context.Context, p *planned, rep *reporter, message func(string)) (
+	*imagebuilder.Builder, *offline.Network, error) {
 	network, err := s.openNetwork(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -76,7 +76,8 @@ func (s *session) openNetwork(ctx context.Context) (*offline.Network, error) {
 
 // newBuilder returns the builder of a plan's images, whose steps use a network if it
 // is not nil.
-func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, network *offline.Network, notice func(string)) (*imagebuilder.Builder, error) {
+func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, network *offline.Network,
+	notice func(string)) (*imagebuilder.Builder, error) {
 	opts := imagebuilder.Options{
 		Store: s.store, Defined: p.defined, Inputs: p.inputs, Warmer: p.inputs.NewWarmer(ctx), Keys: p.keys, Busy: rep.stopwatch.Work,
 		BuildArgs: imagebuilder.ProxyArgs(s.console.Getenv), NoCache: !s.cfg.Cache, Squash: s.cfg.Squash, Compression: s.compression, ClampTimes: s.cfg.ClampTimes,

@@ -10,7 +10,7 @@ import (
 )
 
 // Lock builds the selected images, records the requests of their steps, and writes a
-// lock of all inputs. The arguments are those of offline.NewRecording.
+// lock of all inputs. See offline.NewRecording for file and update.
 func Lock(ctx context.Context, cfg *config.Config, c *console.Console, file string, update bool) error {
 	rec, err := offline.NewRecording(file, update)
 	if err != nil {

@@ -48,7 +48,8 @@ func packageChanges(ctx context.Context, s stages, run *report.Run) map[image.ID
 	return out
 }
 
-func packagesBetween(ctx context.Context, s *store.Store, reader *packages.Reader, from, to digest.Digest) ([]report.PackageChange, error) {
+func packagesBetween(ctx context.Context, s *store.Store, reader *packages.Reader, from, to digest.Digest) (
+	[]report.PackageChange, error) {
 	old, err := s.Image(from)
 	if err != nil {
 		return nil, err

@@ -43,7 +43,8 @@ func run(ctx context.Context, cfg *config.Config, c *console.Console, o runOptio
 
 // runStages runs the stages of a run in order. Its results are reported even after an
 // error.
-func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions, rep *reporter) (s stages, err error) {
+func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions, rep *reporter) (
+	s stages, err error) {
 	if err = s.prepare(ctx, cfg, c, o); err != nil {
 		return s, err
 	}

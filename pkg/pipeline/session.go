@@ -47,7 +47,8 @@ const (
 // mistakes in templates are reported before anything is written. The session and the
 // rendering must be closed unless they are nil; the rendering may be returned together
 // with an error.
-func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions) (s *session, rendered *imageset.Rendered, err error) {
+func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions) (
+	s *session, rendered *imageset.Rendered, err error) {
 	ctx, span := trace.Start(ctx, "render")
 	defer func() { span.End(err) }()
 	defer o.recorder.Stage("render templates")()

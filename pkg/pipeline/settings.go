@@ -79,7 +79,8 @@ func (s *settings) withTag(tag string) *settings {
 
 // continueLastRun reads the record of the last run, and returns expressions that select
 // its images: all of them, or those that the user's expressions match.
-func continueLastRun(cfg *config.Config, scope runstate.Scope, c *console.Console) (*runstate.LastRun, []string, error) {
+func continueLastRun(cfg *config.Config, scope runstate.Scope, c *console.Console) (
+	*runstate.LastRun, []string, error) {
 	last, err := runstate.ReadLastRun(cfg.DataDir)
 	if err != nil {
 		return nil, nil, err

@@ -9,7 +9,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-func known(stored map[digest.Digest]digest.Digest, parts map[string]map[string]string, times map[string]time.Duration) History {
+func known(stored map[digest.Digest]digest.Digest, parts map[string]map[string]string,
+	times map[string]time.Duration) History {
 	return History{
 		Stored:   func(k digest.Digest) (StoredImage, bool) { d, ok := stored[k]; return StoredImage{Digest: d}, ok },
 		Parts:    func(i image.ID) (map[string]string, bool) { p, ok := parts[i.Name]; return p, ok },

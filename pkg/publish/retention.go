@@ -67,7 +67,7 @@ func parseRetention(text string) (*Retention, error) {
 	return k, nil
 }
 
-// ParseRetention reads --retain, nil if it is "". tags are those of this run; one of
+// ParseRetention reads --retain, nil if it is "". tags are the tags of this run; one of
 // them must contain a date, which defines the series of sets. If --retain is an age,
 // the date must not be in the future, because a wrong year would remove every set.
 func ParseRetention(text string, tags []string, now time.Time) (*Retention, error) {

@@ -10,7 +10,7 @@ import (
 )
 
 // newEnvironment returns an environment with Kolla's filters and functions for the
-// templates of a loader. Repositories are those of t.
+// templates of a loader, and the repositories of t.
 func newEnvironment(t *Tree, loader jinja.Loader) *jinja.Environment {
 	return jinja.New(jinja.Config{
 		Loader:  loader,

@@ -126,7 +126,8 @@ var undefinedName = regexp.MustCompile(`^'(\w+)' is undefined$`)
 
 // fileTemplate returns a template by its name in the search directories or, if none has
 // it, by its path.
-func fileTemplate(ctx context.Context, env *jinja.Environment, loader searchLoader, name string) (*jinja.Template, error) {
+func fileTemplate(ctx context.Context, env *jinja.Environment, loader searchLoader, name string) (
+	*jinja.Template, error) {
 	slashed := filepath.ToSlash(name)
 	_, err := loader.Load(slashed)
 	if err == nil {

@@ -27,8 +27,8 @@ func naming(c *config.Config) imageref.Naming {
 func BaseReference(c *config.Config) string { return c.BaseImage + ":" + c.BaseTag }
 
 // variables returns the variables of all templates of a configuration, except for
-// image_name. Names and values are those of upstream's create_dockerfiles, including
-// those of earlier releases for their trees. Users that do not exist in Kolla's branch
+// image_name. Upstream's create_dockerfiles has the same names and values. Those of earlier
+// releases are included, for their trees. Users that do not exist in Kolla's branch
 // of the release are included if templates use them, see mentions.
 func variables(ctx context.Context, c *config.Config, version string, env map[string]string,
 	mentions func(user string) bool) (map[string]any, error) {

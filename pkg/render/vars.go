@@ -16,8 +16,8 @@ import (
 )
 
 // parseVars parses a mapping of variables in JSON or YAML: JSON if the name of the file
-// ends in .json or the content is valid JSON. Values are those of Python's json and yaml
-// libraries, with mappings in the order of the file.
+// ends in .json or the content is valid JSON. Values are what Python's json and yaml libraries
+// make of them, with mappings in the order of the file.
 func parseVars(name string, content []byte) (map[string]any, error) {
 	isJSON := strings.EqualFold(filepath.Ext(name), ".json")
 	var value any

@@ -60,7 +60,7 @@ func (s Summary) groups() (causes []*group, canceled []image.ID, orphans []Resul
 
 // causeKey is equal for images with the same external cause of failure, such as an
 // unreachable registry: it is the error without the image's own names. An image with a
-// failed step is always a cause of its own, because equal exit codes have no meaning.
+// failed step is always a separate cause, because equal exit codes have no meaning.
 func causeKey(r Result) string {
 	f := r.Failure
 	if f == nil || f.Err == nil || f.Step != "" || len(f.Source) > 0 || f.ExitCode != 0 {

@@ -412,8 +412,8 @@ func (l *Logs) notStarted(e build.Event) *imageLog {
 	return im
 }
 
-// LogSkipped reports whether the ending of a log, from LogEnding, is that of an image that was
-// not built because a parent failed.
+// LogSkipped reports whether the ending of a log, from LogEnding, shows that the image was not
+// built because a parent failed.
 func LogSkipped(ending string) bool {
 	return strings.HasPrefix(ending, string(build.StatusSkipped))
 }

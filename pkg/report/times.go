@@ -15,7 +15,7 @@ type StageTime struct {
 	Took  time.Duration
 }
 
-// Times are the times of a run. The zero value is that of a run that built nothing.
+// Times are the times of a run. A run that built nothing has the zero value.
 type Times struct {
 	Stages []StageTime
 
@@ -37,9 +37,10 @@ func (t Times) Total() map[Phase]time.Duration {
 	return total
 }
 
-// timesOf computes the times of a run. begun is the start of its scheduler; started and
-// ended are those of the run.
-func timesOf(activities []Activity, dependencies map[image.ID][]image.ID, stages []StageTime, started, begun, ended time.Time) Times {
+// timesOf computes the times of a run, from started to ended. begun is the start of its
+// scheduler.
+func timesOf(activities []Activity, dependencies map[image.ID][]image.ID, stages []StageTime,
+	started, begun, ended time.Time) Times {
 	t := Times{Stages: stages, Images: map[image.ID]map[Phase]time.Duration{}}
 	built := map[image.ID]Activity{}
 	var first, last time.Time

@@ -66,7 +66,7 @@ func (r run) writeEarlier() error {
 }
 
 // readEarlier returns the logs that precede a run in its directory. The directories of runs in
-// the data directory have none. Without a readable list, all logs are those of the run.
+// the data directory have none. Without a readable list, all logs belong to the run.
 func (r run) readEarlier() earlierLogs {
 	if st, err := os.Lstat(r.path); err != nil || st.IsDir() {
 		return nil

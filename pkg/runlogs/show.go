@@ -116,7 +116,7 @@ func failedOf(r run, images []string) []Log {
 	return logs
 }
 
-// isOf reports whether a log is that of an image, for any platform if the name has none.
+// isOf reports whether a log belongs to an image, for any platform if the name has none.
 func (l Log) isOf(image string) bool {
 	name := report.LogName(image)
 	return l.Image == name || strings.HasPrefix(l.Image, name+"@")

@@ -38,8 +38,8 @@ func OpenKeyHistory(dataDir, scope string) *KeyHistory {
 	return h
 }
 
-// read returns the history; a missing or damaged file is an empty one. The error is that of a file
-// whose content is not known, so that it must not be replaced.
+// read returns the history; a missing or damaged file is an empty one. After an error, the content
+// of the file is not known, so it must not be replaced.
 func (h *KeyHistory) read() (map[string]map[string]string, error) {
 	parts := map[string]map[string]string{}
 	data, err := inputfile.ReadRegular(h.path, inputfile.MaxState)

@@ -124,7 +124,8 @@ func AddTags(ctx context.Context, cfg *config.Config, con *console.Console, args
 }
 
 // run finds the images and copies or previews them.
-func run(ctx context.Context, cfg *config.Config, con *console.Console, from Location, to []Location, exprs []string, o Options) error {
+func run(ctx context.Context, cfg *config.Config, con *console.Console, from Location, to []Location, exprs []string,
+	o Options) error {
 	client, err := workspace.RegistryClient(cfg, con)
 	if err != nil {
 		return err

@@ -108,7 +108,8 @@ func names(ctx context.Context, client *registry.Client, from Location, exprs []
 }
 
 // tagged returns an image's tags that belong to the location.
-func tagged(ctx context.Context, client *registry.Client, from Location, name string) (images []Image, tags []string, err error) {
+func tagged(ctx context.Context, client *registry.Client, from Location, name string) (
+	images []Image, tags []string, err error) {
 	tags = []string{from.Tag}
 	if from.Tag == "" {
 		if tags, err = client.Tags(ctx, from.Repository(name)); err != nil {

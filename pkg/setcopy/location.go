@@ -61,7 +61,7 @@ func (l Location) Repository(image string) string {
 }
 
 // parseTarget reads an additional name of a set in the same registry: TAG, or
-// HOST[:PORT]/NAMESPACE[:TAG]. The default tag is that of the set.
+// HOST[:PORT]/NAMESPACE[:TAG]. The default is the tag of the set.
 func parseTarget(set Location, s string) (Location, error) {
 	if !strings.Contains(s, "/") {
 		if tag := strings.TrimPrefix(s, ":"); !strings.Contains(tag, ":") {

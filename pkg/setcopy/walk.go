@@ -14,7 +14,8 @@ import (
 
 // walk calls visit for the blobs of an image, without its artifacts and without blobs of
 // images that to already has. to may be nil.
-func walk(ctx context.Context, from, to *registry.Repository, d digest.Digest, visit func(ocispec.Descriptor) error) error {
+func walk(ctx context.Context, from, to *registry.Repository, d digest.Digest,
+	visit func(ocispec.Descriptor) error) error {
 	return walkTree(ctx, from, to, d, ocijson.MaxNesting, map[digest.Digest]bool{}, visit)
 }
 

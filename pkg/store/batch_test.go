@@ -45,7 +45,7 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// The error is that of the first damaged blob, and the blobs before it are kept.
+// The error names the first damaged blob, and the blobs before it are kept.
 func TestBatchWithDamagedBlobs(t *testing.T) {
 	s, err := Open(t.TempDir())
 	if err != nil {

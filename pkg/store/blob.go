@@ -83,7 +83,8 @@ func (v *verifyReader) File() *os.File { return v.f }
 // or config is verified first, and replaced if it is damaged. The blob becomes
 // visible when it is complete, verified and synced. WriteBlob returns its digest
 // and size.
-func (s *Store) WriteBlob(ctx context.Context, r io.Reader, expected digest.Digest, size int64) (digest.Digest, int64, error) {
+func (s *Store) WriteBlob(ctx context.Context, r io.Reader, expected digest.Digest, size int64) (
+	digest.Digest, int64, error) {
 	b, err := s.receive(ctx, r, expected, size, false)
 	if err != nil {
 		return "", 0, err
@@ -97,7 +98,8 @@ func (s *Store) WriteBlob(ctx context.Context, r io.Reader, expected digest.Dige
 
 // receive reads the content of a blob. Every blob that it returns must be committed. With
 // batched, the caller syncs its directory after that.
-func (s *Store) receive(ctx context.Context, r io.Reader, expected digest.Digest, size int64, batched bool) (*received, error) {
+func (s *Store) receive(ctx context.Context, r io.Reader, expected digest.Digest, size int64, batched bool) (
+	*received, error) {
 	alg, what := digest.Canonical, "a blob"
 	if expected != "" {
 		what = "blob " + expected.String()

@@ -85,7 +85,7 @@ func parsePlatform(s string) *ocispec.Platform {
 	return p
 }
 
-// Descriptor is the inverse of EntryOf. size is that of the manifest alone, in
+// Descriptor is the inverse of EntryOf. size is the size of the manifest alone, in
 // bytes.
 func (e Entry) Descriptor(size int64) ocispec.Descriptor {
 	a := map[string]string{}

@@ -148,7 +148,8 @@ func (s *Store) exportedForm(stored digest.Digest) (f exportedFile, exp Exported
 }
 
 // layersOf returns the layers of an image and their diff IDs.
-func layersOf(manifest []byte, config func(digest.Digest) ([]byte, error)) ([]ocispec.Descriptor, []digest.Digest, error) {
+func layersOf(manifest []byte, config func(digest.Digest) ([]byte, error)) (
+	[]ocispec.Descriptor, []digest.Digest, error) {
 	var m ocispec.Manifest
 	if err := json.Unmarshal(manifest, &m); err != nil {
 		return nil, nil, err

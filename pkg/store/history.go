@@ -62,8 +62,8 @@ func (s *Store) Durations() map[string]Durations {
 	return out
 }
 
-// readHistory returns the history; a missing or damaged file is an empty one. The error is that of
-// a file whose content is not known, so that it must not be replaced.
+// readHistory returns the history; a missing or damaged file is an empty one. After an error, the
+// content of the file is not known, so it must not be replaced.
 func (s *Store) readHistory() (map[string]historyEntry, error) {
 	h := map[string]historyEntry{}
 	b, err := inputfile.ReadRegular(filepath.Join(s.dir, historyFile), inputfile.MaxState)

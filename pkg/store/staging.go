@@ -73,7 +73,8 @@ func (g *Staging) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
 
 // WriteBlob writes to the staging area, as Store.WriteBlob does. Nothing is
 // written if the store has the blob.
-func (g *Staging) WriteBlob(ctx context.Context, r io.Reader, expected digest.Digest, size int64) (digest.Digest, int64, error) {
+func (g *Staging) WriteBlob(ctx context.Context, r io.Reader, expected digest.Digest, size int64) (
+	digest.Digest, int64, error) {
 	if expected != "" && g.main.HasBlob(expected, size) {
 		return g.main.WriteBlob(ctx, r, expected, size)
 	}

@@ -108,7 +108,8 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 }
 
 // bundleOptions returns how the images are read and named.
-func bundleOptions(ctx context.Context, cfg *config.Config, con *console.Console, o LoadOptions) (bundle.LoadOptions, error) {
+func bundleOptions(ctx context.Context, cfg *config.Config, con *console.Console, o LoadOptions) (
+	bundle.LoadOptions, error) {
 	opts := bundle.LoadOptions{Replace: o.Replace, Trust: o.Trust, NamesOnly: o.DryRun || o.List, Name: o.Name}
 	naming, notes, err := workspace.Naming(cfg).Normalize()
 	if err != nil {
@@ -245,7 +246,7 @@ func setOf(images []store.Entry) publish.Set {
 	return set
 }
 
-// isArtifact reports whether a name is that of a signature or SBOM.
+// isArtifact reports whether a name belongs to a signature or SBOM.
 func isArtifact(reference string) bool {
 	_, tag, _ := imageref.Split(reference)
 	return imageref.IsArtifactTag(tag)

@@ -24,7 +24,8 @@ type pushTarget struct {
 }
 
 // newPushTarget sends no request.
-func newPushTarget(cfg *config.Config, con *console.Console, client *registry.Client, s *store.Store, replace bool) *pushTarget {
+func newPushTarget(cfg *config.Config, con *console.Console, client *registry.Client, s *store.Store,
+	replace bool) *pushTarget {
 	t := &pushTarget{}
 	t.registry = publish.NewRegistry(publish.RegistryOptions{Console: con, Client: client, Store: s,
 		Progress: func(done, total int64) { t.progress.Update(done, total) },

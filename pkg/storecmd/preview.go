@@ -48,7 +48,7 @@ func parseRetags(values []string) (*retags, error) {
 
 // retags are the new tags of images.
 type retags struct {
-	all      string            // of those without a tag of their own, "" for none
+	all      string            // of those without their own tag, "" for none
 	replaced map[string]string // by the tag in the file
 	used     map[string]bool   // tags in the file that were replaced
 }

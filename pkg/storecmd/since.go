@@ -69,7 +69,8 @@ func storeInventory(s *store.Store) (*inventory.Inventory, error) {
 	return inv, nil
 }
 
-func registryInventory(ctx context.Context, cfg *config.Config, con *console.Console, location string) (*inventory.Inventory, error) {
+func registryInventory(ctx context.Context, cfg *config.Config, con *console.Console, location string) (
+	*inventory.Inventory, error) {
 	from, err := setcopy.ParseLocation(location)
 	if err != nil {
 		return nil, err
@@ -84,7 +85,8 @@ func registryInventory(ctx context.Context, cfg *config.Config, con *console.Con
 
 // readSince reads what the other side has: a bundle, a file of the inventory command, or
 // a registry's namespace.
-func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, since string) (*inventory.Inventory, error) {
+func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, since string) (
+	*inventory.Inventory, error) {
 	f, err := inputfile.Open(ctx, since)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, notLocation := setcopy.ParseLocation(since); notLocation != nil {

@@ -83,7 +83,8 @@ func lintDockerfiles(
 	return more, err
 }
 
-func lintRendered(ctx context.Context, cfg *config.Config, profiles []string, c *console.Console) ([]render.Finding, error) {
+func lintRendered(ctx context.Context, cfg *config.Config, profiles []string, c *console.Console) (
+	[]render.Finding, error) {
 	quiet := &console.Console{Stdout: io.Discard, Stderr: io.Discard, Environ: c.Environ, Version: c.Version}
 	rendered, err := imageset.Render(ctx, imageset.Options{Config: cfg, Console: quiet, KeepMistakes: true})
 	if err != nil {

@@ -188,7 +188,8 @@ func Start(ctx context.Context, name string, attrs ...attribute.KeyValue) (conte
 }
 
 // Record adds a child of the span in the context for an operation that has ended.
-func Record(ctx context.Context, name string, start time.Time, duration time.Duration, failure string, attrs ...attribute.KeyValue) {
+func Record(ctx context.Context, name string, start time.Time, duration time.Duration, failure string,
+	attrs ...attribute.KeyValue) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
 		return

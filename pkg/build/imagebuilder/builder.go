@@ -270,7 +270,8 @@ func (b *Builder) suggestion(ctx context.Context, im *define.Image, f *build.Fai
 
 // solve builds an image into the staging area and returns its digest. It is built
 // on the exported forms of its parents, unless the builder lost their snapshots.
-func (b *Builder) solve(ctx context.Context, bk *buildkit.Builder, im *define.Image, emit func(build.Event)) (digest.Digest, error) {
+func (b *Builder) solve(ctx context.Context, bk *buildkit.Builder, im *define.Image, emit func(build.Event)) (
+	digest.Digest, error) {
 	for {
 		parents := &dependencies{exported: !b.opts.Squash} // squashing reads the layers of parents
 		def, err := b.definition(ctx, im, parents)

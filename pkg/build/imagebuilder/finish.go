@@ -12,7 +12,8 @@ import (
 // Finish implements build.Finisher: it compresses the layers of a built image into the
 // store and adds its name and key, so that the run after a killed one does not build it
 // again.
-func (b *Builder) Finish(ctx context.Context, it *plan.Item, built build.Output, emit func(build.Event)) (build.Output, error) {
+func (b *Builder) Finish(ctx context.Context, it *plan.Item, built build.Output, emit func(build.Event)) (
+	build.Output, error) {
 	step := build.Step{ID: "compress", Kind: build.StepCompress, Name: "compress layers with " + b.opts.Compression.String()}
 	started := time.Now()
 	emit(build.Event{Time: started, Kind: build.EventStepStart, Image: it.Image, Step: step})

@@ -37,7 +37,8 @@ type dependencies struct {
 // definition converts an image for building, on its parents as the store has them. On
 // the parents' LLB, the builder would repeat steps that its cache has lost, and the
 // child would get a parent that is not published.
-func (b *Builder) definition(ctx context.Context, im *define.Image, parents *dependencies) (*buildkit.Definition, error) {
+func (b *Builder) definition(ctx context.Context, im *define.Image, parents *dependencies) (
+	*buildkit.Definition, error) {
 	opts := b.opts.Defined.ConvertOptions(im.ID)
 	opts.BuildArgs = mergedArgs(b.opts.BuildArgs, opts.BuildArgs)
 	opts.External = func(ctx context.Context, ref string) (buildkit.External, error) {
@@ -67,7 +68,8 @@ func (b *Builder) definition(ctx context.Context, im *define.Image, parents *dep
 
 // dependency returns the image that another one depends on, or copies from, under
 // a name: an image that was kept or built in this run, else one from outside.
-func (b *Builder) dependency(ctx context.Context, id image.ID, ref string, parents *dependencies) (buildkit.External, error) {
+func (b *Builder) dependency(ctx context.Context, id image.ID, ref string, parents *dependencies) (
+	buildkit.External, error) {
 	name := nameOf(id.Platform, ref)
 	b.mu.Lock()
 	d, built := b.exported[name]

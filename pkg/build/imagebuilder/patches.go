@@ -27,7 +27,8 @@ const maxPatched = 1 << 20
 // checkPatches compares the list of applied patches of a built image with its series. It
 // returns an error if a patch was lost, and warnings about patches that may be lost. It reads
 // no image without a series.
-func (b *Builder) checkPatches(ctx context.Context, im *define.Image, built digest.Digest) (warnings []string, err error) {
+func (b *Builder) checkPatches(ctx context.Context, im *define.Image, built digest.Digest) (
+	warnings []string, err error) {
 	if len(im.Patches) == 0 {
 		return nil, nil
 	}

@@ -48,7 +48,8 @@ func (b *Builder) squash(ctx context.Context, id image.ID, d digest.Digest, def 
 // parentOf returns the parent of an image, nil for scratch, and the number of layers
 // that it adds. A Dockerfile with several stages names several images; the parent is
 // the one whose layers the image begins with.
-func (b *Builder) parentOf(ctx context.Context, id image.ID, img v1.Image, refs []string) (parent v1.Image, ownLayers int, err error) {
+func (b *Builder) parentOf(ctx context.Context, id image.ID, img v1.Image, refs []string) (
+	parent v1.Image, ownLayers int, err error) {
 	conf, err := img.ConfigFile()
 	if err != nil {
 		return nil, 0, err

@@ -198,8 +198,8 @@ func siblings(file string) ([]string, error) {
 	return out, nil
 }
 
-// isPartExt reports whether an extension is that of a part. Media with FAT can show names in
-// upper case.
+// isPartExt reports whether a file with the extension is a part. Media with FAT can show names
+// in upper case.
 func isPartExt(ext string) bool {
 	if len(ext) < 4 {
 		return false

@@ -59,7 +59,8 @@ func RemoveDamaged(ctx context.Context, s *store.Store, err error) error {
 // Verify reads every blob of the images and removes those that are damaged. It
 // reports whether any blob is missing or was removed; removed is called for each
 // of the latter.
-func Verify(ctx context.Context, s *store.Store, images []digest.Digest, removed func(*store.BlobError)) (damaged bool) {
+func Verify(ctx context.Context, s *store.Store, images []digest.Digest, removed func(*store.BlobError)) (
+	damaged bool) {
 	seen := map[digest.Digest]bool{"": true}
 	for _, d := range images {
 		if seen[d] {
