@@ -21,6 +21,12 @@ func Space(dir string) (total, free int64) {
 	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize
 }
 
+// ReadOnly reports whether the file system of a directory is mounted read-only.
+func ReadOnly(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && st.Flags&unix.ST_RDONLY != 0
+}
+
 // LargestFile returns the size in bytes of the largest file that the file system of a
 // directory can hold. Only the limit of FAT, which is smaller than many media, is known.
 func LargestFile(dir string) int64 {

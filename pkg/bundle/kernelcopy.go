@@ -21,30 +21,32 @@ const maxHashes = 4
 // fromFile is implemented by readers of a whole file, of which nothing was read.
 type fromFile interface{ File() *os.File }
 
+// withFile opens a file for a copy within the kernel. The error is errors.ErrUnsupported if its
+// content is not that of a whole file on a disk.
+func withFile(f *file, copy func(from *os.File) error) error {
+	r, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	from, ok := r.(fromFile)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return copy(from.File())
+}
+
 // kernelCopy copies files to a tar within the kernel, and verifies what was written.
 type kernelCopy struct {
 	out     *fileOutput
 	buf     *bufio.Writer // of out
-	pending []copiedFile
-}
-
-// copiedFile is a file whose copy is being hashed.
-type copiedFile struct {
-	file *file
-	hash *asynchash.File
+	pending []*copiedFile
 }
 
 // copy appends a file that was opened. The error is errors.ErrUnsupported if it must be read
 // and written instead. verified is called in another goroutine with the numbers of bytes whose
 // copies were hashed.
 func (k *kernelCopy) copy(ctx context.Context, f *file, from *os.File, verified func(int64)) error {
-	info, err := from.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() != f.size {
-		return diagnose(ctx, f, fmt.Errorf("%s has %d bytes, %d are expected", f.name, info.Size(), f.size))
-	}
 	if err := k.buf.Flush(); err != nil {
 		return err
 	}
@@ -57,18 +59,11 @@ func (k *kernelCopy) copy(ctx context.Context, f *file, from *os.File, verified 
 			return err
 		}
 	}
-	hash := asynchash.OfFile(k.out.File.File, at, f.digest.Algorithm().Hash(), verified)
-	if err := filecopy.NewSection(from, 0, f.size, nil).CopyTo(ctx, k.out.File.File, at, hash.Written); err != nil {
-		hash.Stop()
-		switch {
-		case errors.Is(err, errors.ErrUnsupported):
-			return err
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return diagnose(ctx, f, fmt.Errorf("%s: %w", f.name, err))
-		}
-		return fmt.Errorf("%s: %w", f.name, err)
+	copied, err := copyWithin(ctx, f, from, k.out.File.File, at, verified)
+	if err != nil {
+		return err
 	}
-	k.pending = append(k.pending, copiedFile{f, hash})
+	k.pending = append(k.pending, copied)
 	if _, err := k.out.Seek(at+f.size, io.SeekStart); err != nil {
 		return err
 	}
@@ -80,26 +75,7 @@ func (k *kernelCopy) copy(ctx context.Context, f *file, from *os.File, verified 
 func (k *kernelCopy) check(ctx context.Context) error {
 	first := k.pending[0]
 	k.pending = k.pending[1:]
-	sum, err := first.hash.Sum(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil:
-		return fmt.Errorf("reading %s back: %w", first.file.name, err)
-	}
-	if digest.NewDigestFromBytes(first.file.digest.Algorithm(), sum) == first.file.digest {
-		return nil
-	}
-	return diagnose(ctx, first.file, fmt.Errorf("%s was not written correctly", first.file.name))
-}
-
-// diagnose returns the error of reading a file that could not be copied, which reports damage in
-// the store with its remedy, or else the other error.
-func diagnose(ctx context.Context, f *file, otherwise error) error {
-	if err := copyFile(ctx, io.Discard, *f, make([]byte, readAheadSize), func(int) {}); err != nil {
-		return err
-	}
-	return otherwise
+	return first.verify(ctx)
 }
 
 // end verifies the rest.
@@ -118,4 +94,59 @@ func (k *kernelCopy) stop() {
 		p.hash.Stop()
 	}
 	k.pending = nil
+}
+
+// copiedFile is a file whose copy is being hashed. Its hash must be summed or stopped.
+type copiedFile struct {
+	file *file
+	hash *asynchash.File
+}
+
+// copyWithin copies a file that was opened to a place in another one, within the kernel, and
+// begins to hash what was written.
+func copyWithin(ctx context.Context, f *file, from, to *os.File, at int64, hashed func(int64)) (*copiedFile, error) {
+	info, err := from.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() != f.size {
+		return nil, diagnose(ctx, f, fmt.Errorf("%s has %d bytes, %d are expected", f.name, info.Size(), f.size))
+	}
+	hash := asynchash.OfFile(to, at, f.digest.Algorithm().Hash(), hashed)
+	err = filecopy.NewSection(from, 0, f.size, nil).CopyTo(ctx, to, at, hash.Written)
+	if err == nil {
+		return &copiedFile{f, hash}, nil
+	}
+	hash.Stop()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil, err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, diagnose(ctx, f, fmt.Errorf("%s: %w", f.name, err))
+	}
+	return nil, fmt.Errorf("%s: %w", f.name, err)
+}
+
+// verify waits until the copy is hashed, and compares it with the digest.
+func (c *copiedFile) verify(ctx context.Context) error {
+	sum, err := c.hash.Sum(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("reading %s back: %w", c.file.name, err)
+	}
+	if digest.NewDigestFromBytes(c.file.digest.Algorithm(), sum) == c.file.digest {
+		return nil
+	}
+	return diagnose(ctx, c.file, fmt.Errorf("%s was not written correctly", c.file.name))
+}
+
+// diagnose returns the error of reading a file that could not be copied, which reports damage in
+// the store with its remedy, or else the other error.
+func diagnose(ctx context.Context, f *file, otherwise error) error {
+	if err := copyFile(ctx, io.Discard, *f, make([]byte, readAheadSize), func(int) {}); err != nil {
+		return err
+	}
+	return otherwise
 }

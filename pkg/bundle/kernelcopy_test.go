@@ -105,6 +105,18 @@ func TestSaveAndLoadOnFileSystems(t *testing.T) {
 					t.Error(err)
 				}
 			}
+			out = filepath.Join(filepath.Dir(out), "set")
+			copied = countCopies(t, c.failFrom, c.failure)
+			must[Summary](t)(Save(t.Context(), s, entries, out+"/", opts))
+			if got := copied.Load(); got != int64(c.copied) {
+				t.Errorf("save to a directory: %d calls copied within the kernel, want %d", got, c.copied)
+			}
+			if done != total {
+				t.Errorf("save to a directory: progress ended at %d of %d", done, total)
+			}
+			if r := must[*Report](t)(Verify(t.Context(), out, VerifyOptions{})); !r.OK {
+				t.Errorf("%+v", r)
+			}
 		})
 	}
 }
@@ -168,22 +180,24 @@ func TestSaveOfDamagedLargeBlob(t *testing.T) {
 		}
 		changed := bytes.Clone(whole)
 		changed[filecopy.MinSize/2] ^= 1
-		out := filepath.Join(t.TempDir(), "set.tar")
-		for name, damaged := range map[string][]byte{"changed": changed, "truncated": whole[:len(whole)-1], "longer": append(changed, 0)} {
-			write(damaged)
-			_, err := Save(t.Context(), s, entries, out, SaveOptions{})
-			var blob *store.BlobError
-			if !errors.As(err, &blob) || blob.Digest.Encoded() != filepath.Base(path) {
-				t.Errorf("%s %s: %v", name, filepath.Base(path), err)
+		dir := t.TempDir()
+		for output, name := range map[string]string{"set.tar": "set.tar", "set/": "set/blobs/sha256/" + filepath.Base(path)} {
+			for what, damaged := range map[string][]byte{"changed": changed, "truncated": whole[:len(whole)-1], "longer": append(changed, 0)} {
+				write(damaged)
+				_, err := Save(t.Context(), s, entries, dir+"/"+output, SaveOptions{})
+				var blob *store.BlobError
+				if !errors.As(err, &blob) || blob.Digest.Encoded() != filepath.Base(path) {
+					t.Errorf("%s: %s %s: %v", output, what, filepath.Base(path), err)
+				}
+				if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("%s: %s has its name (%v)", output, name, err)
+				}
 			}
-			if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("%s: the damaged bundle has its name (%v)", name, err)
+			write(whole)
+			must[Summary](t)(Save(t.Context(), s, entries, dir+"/"+output, SaveOptions{}))
+			if !must[*Report](t)(Verify(t.Context(), filepath.Join(dir, output), VerifyOptions{})).OK {
+				t.Errorf("%s: the bundle after a repair is damaged", output)
 			}
-		}
-		write(whole)
-		must[Summary](t)(Save(t.Context(), s, entries, out, SaveOptions{}))
-		if !must[*Report](t)(Verify(t.Context(), out, VerifyOptions{})).OK {
-			t.Error("the bundle after a repair is damaged")
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
@@ -121,11 +122,11 @@ func save(ctx context.Context, st Source, entries []store.Entry, output string, 
 		err = write(ctx, w, files, opts)
 	case isDir(output):
 		sum.Extra, err = writeDir(ctx, output, files, opts)
-		err = withSizeHint(noSpace(filepath.Clean(output), sum.Bytes, err))
+		err = noSpace(filepath.Clean(output), sum.Bytes, err)
 	default:
 		err = writeToFile(ctx, output, files, &sum, opts)
 	}
-	return sum, err
+	return sum, withMediumHint(output, err)
 }
 
 // writeToFile writes the bundle to a file, which gets its name when it is complete. After
@@ -155,7 +156,7 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 	}
 	if opts.Compression == None {
 		if size > disk.LargestFile(dir) {
-			return withSizeHint(syscall.EFBIG)
+			return withMediumHint(output, syscall.EFBIG)
 		}
 		if err := checkSpace(dir, size, partialfile.Name(target)); err != nil {
 			return err
@@ -183,13 +184,22 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 	if err == nil {
 		err = f.Commit(mode)
 	}
-	return withPartialHint(withSizeHint(noSpace(dir, size, err)), partialfile.Name(target))
+	return withPartialHint(withMediumHint(output, noSpace(dir, size, err)), partialfile.Name(target))
 }
 
-// withSizeHint adds a hint to the error for a file that the file system cannot hold.
-func withSizeHint(err error) error {
-	if errors.Is(err, syscall.EFBIG) {
+// withMediumHint adds a hint to the error for a file that the file system does not accept.
+func withMediumHint(output string, err error) error {
+	switch {
+	case err == nil || usererr.Hint(err) != "":
+		return err
+	case errors.Is(err, syscall.EFBIG):
 		return usererr.WithHint(err, "the file system cannot hold a file of this size, FAT none of 4 GiB or more: write parts with --split 4G")
+	case errors.Is(err, syscall.EROFS):
+		return usererr.WithHint(err, "save to another place, or make this one writable: the switch of the medium, or mount -o remount,rw")
+	case errors.Is(err, syscall.ENAMETOOLONG):
+		return usererr.WithHint(err, "choose a shorter name: a file that is not complete has 9 more characters in its name")
+	case errors.Is(err, syscall.EINVAL) && strings.ContainsAny(filepath.Base(output), `:*?"<>|\`):
+		return usererr.WithHint(err, `choose a name without : * ? " < > | \, which FAT and NTFS do not allow`)
 	}
 	return err
 }
@@ -218,10 +228,7 @@ func checkSpace(dir string, required int64, earlier ...string) error {
 			required -= st.Size()
 		}
 	}
-	if _, free := disk.Space(dir); free > 0 && free < required {
-		return &store.FullError{Path: dir, Need: required, Free: uint64(free)}
-	}
-	return nil
+	return checkFree(dir, required)
 }
 
 // noSpace returns the error for a full file system, with the space that was needed.
@@ -277,5 +284,5 @@ func writeParts(ctx context.Context, output string, files []file, sum *Summary, 
 		}
 		return err
 	})
-	return withPartialHint(withSizeHint(noSpace(dir, size, err)), partialfile.Name(output+".001")+" and the like")
+	return withPartialHint(withMediumHint(output, noSpace(dir, size, err)), partialfile.Name(output+".001")+" and the like")
 }

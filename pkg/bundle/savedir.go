@@ -10,16 +10,17 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
-	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/filecopy"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/usererr"
-	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
 // isDir reports whether an output names a directory: with a slash at its end.
@@ -50,32 +51,34 @@ func writeDir(ctx context.Context, dir string, files []file, opts SaveOptions) (
 	if err := removeTemporary(dir); err != nil {
 		return nil, err
 	}
-	w := dirWriter{dir: dir, progress: opts.Progress, total: totalSize(files), buf: make([]byte, 1<<20)}
+	w := newDirWriter(dir, totalSize(files), opts)
 	if err := w.checkSpace(files); err != nil {
 		return nil, err
 	}
-	var head []file
+	var blobs, head []file
+	var index file
 	for _, f := range files {
-		if !strings.Contains(f.name, "/") {
+		switch {
+		case strings.Contains(f.name, "/"):
+			blobs = append(blobs, f)
+		case f.name == ocispec.ImageIndexFile:
+			index = f
+		default:
 			head = append(head, f)
-			continue
 		}
-		if err := w.write(ctx, f); err != nil {
+	}
+	// Directories are not made later: if the medium is removed, its place must stay empty.
+	for _, f := range blobs {
+		if err := atomicfile.MkdirAll(filepath.Dir(w.path(f)), 0o755); err != nil {
 			return nil, err
 		}
 	}
 	// The manifest is written before the index, so that an interrupted directory is
 	// rejected.
-	var index file
-	for _, f := range head {
-		if f.name == ocispec.ImageIndexFile {
-			index = f
-		} else if err := w.write(ctx, f); err != nil {
+	for _, group := range [][]file{blobs, head, {index}} {
+		if err := w.writeAll(ctx, group); err != nil {
 			return nil, err
 		}
-	}
-	if err := w.write(ctx, index); err != nil {
-		return nil, err
 	}
 	return removeStale(ctx, dir, files)
 }
@@ -137,12 +140,51 @@ func removeTemporary(dir string) error {
 	return nil
 }
 
+// maxCommits is how many files of a directory are verified and synced at the same time, while
+// the next one is copied.
+const maxCommits = 4
+
 // dirWriter writes files to a directory.
 type dirWriter struct {
-	dir         string
-	progress    Progress
-	done, total int64
-	buf         []byte
+	dir    string
+	buf    []byte
+	kernel bool // copy files within the kernel
+
+	progress   Progress
+	progressMu sync.Mutex // copies within the kernel are counted in goroutines
+	done       int64
+	total      int64
+}
+
+func newDirWriter(dir string, total int64, opts SaveOptions) *dirWriter {
+	return &dirWriter{dir: dir, progress: opts.Progress, total: total, buf: make([]byte, 1<<20), kernel: !opts.ReadOnce}
+}
+
+// writeAll writes files. When it returns, they survive a power failure.
+func (w *dirWriter) writeAll(ctx context.Context, files []file) error {
+	commits, ctx := errgroup.WithContext(ctx)
+	commits.SetLimit(maxCommits)
+	dirs := map[string]bool{}
+	var err error
+	for _, f := range files {
+		if err = w.write(ctx, f, commits); err != nil {
+			break
+		}
+		dirs[filepath.Dir(w.path(f))] = true
+	}
+	// What failed in a goroutine has ended the context, and is the cause.
+	if commitErr := commits.Wait(); commitErr != nil {
+		return commitErr
+	}
+	if err != nil {
+		return err
+	}
+	for dir := range dirs {
+		if err := atomicfile.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkSpace fails if the file system has too little space for the files that are missing.
@@ -153,48 +195,79 @@ func (w *dirWriter) checkSpace(files []file) error {
 			required += f.size
 		}
 	}
-	if _, free := disk.Space(w.dir); free > 0 && free < required {
-		return &store.FullError{Path: w.dir, Need: required, Free: uint64(free)}
+	if required == 0 {
+		return nil // also on a read-only medium
 	}
-	return nil
+	return checkFree(w.dir, required)
 }
 
 func (w *dirWriter) path(f file) string { return filepath.Join(w.dir, filepath.FromSlash(f.name)) }
 
-// write writes a file unless it exists and is undamaged.
-func (w *dirWriter) write(ctx context.Context, f file) error {
+// write writes a file unless it exists and is undamaged. A goroutine completes it.
+func (w *dirWriter) write(ctx context.Context, f file, commits *errgroup.Group) error {
 	path := w.path(f)
 	same, err := w.unchanged(ctx, path, f)
 	if err != nil {
 		return err
 	}
 	if same {
-		w.add(int(f.size))
+		w.add(f.size)
 		return nil
 	}
-	if err := atomicfile.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return retryReads(ctx, func() error { return w.create(ctx, path, f) })
+	return retryReads(ctx, func() error { return w.create(ctx, path, f, commits) })
 }
 
 // create writes a file in place of one of the same name.
-func (w *dirWriter) create(ctx context.Context, path string, f file) error {
-	done := w.done
-	out, err := atomicfile.Create(path, atomicfile.Options{Durable: true})
+func (w *dirWriter) create(ctx context.Context, path string, f file, commits *errgroup.Group) error {
+	out, err := atomicfile.Create(path, atomicfile.Options{Durable: true, NameLater: true})
 	if err != nil {
 		return err
 	}
-	defer out.Close()
-	if err := copyFile(ctx, out, f, w.buf, w.add); err != nil {
-		w.done = done
+	verify, err := w.copyTo(ctx, out, f)
+	if err != nil {
+		out.Close()
 		return err
 	}
-	return out.Commit()
+	commits.Go(func() error {
+		defer out.Close()
+		if err := verify(ctx); err != nil {
+			return err
+		}
+		return out.Commit()
+	})
+	return nil
 }
 
-func (w *dirWriter) add(n int) {
-	if w.done += int64(n); w.progress != nil {
+// copyTo copies a file, and returns a function that verifies what was written.
+func (w *dirWriter) copyTo(ctx context.Context, out *atomicfile.File, f file) (verify func(context.Context) error, err error) {
+	if w.kernel && f.size >= filecopy.MinSize {
+		err := withFile(&f, func(from *os.File) error {
+			copied, err := copyWithin(ctx, &f, from, out.File, 0, w.add)
+			if err == nil {
+				verify = copied.verify
+			}
+			w.kernel = !errors.Is(err, errors.ErrUnsupported) // the others are on the same file system
+			return err
+		})
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return verify, err
+		}
+	}
+	var copied int64
+	err = copyFile(ctx, out, f, w.buf, func(n int) {
+		copied += int64(n)
+		w.add(int64(n))
+	})
+	if err != nil {
+		w.add(-copied)
+	}
+	return func(context.Context) error { return nil }, err
+}
+
+func (w *dirWriter) add(n int64) {
+	w.progressMu.Lock()
+	defer w.progressMu.Unlock()
+	if w.done += n; w.progress != nil {
 		w.progress(w.done, w.total)
 	}
 }

@@ -1,11 +1,25 @@
 package bundle
 
 import (
+	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
+
+// checkFree returns an error if the file system of a directory is read-only or has too little
+// free space. What is not known counts as enough.
+func checkFree(dir string, required int64) error {
+	if disk.ReadOnly(dir) {
+		return &fs.PathError{Op: "write", Path: dir, Err: syscall.EROFS}
+	}
+	if total, free := disk.Space(dir); total > 0 && free < required {
+		return &store.FullError{Path: dir, Need: required, Free: uint64(free)}
+	}
+	return nil
+}
 
 // checkSpace returns an error if the file system of the store is too small for the
 // blobs that only the bundle has.
@@ -19,10 +33,7 @@ func (l *loader) checkSpace() error {
 			required += f.Size
 		}
 	}
-	if _, free := disk.Space(l.st.Dir()); free > 0 && free < required {
-		return &store.FullError{Path: l.st.Dir(), Need: required, Free: uint64(free)}
-	}
-	return nil
+	return checkFree(l.st.Dir(), required)
 }
 
 // checkDeltaSpace is checkSpace for the layers that byte deltas make, whose sizes the manifests
@@ -43,10 +54,10 @@ func (l *loader) checkDeltaSpace() error {
 	for _, size := range l.deltaBases {
 		base = max(base, size)
 	}
-	if _, free := disk.Space(l.st.Dir()); free > 0 && required > 0 && free < required+base {
-		return &store.FullError{Path: l.st.Dir(), Need: required + base, Free: uint64(free)}
+	if required == 0 {
+		return nil
 	}
-	return nil
+	return checkFree(l.st.Dir(), required+base)
 }
 
 // tempDir returns the directory for temporary files.

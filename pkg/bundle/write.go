@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -251,24 +252,17 @@ func (t *tarWriter) copy(ctx context.Context, w io.Writer, p piece) error {
 
 // copyWithin copies a file within the kernel. After errors.ErrUnsupported, nothing was written.
 func (t *tarWriter) copyWithin(ctx context.Context, f *file) error {
-	r, err := f.open()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	from, ok := r.(fromFile)
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	err = t.kernel.copy(ctx, f, from.File(), func(n int64) { t.add(int(n)) })
-	if errors.Is(err, errors.ErrUnsupported) {
-		// The others are on the same file system. Those that were copied are verified.
-		if endErr := t.kernel.end(ctx); endErr != nil {
-			return endErr
+	return withFile(f, func(from *os.File) error {
+		err := t.kernel.copy(ctx, f, from, func(n int64) { t.add(int(n)) })
+		if errors.Is(err, errors.ErrUnsupported) {
+			// The others are on the same file system. Those that were copied are verified.
+			if endErr := t.kernel.end(ctx); endErr != nil {
+				return endErr
+			}
+			t.kernel = nil
 		}
-		t.kernel = nil
-	}
-	return err
+		return err
+	})
 }
 
 // close ends what was begun.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -112,33 +113,8 @@ func (f *fetcher) run(ctx context.Context) error {
 		return usererr.Errorf("--output names a directory on another disk",
 			"the inputs need %s in %s, which has %s free", units.Bytes(required), f.Dir, units.Bytes(free))
 	}
-	stop := f.reportProgress()
-	var g errgroup.Group
-	g.SetLimit(max(1, f.Threads))
-	for _, it := range missing {
-		g.Go(func() error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if err := f.get(ctx, it); err != nil {
-				if ctx.Err() != nil {
-					return context.Cause(ctx)
-				}
-				f.mu.Lock()
-				f.failed = append(f.failed, fmt.Sprintf("%s: %v", redact.InPlace(it.description), usererr.FirstLine(err)))
-				f.mu.Unlock()
-			}
-			return nil
-		})
-	}
-	err = g.Wait()
-	stop()
-	if err != nil {
+	if err := f.getAll(ctx, missing); err != nil {
 		return err
-	}
-	if len(f.failed) > 0 {
-		slices.Sort(f.failed)
-		return &FetchError{Failed: f.failed, Of: len(f.items)}
 	}
 	if err := checkLinks(f.root); err != nil {
 		return err
@@ -155,6 +131,43 @@ func (f *fetcher) run(ctx context.Context) error {
 		return fmt.Errorf("writing the inputs to disk: %w", err)
 	}
 	return atomicfile.WriteFile(filepath.Join(f.Dir, lock.FileName), f.Lock.Marshal(), atomicfile.Options{Durable: true, Mode: 0o644})
+}
+
+// getAll gets the missing items. It continues after errors, unless every other item would have
+// the same.
+func (f *fetcher) getAll(ctx context.Context, missing []item) error {
+	defer f.reportProgress()()
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, f.Threads))
+	for _, it := range missing {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			err := f.get(ctx, it)
+			switch {
+			case err == nil:
+				return nil
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS):
+				return usererr.Errorf("the same command continues when "+f.Dir+" has space and can be written", "writing %s: %w",
+					filepath.Join(f.Dir, it.path), withoutPath(err))
+			}
+			f.mu.Lock()
+			f.failed = append(f.failed, fmt.Sprintf("%s: %v", redact.InPlace(it.description), usererr.FirstLine(err)))
+			f.mu.Unlock()
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if len(f.failed) > 0 {
+		slices.Sort(f.failed)
+		return &FetchError{Failed: f.failed, Of: len(f.items)}
+	}
+	return nil
 }
 
 // checkLinks refuses links in place of what the layout of base images consists of: a

@@ -21,6 +21,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/retry"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/lock"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -221,6 +223,27 @@ func TestFetchNeedsSpace(t *testing.T) {
 
 // TestHostileDirectories checks that nothing outside of a directory is read, and nothing
 // with another digest.
+// A disk that becomes full ends the fetch: every other download would fail as well. The same command
+// continues.
+func TestFetchToFullDisk(t *testing.T) {
+	testenv.Root(t)
+	w := newWorld(t)
+	dir := testenv.Tmpfs(t, "4m,nr_inodes=9")
+	_, err := w.fetch(dir)
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(usererr.Hint(err), "continues") {
+		t.Fatalf("%v (hint: %s)", err, usererr.Hint(err))
+	}
+	if _, err := os.Stat(filepath.Join(dir, lock.FileName)); err == nil {
+		t.Error("an incomplete directory has a lock")
+	}
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "nr_inodes=1000"); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := w.fetch(dir); err != nil || res.Present+res.Downloaded+res.Copied != res.Files {
+		t.Errorf("%+v (%v)", res, err)
+	}
+}
+
 func TestHostileDirectories(t *testing.T) {
 	w := newWorld(t)
 	outside := filepath.Join(t.TempDir(), "secret")

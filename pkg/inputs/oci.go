@@ -17,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/lock"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -118,7 +119,7 @@ func (d *Dir) ImportBases(ctx context.Context, st *store.Store, named func(lock.
 	for _, b := range d.lock.Bases {
 		if _, ok, err := st.ByDigest(b.Digest); err != nil || !ok {
 			if err := d.checkBase(b); err != nil {
-				return fmt.Errorf("base image %s: %w", b.Name, err)
+				return usererr.WithHint(fmt.Errorf("base image %s: %w", b.Name, err), adviceIncomplete)
 			}
 			e, err := bootstrap.Import(ctx, st, filepath.Join(d.path, "oci"),
 				bootstrap.ImportOptions{Name: layoutName(d.lock.Bases, b), Platform: b.Platform})

@@ -119,10 +119,11 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s of %s cannot be used:\n  %s%s", units.Count(len(e.Files), "input"), e.Dir, strings.Join(files, "\n  "), suffix)
 }
 
+// adviceIncomplete is the hint for a directory that lacks inputs.
+const adviceIncomplete = "repeat kolla-build fetch, which fetches missing files, or copy the directory again"
+
 // Hint returns a hint for the user.
-func (e *MissingError) Hint() string {
-	return "repeat kolla-build fetch, which fetches missing files, or copy the directory again"
-}
+func (e *MissingError) Hint() string { return adviceIncomplete }
 
 // Check returns a *MissingError if inputs of the images are missing or have another
 // size. Contents are verified when they are used.

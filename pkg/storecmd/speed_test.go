@@ -2,13 +2,13 @@ package storecmd
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +18,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
@@ -28,8 +29,10 @@ import (
 
 // TestSpeed prints how fast save and load are beside what cannot be avoided: copying the same
 // bytes with cp, and sending them to the same registry with plain PUT requests, as many at
-// the same time. All of them end when the bytes are on the disk. KOLLA_TEST_SPEED is the
-// number of bytes, KOLLA_TEST_SPEED_ROUNDS how often all are measured, in turn (3).
+// the same time. All of them write new files, begin when the disk has nothing else to write,
+// and end when the bytes are on the disk. The ratios are medians of those of each round, because
+// the load of the machine may change between rounds. KOLLA_TEST_SPEED is the number of bytes,
+// KOLLA_TEST_SPEED_ROUNDS how often all are measured, in turn (3).
 func TestSpeed(t *testing.T) {
 	text := os.Getenv("KOLLA_TEST_SPEED")
 	if text == "" {
@@ -45,44 +48,82 @@ func TestSpeed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dir := t.TempDir()
-	f := speedSet(t, total)
-	bundle := filepath.Join(dir, "set.tar")
-	times, processor := map[string][]time.Duration{}, map[string][]time.Duration{}
-	measure := func(what string, run func() error) {
-		t.Helper()
-		begin, used := time.Now(), processorTime(t)
-		if err := run(); err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		times[what] = append(times[what], time.Since(begin))
-		processor[what] = append(processor[what], processorTime(t)-used)
-	}
+	m := &speeds{t: t, dir: t.TempDir(), set: speedSet(t, total), times: map[string][]time.Duration{}, processor: map[string][]time.Duration{}}
 	for range rounds {
-		measure("save", func() error { return Save(t.Context(), f.config("--progress", "quiet"), f.con, bundle, SaveOptions{}) })
-		copied := filepath.Join(dir, "copy.tar")
-		measure("cp", func() error { return copyAndSync(t.Context(), bundle, copied) })
-		to := site(t)
-		measure("load", func() error {
-			return Load(t.Context(), to.config("--progress", "quiet"), to.con, []string{bundle}, LoadOptions{})
-		})
-		host := registrytest.Embedded(t, server.Options{}).Host()
-		measure("load --push", func() error {
-			return Load(t.Context(), to.config("--progress", "quiet", "--push", "--registry", host), to.con, []string{bundle}, LoadOptions{})
-		})
-		plain := registrytest.Embedded(t, server.Options{}).Host()
-		measure("upload", func() error { return uploadAll(t.Context(), bundle, plain, to.config().Threads) })
-		for _, path := range []string{copied, to.dir} {
-			if err := os.RemoveAll(path); err != nil {
-				t.Fatal(err)
-			}
-		}
+		m.round()
 	}
-	for _, pair := range [][2]string{{"save", "cp"}, {"load", "cp"}, {"load --push", "upload"}} {
-		ours, theirs := median(times[pair[0]]), median(times[pair[1]])
-		t.Logf("%-12s %6.2f s (processor %.2f s), %-6s %6.2f s (%.2f s): %.0f %% of its speed", pair[0], ours.Seconds(),
-			median(processor[pair[0]]).Seconds(),
-			pair[1], theirs.Seconds(), median(processor[pair[1]]).Seconds(), 100*theirs.Seconds()/ours.Seconds())
+	for _, pair := range [][2]string{{"save", "cp"}, {"save --split", "cp"}, {"save DIR/", "cp"}, {"load", "cp"}, {"load PART", "cp"},
+		{"load --push", "upload"}} {
+		ours, theirs := m.times[pair[0]], m.times[pair[1]]
+		ratios := make([]float64, rounds)
+		for i := range ratios {
+			ratios[i] = 100 * theirs[i].Seconds() / ours[i].Seconds()
+		}
+		t.Logf("%-12s %6.2f s (processor %.2f s), %-6s %6.2f s (%.2f s): %.0f %% of its speed (%.0f)", pair[0],
+			median(ours).Seconds(), median(m.processor[pair[0]]).Seconds(), pair[1], median(theirs).Seconds(),
+			median(m.processor[pair[1]]).Seconds(), median(ratios), ratios)
+	}
+}
+
+// speeds measures commands.
+type speeds struct {
+	t                *testing.T
+	dir              string // of the files that are written
+	set              *fixture
+	times, processor map[string][]time.Duration // by command, of each round
+}
+
+// round measures every command once.
+func (m *speeds) round() {
+	ctx := m.t.Context()
+	save := func(what, name string, opts SaveOptions) string {
+		output := m.dir + "/" + name
+		m.measure(what, func() error { return Save(ctx, m.set.config("--progress", "quiet"), m.set.con, output, opts) })
+		return output
+	}
+	load := func(what string, to *fixture, file string, options ...string) {
+		cfg := to.config(append(options, "--progress", "quiet")...)
+		m.measure(what, func() error { return Load(ctx, cfg, to.con, []string{file}, LoadOptions{}) })
+	}
+	bundle := save("save", "set.tar", SaveOptions{})
+	m.measure("cp", func() error { return copyAndSync(ctx, bundle, m.dir+"/copy.tar") })
+	to := site(m.t)
+	load("load", to, bundle)
+	time.Sleep(time.Second) // what was written in the last second does not count as verified
+	host := registrytest.Embedded(m.t, server.Options{}).Host()
+	load("load --push", to, bundle, "--push", "--registry", host)
+	plain := registrytest.Embedded(m.t, server.Options{}).Host()
+	m.measure("upload", func() error { return uploadAll(ctx, bundle, plain, to.config().Threads) })
+	m.remove(to.dir, bundle, m.dir+"/copy.tar")
+
+	save("save DIR/", "set/", SaveOptions{})
+	m.remove(m.dir + "/set")
+	save("save --split", "parts.tar", SaveOptions{Split: "100M"})
+	to = site(m.t)
+	load("load PART", to, m.dir+"/parts.tar.001")
+	m.remove(to.dir, m.dir)
+	if err := os.Mkdir(m.dir, 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *speeds) measure(what string, run func() error) {
+	m.t.Helper()
+	unix.Sync()
+	begin, used := time.Now(), processorTime(m.t)
+	if err := run(); err != nil {
+		m.t.Fatalf("%s: %v", what, err)
+	}
+	m.times[what] = append(m.times[what], time.Since(begin))
+	m.processor[what] = append(m.processor[what], processorTime(m.t)-used)
+}
+
+func (m *speeds) remove(paths ...string) {
+	m.t.Helper()
+	for _, path := range paths {
+		if err := os.RemoveAll(path); err != nil {
+			m.t.Fatal(err)
+		}
 	}
 }
 
@@ -198,7 +239,7 @@ func processorTime(t *testing.T) time.Duration {
 	return sum
 }
 
-func median(all []time.Duration) time.Duration {
+func median[T cmp.Ordered](all []T) T {
 	all = slices.Sorted(slices.Values(all))
 	return all[len(all)/2]
 }

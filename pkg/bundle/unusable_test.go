@@ -1,0 +1,74 @@
+package bundle
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// formats are the forms in which a bundle is written to a file system.
+var formats = map[string]SaveOptions{"set.tar": {}, "parts": {Split: 70_000, Parity: 50}, "set/": {}, "set.tar.gz": {Compression: Gzip}}
+
+// A medium that is mounted read-only is an error with a hint. What it has already needs no write.
+func TestSaveToReadOnlyMedium(t *testing.T) {
+	testenv.Root(t)
+	s, entries := fill(t)
+	dir := testenv.Tmpfs(t, "8m")
+	must[Summary](t)(Save(t.Context(), s, entries[:1], dir+"/old/", SaveOptions{}))
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	outputs := map[string]SaveOptions{"old/": {}}
+	for name, opts := range formats {
+		outputs[name] = opts
+	}
+	for name, opts := range outputs {
+		_, err := Save(t.Context(), s, entries, dir+"/"+name, opts)
+		if !errors.Is(err, syscall.EROFS) || !strings.Contains(usererr.Hint(err), "writable") {
+			t.Errorf("%s: %v (hint: %s)", name, err, usererr.Hint(err))
+		}
+	}
+	if _, err := Save(t.Context(), s, entries[:1], dir+"/old/", SaveOptions{}); err != nil {
+		t.Errorf("nothing to write: %v", err)
+	}
+}
+
+// A medium without any free space is an error before the first byte, with the space that is needed.
+func TestSaveToFullMedium(t *testing.T) {
+	testenv.Root(t)
+	s, entries := fill(t)
+	dir := testenv.Tmpfs(t, "1m")
+	full := must[*os.File](t)(os.Create(dir + "/full"))
+	defer full.Close()
+	if _, err := full.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	for name, opts := range formats {
+		_, err := Save(t.Context(), s, entries, dir+"/"+name, opts)
+		var noSpace *store.FullError
+		if !errors.As(err, &noSpace) || noSpace.Need < 40_000 && opts.Compression == None {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Names that a file system does not accept are errors with a hint.
+func TestSaveToImpossibleName(t *testing.T) {
+	s, entries := fill(t)
+	for _, length := range []int{245, 250, 300} { // .NAME.001.partial has 14 characters more, at most 255 are possible
+		for name, opts := range map[string]SaveOptions{"": {}, ".parts": {Split: 70_000}, "/": {}} {
+			output := t.TempDir() + "/" + strings.Repeat("n", length-len(strings.TrimSuffix(name, "/"))) + name
+			_, err := Save(t.Context(), s, entries, output, opts)
+			possible := length <= 255 && isDir(name) || length == 245 && opts.Split == 0
+			if possible != (err == nil) || err != nil && !strings.Contains(usererr.Hint(err), "shorter") {
+				t.Errorf("%d characters, %q: %v (hint: %s)", length, name, err, usererr.Hint(err))
+			}
+		}
+	}
+}
