@@ -18,12 +18,17 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// keyTable returns the fingerprints of base/repo_keys by name and by address.
+// keyTable returns the fingerprints of base/repo_keys, and of base/repo_keys_sig, which is
+// added to it on Oracle Linux, by name and by address.
 func keyTable(t *testing.T) (names, addresses map[string]string) {
 	t.Helper()
-	text, err := os.ReadFile("base/repo_keys")
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for _, file := range []string{"base/repo_keys", "base/repo_keys_sig"} {
+		part, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, part...)
 	}
 	names, addresses = map[string]string{}, map[string]string{}
 	for line := range strings.Lines(string(text)) {

@@ -183,6 +183,11 @@ func (r *repo) text(name, field string) (string, error) {
 	return s, nil
 }
 
+// names replaces what addresses of repositories may contain.
+func (p platform) names() *strings.Replacer {
+	return strings.NewReplacer("{openstack_release_codename}", strings.ToLower(p.codename), "{base_release}", p.release)
+}
+
 // enableDeb returns the commands that write an apt source in the deb822 format.
 func (r *repo) enableDeb(name string, p platform) (string, error) {
 	field := map[string]string{}
@@ -197,7 +202,7 @@ func (r *repo) enableDeb(name string, p platform) (string, error) {
 	if !strings.HasPrefix(key, "/") {
 		key = "/etc/kolla/apt-keys/" + key
 	}
-	fill := strings.NewReplacer("{openstack_release_codename}", strings.ToLower(p.codename), "{base_release}", p.release)
+	fill := p.names()
 	file := "/etc/apt/sources.list.d/" + name + ".sources"
 	lines := []string{
 		"Uris: " + fill.Replace(field["url"]), "Components: " + field["component"], "Types: deb",
@@ -254,10 +259,10 @@ func (r *repo) enableRPM(name string, target platform) (string, error) {
 			return "", err
 		}
 		for _, url := range splitLines(place) {
-			lines = append(lines, "baseurl="+url)
+			lines = append(lines, "baseurl="+target.names().Replace(url))
 		}
 	} else {
-		lines = append(lines, urlField+"="+place)
+		lines = append(lines, urlField+"="+target.names().Replace(place))
 	}
 	write := echoLines("/etc/yum.repos.d/"+name+".repo", lines)
 	if target.replacesWhole {

@@ -41,6 +41,8 @@ rocky:
   nokey: {name: nokey, baseurl: "https://k"}
 rocky-aarch64:
   crb: {baseurl: "https://arm", gpgkey: "https://k"}
+rocky-x86_64:
+  rdo: {name: rdo, metalink: "https://m/{openstack_release_codename}/{base_release}", gpgkey: "https://k"}
 `
 
 const (
@@ -54,7 +56,7 @@ func TestRepoCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	deb := platform{packageType: "deb", distro: "debian", arch: "x86_64", codename: "Gazpacho", release: "trixie"}
-	rpm := platform{packageType: "rpm", distro: "rocky", arch: "x86_64"}
+	rpm := platform{packageType: "rpm", distro: "rocky", arch: "x86_64", codename: "Gazpacho", release: "el10"}
 	arm := func(p platform) platform { p.arch = "aarch64"; return p }
 	whole := func(p platform) platform { p.replacesWhole = true; return p }
 	for _, c := range []struct {
@@ -81,6 +83,8 @@ func TestRepoCommand(t *testing.T) {
 			"RUN dnf config-manager --enable crb || true && grep -rlF '[epel]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f && echo '[epel]' >Y/epel.repo && echo 'name=epel' >>Y/epel.repo && echo 'enabled=1' >>Y/epel.repo && echo 'gpgkey=https://k' >>Y/epel.repo && echo 'metalink=https://m' >>Y/epel.repo"},
 		{"rpm mirrorlist and empty key", rpm, "list", false, "",
 			"RUN grep -rlF '[list]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f && echo '[list]' >Y/list.repo && echo 'name=list' >>Y/list.repo && echo 'enabled=1' >>Y/list.repo && echo 'mirrorlist=https://l' >>Y/list.repo"},
+		{"rpm with names in the address", rpm, "rdo", false, "",
+			"RUN grep -rlF '[rdo]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f && echo '[rdo]' >Y/rdo.repo && echo 'name=rdo' >>Y/rdo.repo && echo 'enabled=1' >>Y/rdo.repo && echo 'gpgkey=https://k' >>Y/rdo.repo && echo 'metalink=https://m/gazpacho/el10' >>Y/rdo.repo"},
 		{"rpm disabled", rpm, "crb grafana", true, "", "RUN dnf config-manager --disable crb || true"},
 		{"the architecture gives a place for the distribution's", arm(rpm), "crb", false, "",
 			"RUN grep -rlF '[crb]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f && echo '[crb]' >Y/crb.repo && echo 'name=crb' >>Y/crb.repo && echo 'enabled=1' >>Y/crb.repo && echo 'gpgkey=https://k' >>Y/crb.repo && echo 'baseurl=https://arm' >>Y/crb.repo"},
