@@ -61,6 +61,7 @@ func TestSetConfigsEffects(t *testing.T) {
 	const owner = `, "owner": "keystone:kolla", "perm": "0640"`
 	for _, test := range []struct {
 		name, config string
+		next         string            // a configuration for one more start
 		files        map[string]string // a value that begins with -> is a link
 		status       int
 		want         map[string]string // file to mode and content; "" for a missing file
@@ -104,6 +105,16 @@ func TestSetConfigsEffects(t *testing.T) {
 			want: map[string]string{"etc/x/l": "-rw-r----- A"}},
 		{name: "broken_link", config: entry("links/*", "/etc/x/", owner), files: map[string]string{"config/links/l": "->../none"}, status: 2,
 			want: map[string]string{"etc/x/l": "", "run_command": ""}},
+		{name: "link_to_directory", config: entry("tree", "/etc/x", owner), files: map[string]string{"config/tree/l": "->../links", "config/links/f": "F"},
+			want: map[string]string{"etc/x/l": "drwxr-x---", "etc/x/l/f": "-rw-r----- F", "etc/x/sub/c": "-rw-r----- C"}},
+		{name: "link_in_destination", config: entry("a", "/etc/x/l/a", owner), files: map[string]string{"etc/x/l": "->/etc/old", "etc/old/file": "old"},
+			want: map[string]string{"etc/x/l": "Lrwxrwxrwx ->/etc/old", "etc/old/a": "-rw-r----- A"}},
+		{name: "merge_into_link", config: entry("tree", "/etc/x", owner+`, "merge": true`), files: map[string]string{"etc/x": "->old", "etc/old/file": "old"},
+			want:    map[string]string{"etc/x": "Lrwxrwxrwx ->old", "etc/old/sub/c": "-rw-r----- C", "etc/old/file": "-rw-r--r-- old"},
+			differs: "it cannot remove a link to a directory at the second start"},
+		{name: "restored", config: entry("*", "/etc/x/", owner), next: entry("b", "/etc/x/b", owner), files: map[string]string{"etc/x/a": "old"},
+			want:    map[string]string{"etc/x/a": "-rw-r--r-- old", "etc/x/b": "-rw-r----- B", "etc/x/tree": ""},
+			differs: "after the second start, it takes the configured files for those of the image"},
 		{name: "preserve", config: entry("tree", "/etc/x", `, "preserve_properties": true`),
 			want: map[string]string{"etc/x/sub/c": "-rw-r--r-- C", "etc/x/sub": "drwxr-xr-x"}},
 		{name: "preserve_link_without_merge", config: entry("links", "/etc/x", `, "preserve_properties": true`), files: map[string]string{"config/links/l": "->../a"},
@@ -141,6 +152,10 @@ func TestSetConfigsEffects(t *testing.T) {
 			files:   map[string]string{"srv/a": "a", "srv/b": "b", "srv/c": "c"},
 			want:    map[string]string{"srv/a": "-rw------- a", "srv/b": "-rw-r--r-- b", "srv/c": "-rw-r--r-- c"},
 			differs: "it excludes only what all patterns match"},
+		{name: "permissions_link", config: `{"command": "c", "permissions": [{"path": "/srv/l", "owner": "keystone", "perm": "0660"}]}`,
+			files: map[string]string{"srv/l": "->a", "srv/a": "a"}, want: map[string]string{"srv/l": "Lrwxrwxrwx ->a", "srv/a": "-rw-rw---- a"}},
+		{name: "directories_link", config: `{"command": "c", "directories": [{"path": "/srv/l", "owner": "keystone", "perm": "0770"}]}`,
+			files: map[string]string{"srv/l": "->d", "srv/d/.": ""}, want: map[string]string{"srv/l": "Lrwxrwxrwx ->d", "srv/d": "drwxrwx---"}},
 		{name: "unknown_key_of_permissions", config: `{"command": "c", "permissions": [{"path": "/srv/a", "owner": "root", "perm": "0600", "optional": true}]}`,
 			files: map[string]string{"srv/a": "a"}, want: map[string]string{"srv/a": "-rw------- a"}},
 		{name: "no_entries", config: `{"command": "c", "config_files": [], "permissions": []}`, want: map[string]string{"run_command": "-rw-r--r-- c"}},
@@ -161,13 +176,19 @@ func TestSetConfigsEffects(t *testing.T) {
 					for name, content := range test.files {
 						r.writeOrLink(name, content)
 					}
-					for start := range starts {
+					for start := range starts + min(len(test.next), 1) {
+						if start == starts {
+							r.write("var/lib/kolla/config_files/config.json", test.next)
+						}
 						status, out := r.configure("COPY_ALWAYS")
 						if script != "ours" && test.differs != "" {
 							t.Skip("Kolla's script: " + test.differs)
 						}
 						if status != test.status {
 							t.Fatalf("start %d: exit status %d, want %d\n%s", start, status, test.status, out)
+						}
+						if test.next != "" && start < starts {
+							continue
 						}
 						for name, want := range test.want {
 							if got := r.describe(name); got != want {

@@ -741,6 +741,7 @@ def restore_defaults(state):
 def keep_defaults(config, state):
     for entry in config.get('config_files') or []:
         for _, dest in ConfigFile(**dict(entry, optional=True)).pairs():
+            dest = merged_path(dest) if entry.get('merge') else dest
             if dest in state:
                 continue
             backup = None
@@ -755,10 +756,36 @@ def keep_defaults(config, state):
                            'dest': backup}
 
 
+def named_destinations(config):
+    named = set()
+    for entry in config.get('config_files') or []:
+        item = ConfigFile(**entry)
+        # An optional file counts as named, even if its source does not exist.
+        named.add(item.dest_of(item.source))
+        named.update(dest for _, dest in item.pairs())
+    return named | {merged_path(dest) for dest in named}
+
+
+def merged_path(dest):
+    """Return the path of the directory that files are merged into.
+
+    A link of root to the directory is followed, and must not be replaced by
+    the directory when the image's files are restored.
+    """
+    try:
+        with opened(dest) as node:
+            return os.readlink(node) if os.path.isdir(node) else dest
+    except (OSError, ForeignLink):
+        return dest
+
+
 def handle_defaults(config):
     os.makedirs(DEFAULTS, exist_ok=True)
     state = load_state()
     restore_defaults(state)
+    # What is not configured any more is the image's again, also for --check.
+    named = named_destinations(config)
+    state = {dest: state[dest] for dest in state if dest in named}
     keep_defaults(config, state)
     with open(os.path.join(DEFAULTS, 'state'), 'w') as state_file:
         json.dump(state, state_file, indent=4)
@@ -804,14 +831,10 @@ def check(config):
     if running != config['command']:
         differences.append('the command is "%s", not "%s"'
                            % (running, config['command']))
-    files = [ConfigFile(**entry) for entry in config.get('config_files') or []]
-    named = {dest for item in files for _, dest in item.pairs()}
-    # An optional file counts as named, even if its source does not exist.
-    named.update(item.dest_of(item.source) for item in files)
-    for dest in sorted(set(load_state()) - named):
+    for dest in sorted(set(load_state()) - named_destinations(config)):
         differences.append('%s is not in the configuration any more' % dest)
-    for item in files:
-        differences.extend(item.differences())
+    for entry in config.get('config_files') or []:
+        differences.extend(ConfigFile(**entry).differences())
     if differences:
         raise ConfigDiffers('; '.join(differences))
 
