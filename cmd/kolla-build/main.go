@@ -18,6 +18,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/gcfloor"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -199,21 +200,7 @@ func checkDataDir(cfg *config.Config) error {
 // load reads the configuration until ctx ends: a file may be a pipe to which nothing is
 // written.
 func load(ctx context.Context, in cli.Input) (*config.Config, error) {
-	type loaded struct {
-		cfg *config.Config
-		err error
-	}
-	done := make(chan loaded, 1)
-	go func() {
-		cfg, err := cli.Load(in)
-		done <- loaded{cfg, err}
-	}()
-	select {
-	case l := <-done:
-		return l.cfg, l.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	return inputfile.Wait(ctx, func() (*config.Config, error) { return cli.Load(in) })
 }
 
 // usage marks an error in the registry, namespace or tag as a usage error if it was

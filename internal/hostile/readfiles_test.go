@@ -267,7 +267,7 @@ func readJournal(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	if _, err := r.input(pick(rnd, []string{"commit-X.json", "\u202e.json", "x.tmp"}), raw); err != nil {
 		return brokenf("%w", err)
 	}
-	client, err := registry.New(registry.Options{Retries: -1, Timeout: time.Second, MaxElapsed: time.Second, EtcDir: r.dir})
+	client, err := registry.New(ctx, registry.Options{Retries: -1, Timeout: time.Second, MaxElapsed: time.Second, EtcDir: r.dir})
 	if err != nil {
 		return brokenf("%w", err)
 	}

@@ -28,28 +28,39 @@ func Open(ctx context.Context, path string) (io.ReadCloser, error) {
 	case fi.Mode().IsRegular():
 		return os.Open(path)
 	}
-	type result struct {
-		f   *os.File
-		err error
+	f, err := Wait(ctx, func() (*os.File, error) { return os.Open(path) }) // opening a named pipe waits for a writer
+	switch {
+	case err == nil:
+		return Interruptible(ctx, f), nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
-	opened := make(chan result, 1)
+	return nil, err
+}
+
+// Wait returns the results of a function that may wait for a named pipe: a library that reads
+// files. If ctx ends first, the error is its cause, and the function goes on until it ends.
+func Wait[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
 	go func() {
-		f, err := os.Open(path) // opening a named pipe waits for a writer
-		opened <- result{f, err}
+		v, err := read()
+		done <- result{v, err}
 	}()
 	select {
-	case r := <-opened:
-		if r.err != nil {
-			return nil, r.err
-		}
-		return Interruptible(ctx, r.f), nil
+	case r := <-done:
+		return r.value, r.err
 	case <-ctx.Done():
 		go func() {
-			if r := <-opened; r.err == nil {
-				r.f.Close()
+			if c, ok := any((<-done).value).(*os.File); ok && c != nil {
+				c.Close()
 			}
 		}()
-		return nil, fmt.Errorf("opening %s: %w", path, context.Cause(ctx))
+		var zero T
+		return zero, context.Cause(ctx)
 	}
 }
 

@@ -76,6 +76,20 @@ func TestNamedPipe(t *testing.T) {
 	}
 }
 
+func TestWait(t *testing.T) {
+	if v, err := Wait(t.Context(), func() (int, error) { return 1, nil }); v != 1 || err != nil {
+		t.Errorf("%d, %v", v, err)
+	}
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(stop)
+	block := make(chan struct{})
+	defer close(block)
+	if _, err := Wait(ctx, func() (int, error) { <-block; return 1, nil }); !errors.Is(err, stop) {
+		t.Errorf("after its end: %v", err)
+	}
+}
+
 // State files can be replaced by others: no read waits for a writer or fills the memory.
 func TestReadRegular(t *testing.T) {
 	dir := t.TempDir()

@@ -146,7 +146,7 @@ func Client(t testing.TB, opts registry.Options) *registry.Client {
 	if opts.BaseDelay == 0 {
 		opts.BaseDelay = 2 * time.Millisecond
 	}
-	c, err := registry.New(opts)
+	c, err := registry.New(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}

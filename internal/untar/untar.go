@@ -18,6 +18,10 @@ import (
 // maxName is the longest name of a member, in bytes: Linux opens no longer path.
 const maxName = 4096
 
+// maxNames is how many bytes the names and links of all members may have. Those of the largest
+// source of OpenStack have 2 MB. Tests reduce it.
+var maxNames = int64(128 << 20)
+
 // Limits bound the expanded size of an archive.
 type Limits struct {
 	Members int
@@ -51,9 +55,9 @@ func Each(ctx context.Context, r io.Reader, limits Limits, yield func(*tar.Heade
 	tr := tar.NewReader(in)
 	// Holes of sparse members are read without reading from r.
 	body := &limitedReader{ctx: ctx, r: tr, limit: limits.Bytes}
-	size := int64(0)
+	size, names := int64(0), int64(0)
 	for n := 0; ; n++ {
-		h, err := tr.Next()
+		h, err := Next(tr)
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -82,6 +86,9 @@ func Each(ctx context.Context, r io.Reader, limits Limits, yield func(*tar.Heade
 		if len(h.Name) > maxName || len(h.Linkname) > maxName {
 			return &UnsafeError{h.Name[:min(len(h.Name), 80)], "a name is longer than 4096 bytes"}
 		}
+		if names += int64(len(h.Name) + len(h.Linkname)); names > maxNames {
+			return &LimitError{units.Bytes(maxNames) + " of names"}
+		}
 		body.remaining = h.Size
 		if err := yield(h, body); err != nil {
 			return err
@@ -91,6 +98,25 @@ func Each(ctx context.Context, r io.Reader, limits Limits, yield func(*tar.Heade
 		return fmt.Errorf("reading the archive: %w", err)
 	}
 	return nil
+}
+
+// Next returns the next header of a tar. Its strings are copies: those of a tar.Reader may be
+// parts of an extended header of a megabyte, which a name that is kept would keep in memory.
+func Next(r interface{ Next() (*tar.Header, error) }) (*tar.Header, error) {
+	h, err := r.Next()
+	if err != nil || len(h.PAXRecords) == 0 {
+		return h, err
+	}
+	records := make(map[string]string, len(h.PAXRecords))
+	for k, v := range h.PAXRecords {
+		records[strings.Clone(k)] = strings.Clone(v)
+	}
+	return &tar.Header{
+		Typeflag: h.Typeflag, Name: strings.Clone(h.Name), Linkname: strings.Clone(h.Linkname), Size: h.Size, Mode: h.Mode,
+		Uid: h.Uid, Gid: h.Gid, Uname: strings.Clone(h.Uname), Gname: strings.Clone(h.Gname),
+		ModTime: h.ModTime, AccessTime: h.AccessTime, ChangeTime: h.ChangeTime,
+		Devmajor: h.Devmajor, Devminor: h.Devminor, PAXRecords: records, Format: h.Format,
+	}, nil
 }
 
 // CleanName returns the name of a member in its shortest form, relative to the

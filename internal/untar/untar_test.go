@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,59 @@ func TestEachLimits(t *testing.T) {
 	if err := Each(ctx, bytes.NewReader(archiveOf(t, file("a", 1))), limits,
 		func(*tar.Header, io.Reader) error { return nil }); !errors.Is(err, cause) {
 		t.Errorf("canceled: %v", err)
+	}
+}
+
+// TestNextCopiesNames: names that are kept do not keep the extended headers of their members in
+// memory. An archive of a megabyte can have gigabytes of these.
+func TestNextCopiesNames(t *testing.T) {
+	const members, comment = 32, 1 << 19
+	var headers []*tar.Header
+	for range members {
+		headers = append(headers, &tar.Header{Name: "name", Typeflag: tar.TypeSymlink, Linkname: "target",
+			PAXRecords: map[string]string{"KOLLA.comment": strings.Repeat("x", comment), "SCHILY.xattr.user.a": "b"}})
+	}
+	data := archiveOf(t, headers...)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var kept []string
+	tr := tar.NewReader(bytes.NewReader(data))
+	for {
+		h, err := Next(tr)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag != tar.TypeSymlink || h.Linkname != "target" || len(h.PAXRecords) != 2 {
+			t.Fatalf("%+v", h)
+		}
+		kept = append(kept, h.Name, h.Linkname, h.PAXRecords["SCHILY.xattr.user.a"])
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); len(kept) != 3*members || grown > members*comment/4 {
+		t.Errorf("%d names of %d members keep %d bytes", len(kept), members, grown)
+	}
+	runtime.KeepAlive(data)
+}
+
+// The names of all members count.
+func TestEachNames(t *testing.T) {
+	limit := maxNames
+	t.Cleanup(func() { maxNames = limit })
+	maxNames = 100
+	limits := Limits{Members: 100, Bytes: 1 << 20}
+	none := func(*tar.Header, io.Reader) error { return nil }
+	long := &tar.Header{Name: strings.Repeat("n", 30), Typeflag: tar.TypeSymlink, Linkname: strings.Repeat("l", 20)}
+	if err := Each(t.Context(), bytes.NewReader(archiveOf(t, long, long)), limits, none); err != nil {
+		t.Error(err)
+	}
+	var tooMany *LimitError
+	if err := Each(t.Context(), bytes.NewReader(archiveOf(t, long, long, long)), limits, none); !errors.As(err, &tooMany) {
+		t.Errorf("three: %v", err)
 	}
 }
 

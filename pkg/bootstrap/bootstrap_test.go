@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -434,6 +435,14 @@ func TestAptConfiguration(t *testing.T) {
 					t.Fatal(err)
 				}
 				if err := os.WriteFile(root+"/"+n, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.MkdirAll(root+"/etc/apt/sources.list.d", 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range []string{"0.list", "0.sources"} { // reading one would wait
+				if err := syscall.Mkfifo(root+"/etc/apt/sources.list.d/"+n, 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}

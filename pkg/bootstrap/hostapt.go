@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/apt"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // hostMirrors are the archives that apt on a host uses for the host's release.
@@ -55,7 +56,7 @@ func hostSources(root string) []apt.Source {
 			continue
 		}
 		n := filepath.Join(root, rel)
-		b, err := os.ReadFile(n)
+		b, err := readHostFile(n)
 		if err != nil {
 			continue
 		}
@@ -83,9 +84,12 @@ func usableURIs(root string, uris []string) []string {
 	return out
 }
 
+// readHostFile reads a file of the host's, which others may have replaced by a named pipe.
+func readHostFile(name string) ([]byte, error) { return inputfile.ReadRegular(name, 1<<20) }
+
 // firstMirror returns the first mirror in a mirror list of apt, or "".
 func firstMirror(file string) string {
-	b, err := os.ReadFile(file)
+	b, err := readHostFile(file)
 	if err != nil {
 		return ""
 	}
@@ -101,7 +105,7 @@ func firstMirror(file string) string {
 // such as "debian" and "bookworm".
 func hostRelease(root string) (distro, codename string) {
 	for _, n := range []string{"etc/os-release", "usr/lib/os-release"} {
-		b, err := os.ReadFile(filepath.Join(root, n))
+		b, err := readHostFile(filepath.Join(root, n))
 		if err != nil {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/untar"
 	"github.com/kolla-build/kolla-build/pkg/imagearchive"
 )
 
@@ -51,7 +52,7 @@ func (l *loader) readDocker(ctx context.Context, h *tar.Header) error {
 			return err
 		}
 		var err error
-		if h, err = l.src.tr.Next(); err != nil && err != io.EOF {
+		if h, err = untar.Next(l.src.tr); err != nil && err != io.EOF {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}

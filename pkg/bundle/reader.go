@@ -14,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/untar"
 	"github.com/kolla-build/kolla-build/pkg/imagearchive"
 )
 
@@ -58,7 +59,7 @@ func (c *checker) next(ctx context.Context, s *source) (member, error) {
 		if err := ctx.Err(); err != nil {
 			return member{}, context.Cause(ctx)
 		}
-		h, err := s.tr.Next()
+		h, err := untar.Next(s.tr)
 		if err == io.EOF {
 			return member{}, io.EOF
 		}

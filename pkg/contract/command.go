@@ -59,7 +59,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 	} else if s = nil; !allOutsideStore(cfg.Args) {
 		return err
 	}
-	client, err := workspace.RegistryClient(cfg, con)
+	client, err := workspace.RegistryClient(ctx, cfg, con)
 	if err != nil {
 		return err
 	}

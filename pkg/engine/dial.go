@@ -19,6 +19,8 @@ import (
 	"github.com/docker/cli/cli/connhelper"
 	dockercontext "github.com/docker/cli/cli/context"
 	"github.com/docker/cli/cli/context/store"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // Default sockets of the engines.
@@ -118,12 +120,15 @@ func contextEndpoint(name string) (endpoint, error) {
 	return ep, nil
 }
 
+// maxPEM is the size in bytes of the largest certificate or key that is read.
+const maxPEM = 4 << 20
+
 // readTLSData reads ca.pem, cert.pem and key.pem in a directory, each of which is
 // optional.
 func readTLSData(dir string) (*dockercontext.TLSData, error) {
 	var data dockercontext.TLSData
 	for name, to := range map[string]*[]byte{"ca.pem": &data.CA, "cert.pem": &data.Cert, "key.pem": &data.Key} {
-		b, err := os.ReadFile(filepath.Join(dir, name))
+		b, err := inputfile.ReadRegular(filepath.Join(dir, name), maxPEM)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}

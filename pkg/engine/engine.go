@@ -13,6 +13,8 @@ import (
 	"github.com/distribution/reference"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // Kind is a kind of engine.
@@ -131,7 +133,7 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 		opts.answerTimeout, opts.noticeDelay = defaultAnswerTimeout, defaultNoticeDelay
 	}
 	e := &Engine{opts: opts, kind: opts.Kind, slots: make(chan struct{}, opts.Loads), names: map[string]string{}, ids: map[string]bool{}}
-	b, err := dial(opts)
+	b, err := inputfile.Wait(ctx, func() (backend, error) { return dial(opts) })
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
@@ -378,6 +379,12 @@ func TestEndpoints(t *testing.T) {
 	}
 	env["DOCKER_HOST"], env["DOCKER_TLS_VERIFY"], env["DOCKER_CERT_PATH"] = "tcp://h:2376", "1", certs
 	check(endpoint{addr: "tcp://h:2376", tls: &dockercontext.TLSData{CA: ca}, verify: true})
+	if err := os.Symlink("/dev/zero", filepath.Join(certs, "key.pem")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dockerEndpoint(getenv); !errors.Is(err, inputfile.ErrNotRegular) {
+		t.Errorf("an endless key: %v", err)
+	}
 	clear(env)
 	env["DOCKER_CONTEXT"] = "rootless"
 	if _, err := dockerEndpoint(getenv); err == nil || !strings.Contains(err.Error(), `context "rootless"`) {

@@ -26,7 +26,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b str
 		return err
 	}
 	defer s.Close()
-	client, err := workspace.RegistryClient(cfg, con)
+	client, err := workspace.RegistryClient(ctx, cfg, con)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 // Limits are what a layer may contain. More is a *LimitError.
 type Limits struct {
 	Entries int   // files, directories and links; 0 means 1 million
+	Names   int64 // bytes of paths, links and extended attributes; 0 means 128 MiB
 	Bytes   int64 // uncompressed; 0 means 256 GiB
 	Capture int64 // bytes of the content of named files; 0 means 512 MiB
 }
@@ -23,6 +24,9 @@ type Limits struct {
 func (l Limits) orDefault() Limits {
 	if l.Entries == 0 {
 		l.Entries = 1 << 20
+	}
+	if l.Names == 0 {
+		l.Names = 128 << 20
 	}
 	if l.Bytes == 0 {
 		l.Bytes = 256 << 30
@@ -32,6 +36,10 @@ func (l Limits) orDefault() Limits {
 	}
 	return l
 }
+
+// maxImplied is how many directories a layer may have that are only parts of other paths:
+// builders list directories, and a path of 4 KiB can imply 2,000 of them.
+const maxImplied = 100_000
 
 // LimitError reports that a layer is larger than any image needs.
 type LimitError struct {

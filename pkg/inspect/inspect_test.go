@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -139,7 +140,7 @@ func TestTree(t *testing.T) {
 func TestLimits(t *testing.T) {
 	l := layer(t, "a=12345678", "b=1", "c=1")
 	for name, limits := range map[string]Limits{
-		"entries": {Entries: 2}, "bytes": {Bytes: 1024}, "bytes of content": {Capture: 8},
+		"entries": {Entries: 2}, "bytes in the names of its entries": {Names: 2}, "bytes": {Bytes: 1024}, "bytes of content": {Capture: 8},
 	} {
 		_, _, err := ReadLayer(t.Context(), l, Options{Limits: limits, Want: all})
 		var le *LimitError
@@ -150,6 +151,17 @@ func TestLimits(t *testing.T) {
 	deep := layer(t, strings.Repeat("a/", 100_000)+"b=1")
 	if _, _, err := ReadLayer(t.Context(), deep, Options{}); err == nil {
 		t.Error("a path of 200,000 bytes was taken")
+	}
+	if _, _, err := ReadLayer(t.Context(), layer(t, "a -> "+strings.Repeat("b", maxPath+1)), Options{}); err == nil {
+		t.Error("a link of more than 4 KiB was taken")
+	}
+	var implied []string
+	for i := range maxImplied/2000 + 1 {
+		implied = append(implied, strconv.Itoa(i)+strings.Repeat("/a", 2000))
+	}
+	var tooMany *LimitError
+	if _, _, err := ReadLayer(t.Context(), layer(t, implied...), Options{}); !errors.As(err, &tooMany) {
+		t.Errorf("paths of many directories: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

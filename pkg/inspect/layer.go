@@ -8,11 +8,14 @@ import (
 	"io"
 	"maps"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
 // Type is the type of an entry.
@@ -78,7 +81,7 @@ type Options struct {
 // Options.Want selects, by path.
 func ReadLayer(ctx context.Context, l v1.Layer, opts Options) (*Layer, map[string]Content, error) {
 	opts.Limits = opts.Limits.orDefault()
-	r := reader{opts: opts, layer: &Layer{}, files: map[string]Content{}}
+	r := reader{opts: opts, layer: &Layer{}, files: map[string]Content{}, names: opts.Limits.Names, dirs: map[string]bool{"": true}}
 	if err := r.eachEntry(ctx, l, r.entry); err != nil {
 		return nil, nil, err
 	}
@@ -97,6 +100,9 @@ type reader struct {
 	layer    *Layer
 	files    map[string]Content
 	captured int64
+	names    int64             // bytes of names that may follow
+	dirs     map[string]bool   // that are listed, or part of another path
+	implied  int               // directories that were not listed when they were found
 	links    map[string]string // targets of wanted hard links
 }
 
@@ -112,7 +118,7 @@ func (r *reader) eachEntry(ctx context.Context, l v1.Layer, yield func(*tar.Head
 	body := &limitedReader{ctx: ctx, r: tr, max: r.opts.Limits.Bytes}
 	size := int64(0)
 	for n := 0; ; n++ {
-		h, err := tr.Next()
+		h, err := untar.Next(tr)
 		if errors.Is(err, io.EOF) {
 			// Checksums are verified at the end of the stream, which is after the
 			// end of the archive.
@@ -142,8 +148,12 @@ func (r *reader) eachEntry(ctx context.Context, l v1.Layer, yield func(*tar.Head
 
 func (r *reader) entry(h *tar.Header, body io.Reader) error {
 	name := clean(h.Name)
-	if len(name) > maxPath {
+	if len(name) > maxPath || len(h.Linkname) > maxPath {
 		return &LimitError{"bytes in the path of an entry", maxPath}
+	}
+	extra := extraOf(h)
+	if err := errors.Join(r.keep(name, h.Linkname), r.keep(slices.Collect(maps.Values(extra))...), r.addParents(name)); err != nil {
+		return err
 	}
 	dir, base := path.Split(name)
 	switch {
@@ -154,12 +164,13 @@ func (r *reader) entry(h *tar.Header, body io.Reader) error {
 		r.layer.Removed = append(r.layer.Removed, dir+strings.TrimPrefix(base, whiteout))
 		return nil
 	}
-	e := Entry{Path: name, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, ModTime: h.ModTime, Extra: extraOf(h)}
+	e := Entry{Path: name, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, ModTime: h.ModTime, Extra: extra}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse:
 		e.Type, e.Size = File, h.Size
 	case tar.TypeDir:
 		e.Type = Dir
+		r.dirs[name] = true
 	case tar.TypeSymlink:
 		e.Type, e.Link = Symlink, h.Linkname
 	case tar.TypeLink:
@@ -178,6 +189,31 @@ func (r *reader) entry(h *tar.Header, body io.Reader) error {
 	}
 	r.layer.Entries = append(r.layer.Entries, e)
 	return nil
+}
+
+// keep counts names that are kept.
+func (r *reader) keep(names ...string) error {
+	for _, name := range names {
+		r.names -= int64(len(name))
+	}
+	if r.names < 0 {
+		return &LimitError{"bytes in the names of its entries", r.opts.Limits.Names}
+	}
+	return nil
+}
+
+// addParents notes the directories of a path.
+func (r *reader) addParents(name string) error {
+	for {
+		name = name[:max(strings.LastIndexByte(name, '/'), 0)]
+		if r.dirs[name] {
+			return nil
+		}
+		r.dirs[name] = true
+		if r.implied++; r.implied > maxImplied {
+			return &LimitError{"directories without an entry", maxImplied}
+		}
+	}
 }
 
 func (r *reader) content(e *Entry, body io.Reader) error {

@@ -37,7 +37,7 @@ func Fetch(ctx context.Context, cfg *config.Config, con *console.Console, opts F
 	if err != nil {
 		return err
 	}
-	client, err := workspace.RegistryClient(cfg, con)
+	client, err := workspace.RegistryClient(ctx, cfg, con)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 	if o.mode == modeBuild {
 		openSecrets = buildkit.OpenSecrets
 	}
-	if s.secrets, err = openSecrets(s.cfg.Secret, s.cfg.SSH, c.Getenv); err != nil {
+	if s.secrets, err = openSecrets(ctx, s.cfg.Secret, s.cfg.SSH, c.Getenv); err != nil {
 		return s, nil, s.cfg.UsageIfTyped("secret", s.cfg.UsageIfTyped("ssh", err))
 	}
 	if o.mode == modeBuild || s.cfg.SkipExisting {
@@ -88,7 +88,7 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 			return s, rendered, err
 		}
 	}
-	if s.client, err = workspace.RegistryClient(s.cfg, c); err != nil {
+	if s.client, err = workspace.RegistryClient(ctx, s.cfg, c); err != nil {
 		return s, rendered, err
 	}
 	if o.mode != modeOffline {

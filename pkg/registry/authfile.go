@@ -1,11 +1,11 @@
 package registry
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -13,7 +13,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
@@ -71,7 +73,7 @@ func authPaths() []authPath {
 // readAuthFiles reads all logins, in order of precedence. As podman and skopeo do, it reads
 // nothing but the file that REGISTRY_AUTH_FILE names; docker knows only DOCKER_AUTH_CONFIG
 // and the file below DOCKER_CONFIG, in this order.
-func readAuthFiles() ([]authFile, error) {
+func readAuthFiles(ctx context.Context) ([]authFile, error) {
 	var files []authFile
 	if text := os.Getenv("DOCKER_AUTH_CONFIG"); text != "" && os.Getenv("REGISTRY_AUTH_FILE") == "" {
 		const source = "the environment variable DOCKER_AUTH_CONFIG"
@@ -82,10 +84,10 @@ func readAuthFiles() ([]authFile, error) {
 		files = append(files, f)
 	}
 	for _, p := range authPaths() {
-		b, err := readConfigFile(p.path)
+		b, err := readConfigFile(ctx, p.path)
 		if err != nil {
 			// Services without a home directory use root's.
-			if !p.explicit && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errIsDirectory)) {
+			if !p.explicit && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR)) {
 				continue
 			}
 			return nil, &CredentialsError{Source: p.path, Err: err}
@@ -99,21 +101,17 @@ func readAuthFiles() ([]authFile, error) {
 	return files, nil
 }
 
-var errIsDirectory = errors.New("it is a directory")
-
-// readConfigFile reads a file of up to maxConfigFile bytes.
-func readConfigFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, errIsDirectory
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
-	if err == nil && len(b) > maxConfigFile {
-		err = fmt.Errorf("it is larger than %d bytes", maxConfigFile)
+// readConfigFile reads a file of up to maxConfigFile bytes. It may be a named pipe, such as
+// the one of <(COMMAND) in a shell, or /dev/null.
+func readConfigFile(ctx context.Context, path string) ([]byte, error) {
+	b, err := inputfile.Read(ctx, path, maxConfigFile)
+	var large *inputfile.TooLargeError
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &large):
+		return nil, fmt.Errorf("it is larger than %d bytes", maxConfigFile)
+	case errors.As(err, &file):
+		return nil, file.Err // callers name the file
 	}
 	return b, err
 }

@@ -74,9 +74,9 @@ type Client struct {
 	transports   map[hostKey]*http.Transport
 }
 
-// New makes a Client. It reads the host's configuration of registries, and does not use
-// the network.
-func New(opts Options) (*Client, error) {
+// New makes a Client. It reads the host's configuration of registries, until ctx ends, and
+// does not use the network.
+func New(ctx context.Context, opts Options) (*Client, error) {
 	switch {
 	case opts.Retries == 0:
 		opts.Retries = 5
@@ -105,12 +105,12 @@ func New(opts Options) (*Client, error) {
 		transports: map[hostKey]*http.Transport{}, proxy: http.ProxyFromEnvironment,
 	}
 	var err error
-	if c.conf, err = readRegistriesConf(opts.EtcDir); err != nil {
+	if c.conf, err = readRegistriesConf(ctx, opts.EtcDir); err != nil {
 		return nil, err
 	}
 	c.credentials.helpersInOrder = c.conf.helpers
 	c.conf.eachLocation(c.insecure.add)
-	if err := c.addDaemonConf(opts.EtcDir); err != nil {
+	if err := c.addDaemonConf(ctx, opts.EtcDir); err != nil {
 		return nil, err
 	}
 	for _, typed := range opts.Insecure {

@@ -53,7 +53,7 @@ func (e *CredentialsError) Hint() string {
 // login counts, and in it the entry with the longest path: one for registry/team/kolla
 // before registry/team before the registry itself.
 func (c *credentials) find(ctx context.Context, registry, path string) (login, error) {
-	c.load.Do(func() { c.files, c.err = readAuthFiles() })
+	c.load.Do(func() { c.files, c.err = readAuthFiles(ctx) })
 	if c.err != nil {
 		return login{}, c.err
 	}

@@ -1,13 +1,16 @@
 package registry_test
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/pkg/registry"
@@ -134,6 +137,61 @@ func TestLoginFiles(t *testing.T) {
 				t.Errorf("the error shows the password: %v", err)
 			}
 		})
+	}
+}
+
+// Files of settings may be pipes, as those of <(COMMAND) in a shell. One to which nobody writes
+// holds nothing up when the context ends, and an endless one is refused.
+func TestSettingsFromPipes(t *testing.T) {
+	host, _ := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"}})
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	head := func(ctx context.Context, etc string) error {
+		client, err := registry.New(ctx, registry.Options{EtcDir: etc, Retries: -1})
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		_, err = client.Head(ctx, host+"/kolla/base:t")
+		return err
+	}
+	none := t.TempDir()
+	t.Setenv("REGISTRY_AUTH_FILE", pipe)
+	go func() {
+		text := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host, encoded("ada", "s3cret"))
+		_ = os.WriteFile(pipe, []byte(text), 0)
+	}()
+	var missing *registry.NotFoundError
+	if err := head(t.Context(), none); !errors.As(err, &missing) {
+		t.Errorf("a login from a pipe: %v", err)
+	}
+	stop := errors.New("stop")
+	ended := func() context.Context {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(100*time.Millisecond, func() { cancel(stop) })
+		return ctx
+	}
+	if err := head(ended(), none); !errors.Is(err, stop) {
+		t.Errorf("nobody writes to the pipe: %v", err)
+	}
+	t.Setenv("REGISTRY_AUTH_FILE", "/dev/zero")
+	if err := head(t.Context(), none); err == nil || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("an endless file: %v", err)
+	}
+	t.Setenv("REGISTRY_AUTH_FILE", os.DevNull)
+	for _, name := range []string{"containers/registries.conf", "docker/daemon.json", "docker/certs.d/" + host + "/ca.crt"} {
+		etc := t.TempDir()
+		path := filepath.Join(etc, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), syscall.Mkfifo(path, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		var refused *registry.CertificateFileError
+		if err := head(ended(), etc); !errors.Is(err, stop) && !errors.As(err, &refused) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,13 +40,13 @@ func (e *DaemonConfError) Hint() string {
 
 // readDaemonConf reads the configuration of Docker's daemon: the system's, else the user's
 // for a daemon without root. A machine without Docker has none.
-func readDaemonConf(etc string) (daemonConf, string, error) {
+func readDaemonConf(ctx context.Context, etc string) (daemonConf, string, error) {
 	paths := []string{filepath.Join(etc, "docker", "daemon.json")}
 	if dir, err := os.UserConfigDir(); err == nil {
 		paths = append(paths, filepath.Join(dir, "docker", "daemon.json"))
 	}
 	for _, path := range paths {
-		b, err := readConfigFile(path)
+		b, err := readConfigFile(ctx, path)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			continue
 		}
@@ -65,8 +66,8 @@ func readDaemonConf(etc string) (daemonConf, string, error) {
 
 // addDaemonConf adds what Docker's daemon knows: its insecure registries, and its mirrors of
 // Docker Hub if registries.conf has no entry for it.
-func (c *Client) addDaemonConf(etc string) error {
-	conf, path, err := readDaemonConf(etc)
+func (c *Client) addDaemonConf(ctx context.Context, etc string) error {
+	conf, path, err := readDaemonConf(ctx, etc)
 	if err != nil {
 		return err
 	}

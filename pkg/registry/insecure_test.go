@@ -40,7 +40,7 @@ func TestInsecureRegistries(t *testing.T) {
 		"[registries.search]\nregistries=['docker.io']\n[registries.insecure]\nregistries=['old.example']\n[registries.block]\nregistries=['blocked.example']\n")
 	writeConf(t, filepath.Join(etc, "docker/daemon.json"),
 		`{"insecure-registries": ["docker.example:5000", "any.example", "shortname", "10.1.0.0/16", "fd00::/8"], "registry-mirrors": ["http://hub.example:5000/"], "log-level": "warn"}`)
-	c, err := New(Options{EtcDir: etc, Insecure: []string{"flag.example"}})
+	c, err := New(t.Context(), Options{EtcDir: etc, Insecure: []string{"flag.example"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestInsecureExceptions(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", "")
 	writeConf(t, filepath.Join(etc, "containers/registries.conf"),
 		"[[registry]]\nlocation='plain.example:5000'\ninsecure=true\n[[registry]]\nlocation='plain.example:5000/safe'\n")
-	c, err := New(Options{EtcDir: etc})
+	c, err := New(t.Context(), Options{EtcDir: etc})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestDaemonConfMistakes(t *testing.T) {
 	} {
 		etc := t.TempDir()
 		writeConf(t, filepath.Join(etc, "docker/daemon.json"), text)
-		c, err := New(Options{EtcDir: etc})
+		c, err := New(t.Context(), Options{EtcDir: etc})
 		if want == "" && err == nil {
 			c.Close()
 			continue

@@ -1,9 +1,11 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,9 +42,9 @@ func (c *registriesConf) has(prefix string) bool {
 	return slices.ContainsFunc(c.registries, func(r registryConf) bool { return r.Prefix == prefix })
 }
 
-// add adds an entry, the longest prefix first.
-func (c *registriesConf) add(r registryConf) {
-	c.registries = append(c.registries, r)
+// add adds entries, the longest prefix first.
+func (c *registriesConf) add(entries ...registryConf) {
+	c.registries = append(c.registries, entries...)
 	slices.SortFunc(c.registries, func(a, b registryConf) int {
 		if d := len(b.Prefix) - len(a.Prefix); d != 0 {
 			return d
@@ -98,7 +100,7 @@ func (e *BlockedError) Hint() string {
 // readRegistriesConf reads the configuration of podman and skopeo: one file, and those of
 // the directories registries.conf.d, in which an entry replaces an earlier file's of the
 // same prefix. The system's directory does not count beside a registries.conf of the user.
-func readRegistriesConf(etc string) (*registriesConf, error) {
+func readRegistriesConf(ctx context.Context, etc string) (*registriesConf, error) {
 	home, _ := os.UserHomeDir()
 	userDir := os.Getenv("XDG_CONFIG_HOME")
 	if userDir == "" && home != "" {
@@ -127,7 +129,7 @@ func readRegistriesConf(etc string) (*registriesConf, error) {
 	conf := &registriesConf{}
 	byPrefix := map[string]registryConf{}
 	for _, path := range files {
-		content, err := readRegistriesFile(path)
+		content, err := readRegistriesFile(ctx, path)
 		if err != nil {
 			if path != named && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
 				continue
@@ -142,9 +144,7 @@ func readRegistriesConf(etc string) (*registriesConf, error) {
 			conf.helpers = content.Helpers
 		}
 	}
-	for _, e := range byPrefix {
-		conf.add(e)
-	}
+	conf.add(slices.Collect(maps.Values(byPrefix))...)
 	return conf, nil
 }
 
@@ -153,8 +153,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func readRegistriesFile(path string) (registriesFile, error) {
-	b, err := readConfigFile(path)
+func readRegistriesFile(ctx context.Context, path string) (registriesFile, error) {
+	b, err := readConfigFile(ctx, path)
 	if err != nil {
 		return registriesFile{}, err
 	}
@@ -172,14 +172,15 @@ func parseRegistriesConf(b []byte) (registriesFile, error) {
 		}
 		return fail(err)
 	}
-	blocked, insecure := content.Old.Block.Registries, content.Old.Insecure.Registries
-	for _, host := range blocked {
-		content.Registry = append(content.Registry, registryConf{Prefix: host, Blocked: true, Insecure: slices.Contains(insecure, host)})
+	old := map[string]registryConf{}
+	for _, host := range content.Old.Block.Registries {
+		old[host] = registryConf{Prefix: host, Blocked: true}
 	}
-	for _, host := range insecure {
-		if !slices.Contains(blocked, host) {
-			content.Registry = append(content.Registry, registryConf{Prefix: host, Insecure: true})
-		}
+	for _, host := range content.Old.Insecure.Registries {
+		old[host] = registryConf{Prefix: host, Blocked: old[host].Blocked, Insecure: true}
+	}
+	for _, host := range slices.Sorted(maps.Keys(old)) {
+		content.Registry = append(content.Registry, old[host])
 	}
 	for i := range content.Registry {
 		r := &content.Registry[i]

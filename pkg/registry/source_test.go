@@ -81,7 +81,7 @@ func TestRegistriesConf(t *testing.T) {
 			name := strings.NewReplacer("O/", origin+"/", "G/", gone+"/").Replace(c.pull)
 			etc := t.TempDir()
 			writeFile(t, filepath.Join(etc, "containers/registries.conf"), address(c.conf))
-			client, err := registry.New(registry.Options{EtcDir: etc, Retries: -1})
+			client, err := registry.New(t.Context(), registry.Options{EtcDir: etc, Retries: -1})
 			var got digest.Digest
 			if err == nil {
 				defer client.Close()

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
@@ -134,7 +135,7 @@ func (c *Client) tlsRefusal(ctx context.Context, key hostKey) error {
 
 // addAuthority adds the certificates of a file to those of the system.
 func addAuthority(config *tls.Config, path string) error {
-	b, err := readConfigFile(path)
+	b, err := inputfile.ReadRegular(path, maxConfigFile)
 	if err != nil {
 		return err
 	}
@@ -153,7 +154,15 @@ func addClientCertificate(config *tls.Config, certificate, key string) error {
 	if _, err := os.Stat(key); err != nil {
 		return fmt.Errorf("there is no key %s for this certificate", key)
 	}
-	pair, err := tls.LoadX509KeyPair(certificate, key)
+	certificatePEM, err := inputfile.ReadRegular(certificate, maxConfigFile)
+	if err != nil {
+		return err
+	}
+	keyPEM, err := inputfile.ReadRegular(key, maxConfigFile)
+	if err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair(certificatePEM, keyPEM)
 	if err != nil {
 		return err
 	}

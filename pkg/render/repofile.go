@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // repoFile is a parsed repos.yaml: sections (deb, debian, debian-aarch64, rpm,
@@ -285,7 +286,7 @@ func (t *Tree) findRepos(o TreeOptions) error {
 		// Kolla's tree is in kolla/docker since 2026.1, and in docker before.
 		for _, dir := range []string{"template", filepath.Join("kolla", "template")} {
 			sibling := filepath.Join(t.layers[0].dir, "..", dir, name)
-			b, err := os.ReadFile(sibling)
+			b, err := inputfile.ReadRegular(sibling, maxText)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			} else if err != nil {

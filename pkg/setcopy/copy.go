@@ -126,7 +126,7 @@ func AddTags(ctx context.Context, cfg *config.Config, con *console.Console, args
 // run finds the images and copies or previews them.
 func run(ctx context.Context, cfg *config.Config, con *console.Console, from Location, to []Location, exprs []string,
 	o Options) error {
-	client, err := workspace.RegistryClient(cfg, con)
+	client, err := workspace.RegistryClient(ctx, cfg, con)
 	if err != nil {
 		return err
 	}

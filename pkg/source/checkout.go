@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/child"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/units"
 )
@@ -278,7 +279,7 @@ func (c *checkout) replaceGitDir(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return modified, err
 	}
-	shallow, err := os.ReadFile(filepath.Join(c.gitDir, "shallow"))
+	shallow, err := inputfile.ReadRegular(filepath.Join(c.gitDir, "shallow"), inputfile.MaxState)
 	if err != nil && !os.IsNotExist(err) {
 		return modified, err
 	}

@@ -531,3 +531,21 @@ func TestNamesOfBytes(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// TestReplacedDirectories: each file in place of a directory takes a search through all members.
+func TestReplacedDirectories(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for range maxReplaced + 2 {
+		_ = w.WriteHeader(&tar.Header{Name: "x", Typeflag: tar.TypeDir, Mode: 0o755})
+		_ = w.WriteHeader(&tar.Header{Name: "x", Typeflag: tar.TypeReg, Mode: 0o644})
+	}
+	_ = w.Close()
+	srv := serveFiles(t)
+	location := srv.put(t, "replacing.tar", b.Bytes())
+	f, _ := newFetcher(t, Options{Retries: -1})
+	_, err := f.Archives(t.Context(), Request{Image: "x", Plugins: []Spec{{Name: "x", Type: TypeURL, Location: location, Enabled: true}}})
+	if err == nil || !strings.Contains(err.Error(), "directories") {
+		t.Errorf("got %v", err)
+	}
+}

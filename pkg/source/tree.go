@@ -29,9 +29,11 @@ var archiveLimits = untar.Limits{Members: 500_000, Bytes: 64 << 30}
 type tree struct {
 	cache   *cache
 	entries map[string]*entry
-	spool   *os.File // contents of members of other archives
-	spooled int64
-	newest  time.Time // of the files on disk
+	// replaced counts the directories in whose place a file was put, which takes a search.
+	replaced int
+	spool    *os.File // contents of members of other archives
+	spooled  int64
+	newest   time.Time // of the files on disk
 }
 
 type entry struct {
@@ -156,6 +158,7 @@ const maxLink = 4096
 // directory and the new one is not, also everything in it.
 func (t *tree) put(name string, e *entry) {
 	if old := t.entries[name]; old != nil && old.kind == tar.TypeDir && e.kind != tar.TypeDir {
+		t.replaced++
 		for n := range t.entries {
 			if strings.HasPrefix(n, name+"/") {
 				delete(t.entries, n)
@@ -174,6 +177,9 @@ func (t *tree) addArchive(ctx context.Context, file, dir string) error {
 		}
 		if len(t.entries) >= archiveLimits.Members {
 			return fmt.Errorf("more than %d files", archiveLimits.Members)
+		}
+		if t.replaced > maxReplaced {
+			return fmt.Errorf("files in place of more than %d directories", maxReplaced)
 		}
 		target := path.Join(dir, name)
 		if err := t.addParents(target, h.Name); err != nil {
@@ -209,6 +215,9 @@ func (t *tree) addArchive(ctx context.Context, file, dir string) error {
 		return nil
 	})
 }
+
+// maxReplaced is how many members of an archive may be in place of a directory.
+const maxReplaced = 100
 
 // addParents adds the parent directories of a member that the archive does not list.
 // A member below a link would be written to the target of the link.

@@ -27,6 +27,25 @@ func TestLimits(t *testing.T) {
 			t.Errorf("a sparse file in %s: %v", format, err)
 		}
 	}
+	// Directories that no entry lists, and whiteouts of files of the same layer, count.
+	const files = 100
+	entries := []string{strings.Repeat("a/", 2000) + "b=1"}
+	for i := range files {
+		entries = append(entries, "d/"+strconv.Itoa(i)+"=1")
+	}
+	entries = append(append(entries, "d/"), slices.Repeat([]string{".wh.d"}, files)...)
+	work, err := merge(t.Context(), nil, []v1.Layer{layerFrom(t, layer(t, entries...))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if work.paths != 2001+files+1 || work.removed < files*files || work.names == 0 {
+		t.Errorf("%d paths, %d files compared, %d bytes of names", work.paths, work.removed, work.names)
+	}
+	for _, full := range []merged{{paths: maxEntries + maxImplied + 1}, {removed: maxRemoved + 1}, {names: maxNames}} {
+		if err := full.keep(&tar.Header{Name: "x"}); err == nil {
+			t.Errorf("a further file was accepted: %+v", full)
+		}
+	}
 	m := &merged{entries: make(map[string]*entry, maxEntries), children: map[string]map[string]bool{}}
 	for i := range maxEntries {
 		m.entries[strconv.Itoa(i)] = nil

@@ -14,6 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
 // Names of the files by which a layer deletes files of earlier layers.
@@ -27,6 +28,9 @@ const (
 const (
 	maxPath    = 4096 // bytes of a path, as in Linux
 	maxEntries = 1_000_000
+	maxNames   = 128 << 20  // bytes of names, links and extended attributes
+	maxImplied = 100_000    // directories that are only parts of other paths
+	maxRemoved = 20_000_000 // files that whiteouts are compared with
 )
 
 // maxBytes bounds the content of a layer, with the holes of sparse files. Tests reduce it.
@@ -53,6 +57,9 @@ func (e *entry) isDir() bool { return e.inode != nil && e.header.Typeflag == tar
 type merged struct {
 	entries  map[string]*entry
 	children map[string]map[string]bool // names in a directory
+	names    int64                      // bytes of names, links and extended attributes
+	paths    int                        // that were added to children
+	removed  int                        // files that whiteouts were compared with
 	parent   []v1.Layer                 // the layers of the parent
 }
 
@@ -77,6 +84,9 @@ func (m *merged) layer(ctx context.Context, i int, l v1.Layer) error {
 		}
 		dir, base := path.Split(name)
 		dir = strings.TrimSuffix(dir, "/")
+		if err := m.keep(h); err != nil {
+			return err
+		}
 		switch {
 		case base == opaqueMarker:
 			m.removeBelow(dir, i)
@@ -133,6 +143,23 @@ func (m *merged) add(name string, layer, member int, h *tar.Header) error {
 		m.removeBelow(name, layer)
 	}
 	m.set(name, e)
+	return nil
+}
+
+// keep counts the memory of a header that is kept, and checks the limits.
+func (m *merged) keep(h *tar.Header) error {
+	m.names += int64(len(h.Name) + len(h.Linkname))
+	for k, v := range h.PAXRecords {
+		m.names += int64(len(k) + len(v))
+	}
+	switch {
+	case m.names > maxNames:
+		return fmt.Errorf("more than %s of names", units.Bytes(maxNames))
+	case m.paths > maxEntries+maxImplied || len(m.entries) >= maxEntries:
+		return fmt.Errorf("more than %d files", maxEntries)
+	case m.removed > maxRemoved:
+		return fmt.Errorf("whiteouts of more than %d files", maxRemoved)
+	}
 	return nil
 }
 
@@ -205,6 +232,7 @@ func (m *merged) isHidden(name string) bool {
 
 // removeBelow drops what earlier layers have below a path.
 func (m *merged) removeBelow(name string, layer int) {
+	m.removed += len(m.children[name])
 	for child := range m.children[name] {
 		full := path.Join(name, child)
 		if e := m.entries[full]; e != nil && e.layer == layer && e.inode != nil {
@@ -226,8 +254,12 @@ func (m *merged) set(name string, e *entry) {
 		if m.children[dir] == nil {
 			m.children[dir] = map[string]bool{}
 		}
+		known := m.children[dir][base] // with its parents
+		if known {
+			return
+		}
 		m.children[dir][base] = true
-		if dir == "" {
+		if m.paths++; dir == "" {
 			return
 		}
 		dir, base = path.Split(dir)
@@ -268,6 +300,9 @@ func (m *merged) resolveLinks(ctx context.Context) error {
 				renamed = true
 				return err
 			}
+			if err := m.keep(h); err != nil {
+				return err
+			}
 			ino := &inode{header: h, layer: i - len(m.parent), member: n}
 			for _, e := range want[name] {
 				e.inode, e.link = ino, ""
@@ -305,7 +340,7 @@ func eachMember(ctx context.Context, l v1.Layer, f func(n int, h *tar.Header, r 
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		h, err := tr.Next()
+		h, err := untar.Next(tr)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

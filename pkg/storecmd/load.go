@@ -73,7 +73,7 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 	opts.Retag = tags.of
 	var client *registry.Client
 	if cfg.Push {
-		if client, err = workspace.RegistryClient(cfg, con); err != nil {
+		if client, err = workspace.RegistryClient(ctx, cfg, con); err != nil {
 			return err
 		}
 		defer client.Close()

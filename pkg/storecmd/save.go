@@ -303,7 +303,7 @@ func saveFromRegistry(
 	if from.Tag == "" && cfg.IsSet("tag") {
 		from.Tag = cfg.Tag
 	}
-	client, err := workspace.RegistryClient(cfg, con)
+	client, err := workspace.RegistryClient(ctx, cfg, con)
 	if err != nil {
 		return bundle.Summary{}, err
 	}

@@ -75,7 +75,7 @@ func registryInventory(ctx context.Context, cfg *config.Config, con *console.Con
 	if err != nil {
 		return nil, err
 	}
-	client, err := workspace.RegistryClient(cfg, con)
+	client, err := workspace.RegistryClient(ctx, cfg, con)
 	if err != nil {
 		return nil, err
 	}

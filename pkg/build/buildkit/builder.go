@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/configfile"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/client/connhelper"
 
@@ -23,6 +24,8 @@ import (
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth/authprovider"
 	sessioncontent "github.com/moby/buildkit/session/content"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // Options are the settings of Open.
@@ -172,7 +175,12 @@ func dialError(addr string) error {
 // openSession opens the session that all builds share. In it, the daemon reads
 // external images and large files from the store and writes built images to it.
 func (b *Builder) openSession(ctx context.Context) error {
-	// It lives until Close, with the values of ctx, such as the trace.
+	// A named pipe in place of the file would hold up the run.
+	docker, err := inputfile.Wait(ctx, func() (*configfile.ConfigFile, error) { return config.LoadDefaultConfigFile(discard{}), nil })
+	if err != nil {
+		return err
+	}
+	// The session lives until Close, with the values of ctx, such as the trace.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b.end = cancel
 	s, err := session.NewSession(ctx, "kolla-build")
@@ -187,7 +195,7 @@ func (b *Builder) openSession(ctx context.Context) error {
 	// The user's Docker credentials, for images that only BuildKit resolves, such as in
 	// a FROM line with a variable.
 	s.Allow(authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{
-		AuthConfigProvider: authprovider.LoadAuthConfig(config.LoadDefaultConfigFile(discard{})),
+		AuthConfigProvider: authprovider.LoadAuthConfig(docker),
 	}))
 	b.opts.Secrets.attach(s)
 	b.ended = make(chan struct{})

@@ -2,10 +2,10 @@ package buildkit
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +14,7 @@ import (
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/moby/buildkit/session/sshforward/sshprovider"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
@@ -38,10 +39,10 @@ const minMasked = 6
 // OpenSecrets reads the secrets and connects the agents that options name, as for
 // docker buildx build: id=NAME,src=FILE or id=NAME,env=VARIABLE, and default, ID or
 // ID=PATH[,PATH…]. Values are read once, so that a pipe can be named.
-func OpenSecrets(secrets, agents []string, getenv func(string) string) (*Secrets, error) {
+func OpenSecrets(ctx context.Context, secrets, agents []string, getenv func(string) string) (*Secrets, error) {
 	s := &Secrets{values: map[string][]byte{}, agents: map[string]bool{}}
 	for _, text := range secrets {
-		if err := s.addSecret(text, getenv); err != nil {
+		if err := s.addSecret(ctx, text, getenv); err != nil {
 			return nil, err
 		}
 	}
@@ -51,7 +52,7 @@ func OpenSecrets(secrets, agents []string, getenv func(string) string) (*Secrets
 
 // NameSecrets returns secrets and agents with names only, to find out which ones a
 // build lacks. It does not read values or connect to agents.
-func NameSecrets(secrets, agents []string, getenv func(string) string) (*Secrets, error) {
+func NameSecrets(_ context.Context, secrets, agents []string, getenv func(string) string) (*Secrets, error) {
 	s := &Secrets{values: map[string][]byte{}, agents: map[string]bool{}}
 	for _, text := range secrets {
 		o, err := parseSecret(text, getenv)
@@ -71,7 +72,7 @@ func NameSecrets(secrets, agents []string, getenv func(string) string) (*Secrets
 type secretOption struct{ id, file, variable string }
 
 // addSecret adds the secret of an option.
-func (s *Secrets) addSecret(text string, getenv func(string) string) error {
+func (s *Secrets) addSecret(ctx context.Context, text string, getenv func(string) string) error {
 	o, err := parseSecret(text, getenv)
 	if err != nil {
 		return err
@@ -81,7 +82,7 @@ func (s *Secrets) addSecret(text string, getenv func(string) string) error {
 	}
 	value := []byte(getenv(o.variable))
 	if o.file != "" {
-		if value, err = readSecret(o.file); err != nil {
+		if value, err = readSecret(ctx, o.file); err != nil {
 			return fmt.Errorf("--secret id=%s: %w", o.id, err)
 		}
 	} else if len(value) == 0 {
@@ -144,15 +145,15 @@ func parseSecret(text string, getenv func(string) string) (secretOption, error) 
 }
 
 // readSecret reads a file of at most the size that a session can send.
-func readSecret(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	value, err := io.ReadAll(io.LimitReader(f, secretsprovider.MaxSecretSize+1))
-	if err == nil && len(value) > secretsprovider.MaxSecretSize {
+func readSecret(ctx context.Context, file string) ([]byte, error) {
+	value, err := inputfile.Read(ctx, file, secretsprovider.MaxSecretSize)
+	var large *inputfile.TooLargeError
+	var path *os.PathError
+	switch {
+	case errors.As(err, &large):
 		err = fmt.Errorf("%s is larger than %d KiB", file, secretsprovider.MaxSecretSize>>10)
+	case errors.As(err, &path):
+		err = fmt.Errorf("%s: %w", file, path.Err)
 	}
 	return value, err
 }
@@ -188,6 +189,11 @@ func (s *Secrets) addAgents(agents []string, getenv func(string) string) error {
 			return usererr.Errorf("start one with `eval $(ssh-agent)` and ssh-add, or write --ssh ID=PATH of a private key",
 				"--ssh %s: no SSH agent runs (SSH_AUTH_SOCK is not set)", text)
 		}
+		for _, path := range conf.Paths {
+			if err := checkAgent(path); err != nil {
+				return usererr.Errorf(sshSyntax, "--ssh %s: %w", text, err)
+			}
+		}
 		if _, err := sshprovider.NewSSHAgentProvider([]sshprovider.AgentConfig{conf}); err != nil {
 			return usererr.Errorf(sshSyntax, "--ssh %s: %w", text, rootCause(err))
 		}
@@ -198,6 +204,16 @@ func (s *Secrets) addAgents(agents []string, getenv func(string) string) error {
 	}
 	var err error
 	s.ssh, err = sshprovider.NewSSHAgentProvider(configs)
+	return err
+}
+
+// checkAgent returns an error for a path that is neither a socket nor a file with a key. The
+// library would wait for the writer of a named pipe, and reads each file twice.
+func checkAgent(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Type() != 0 && info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("%s is neither a socket nor a regular file", path)
+	}
 	return err
 }
 

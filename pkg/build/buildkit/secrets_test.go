@@ -2,11 +2,14 @@ package buildkit
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,7 +44,7 @@ func TestOpenSecrets(t *testing.T) {
 		{"id=NAMED", "NAMED", "f"},
 		{`id=x,"src=with,comma"`, "x", "f"},
 		{"id=x,src=large", "", "larger than 500 KiB"},
-		{"id=x,src=nosuch", "", "open nosuch"},
+		{"id=x,src=nosuch", "", "nosuch: no such file"},
 		{"id=x,env=NOSUCH", "", "NOSUCH is not set"},
 		{"id=x,src=file,env=VARIABLE", "", "both a file and a variable"},
 		{"id=x,file=file", "", `unknown key "file"`},
@@ -51,7 +54,7 @@ func TestOpenSecrets(t *testing.T) {
 		{`id="x`, "", "not a list"},
 		{"", "", "not a list"},
 	} {
-		s, err := OpenSecrets([]string{c.option}, nil, getenv)
+		s, err := OpenSecrets(t.Context(), []string{c.option}, nil, getenv)
 		switch {
 		case c.id == "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("--secret %s: %v, want %q", c.option, err, c.want)
@@ -62,12 +65,40 @@ func TestOpenSecrets(t *testing.T) {
 		}
 	}
 	for _, option := range []string{"id=x,value=hunter2", "hunter2", "id=x,hunter2", `id=x,"hunter2`, "type=vault,value=hunter2"} {
-		if _, err := OpenSecrets([]string{option}, nil, getenv); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if _, err := OpenSecrets(t.Context(), []string{option}, nil, getenv); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("--secret %s: %v", option, err)
 		}
 	}
-	if _, err := OpenSecrets([]string{"id=x,src=file", "id=x,env=VARIABLE"}, nil, getenv); err == nil {
+	if _, err := OpenSecrets(t.Context(), []string{"id=x,src=file", "id=x,env=VARIABLE"}, nil, getenv); err == nil {
 		t.Error("an id that is given twice is accepted")
+	}
+}
+
+// A secret may come from a pipe, and waiting for one ends with the context.
+func TestSecretsFromPipes(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	getenv := func(string) string { return "" }
+	go func() { _ = os.WriteFile(pipe, []byte("hunter2"), 0) }()
+	s, err := OpenSecrets(t.Context(), []string{"id=x,src=" + pipe}, nil, getenv)
+	if err != nil || string(s.values["x"]) != "hunter2" {
+		t.Errorf("%v, %v", s, err)
+	}
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(stop)
+	if _, err := OpenSecrets(ctx, []string{"id=x,src=" + pipe}, nil, getenv); !errors.Is(err, stop) {
+		t.Errorf("nobody writes: %v", err)
+	}
+	if _, err := OpenSecrets(t.Context(), []string{"id=x,src=/dev/zero"}, nil, getenv); err == nil || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("/dev/zero: %v", err)
+	}
+	for _, agent := range []string{pipe, "/dev/zero", filepath.Dir(pipe)} {
+		if _, err := OpenSecrets(t.Context(), nil, []string{"x=" + agent}, getenv); err == nil || !strings.Contains(err.Error(), "neither a socket") {
+			t.Errorf("--ssh x=%s: %v", agent, err)
+		}
 	}
 }
 
@@ -82,7 +113,7 @@ func TestOpenAgents(t *testing.T) {
 		{"x=" + broken, broken},
 		{"=" + broken, "no id"},
 	} {
-		_, err := OpenSecrets(nil, []string{c.option}, func(string) string { return "" })
+		_, err := OpenSecrets(t.Context(), nil, []string{c.option}, func(string) string { return "" })
 		if err == nil || !strings.Contains(err.Error(), c.want) || usererr.Hint(err) == "" {
 			t.Errorf("--ssh %s: %v, want %q and a hint", c.option, err, c.want)
 		}
@@ -93,7 +124,7 @@ func TestOpenAgents(t *testing.T) {
 func TestRedact(t *testing.T) {
 	env := map[string]string{"KEY": "-----BEGIN KEY-----\nabcdefgh\n  indented-line\n-----END KEY-----\n",
 		"LONG": "abcdefghij", "SHORT": "abc"}
-	s, err := OpenSecrets([]string{"id=k,env=KEY", "id=l,env=LONG", "id=s,env=SHORT"}, nil, func(name string) string { return env[name] })
+	s, err := OpenSecrets(t.Context(), []string{"id=k,env=KEY", "id=l,env=LONG", "id=s,env=SHORT"}, nil, func(name string) string { return env[name] })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +179,7 @@ RUN --security=insecure echo 6
 // cuts the output of a step and wherever an endless line is cut.
 func TestSecretAcrossBuffers(t *testing.T) {
 	const secret = "correct-horse-battery-staple"
-	s, err := OpenSecrets([]string{"id=x,env=X", "id=y,env=Y"}, nil, func(name string) string {
+	s, err := OpenSecrets(t.Context(), []string{"id=x,env=X", "id=y,env=Y"}, nil, func(name string) string {
 		return map[string]string{"X": secret, "Y": "horse-"}[name]
 	})
 	if err != nil {

@@ -417,7 +417,7 @@ func killMidway(t *testing.T, host, journal string, tags []push.Tag) {
 }
 
 func commitUntilKilled(host string) {
-	c, err := registry.New(registry.Options{Jobs: 1, BaseDelay: time.Millisecond})
+	c, err := registry.New(context.Background(), registry.Options{Jobs: 1, BaseDelay: time.Millisecond})
 	if err != nil {
 		panic(err)
 	}

@@ -179,6 +179,9 @@ func (c *accessController) Authorized(r *http.Request, access ...auth.Access) (*
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() || info.Size() > maxHtpasswd { // the distribution reads it whatever it is
+		return nil, &HtpasswdError{Path: c.path, Problem: "it is no longer a regular file of a password file's size"}
+	}
 	mac := hmac.New(sha256.New, c.secret)
 	fmt.Fprintf(mac, "%d:%s%s", len(user), user, password)
 	sum := [sha256.Size]byte(mac.Sum(nil))

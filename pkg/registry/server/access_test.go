@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -156,6 +157,13 @@ func TestPasswordFileChanges(t *testing.T) {
 	}
 	if old, current := status("s3cret"), status("n3w"); old != 401 || current != 200 {
 		t.Errorf("the old password: status %d, the new one: %d", old, current)
+	}
+	// The distribution would wait for its writer.
+	if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if got := status("n3w"); got == 200 {
+		t.Error("a named pipe in place of the file: the login was accepted")
 	}
 }
 

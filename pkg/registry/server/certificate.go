@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // Generated certificates: an authority, which other hosts have to trust once, and a
@@ -63,6 +64,23 @@ func openCertificates(dir string, opts Options, log func(string, ...any)) (*cert
 	return c, nil
 }
 
+// maxPEM is the size in bytes of the largest certificate or key that is read.
+const maxPEM = 4 << 20
+
+// readKeyPair reads a certificate and its key. A named pipe in place of one would stop all
+// handshakes.
+func readKeyPair(certificate, key string) (tls.Certificate, error) {
+	certificatePEM, err := inputfile.ReadRegular(certificate, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	keyPEM, err := inputfile.ReadRegular(key, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(certificatePEM, keyPEM)
+}
+
 // get implements tls.Config.GetCertificate. Changed files are read again; if they are
 // invalid, the previous certificate stays.
 func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -94,7 +112,7 @@ func (c *certificates) refresh(now time.Time) error {
 	if err == nil {
 		c.modified = info.ModTime()
 		var pair tls.Certificate
-		if pair, err = tls.LoadX509KeyPair(c.certificate, c.key); err == nil {
+		if pair, err = readKeyPair(c.certificate, c.key); err == nil {
 			c.pair = &pair
 			c.warn(now)
 			return nil
@@ -147,7 +165,7 @@ func (c *certificates) renew(now time.Time) error {
 		c.log("the certificate authority %s ends on %s: remove %s to make a new one, which hosts must be told to trust",
 			AuthorityFile(filepath.Dir(c.dir)), authority.NotAfter.Format(time.DateOnly), c.dir)
 	}
-	if pair, err := tls.LoadX509KeyPair(c.certificate, c.key); err == nil && pair.Leaf != nil &&
+	if pair, err := readKeyPair(c.certificate, c.key); err == nil && pair.Leaf != nil &&
 		pair.Leaf.NotAfter.Sub(now) > certificateRenew && now.After(pair.Leaf.NotBefore) &&
 		pair.Leaf.CheckSignatureFrom(authority) == nil && coversAll(pair.Leaf, c.names) {
 		return nil
@@ -179,7 +197,7 @@ func earlierOf(a, b time.Time) time.Time {
 }
 
 func loadAuthority(dir string, now time.Time) (*x509.Certificate, *ecdsa.PrivateKey, error) {
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key"))
+	pair, err := readKeyPair(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key"))
 	if err != nil {
 		return nil, nil, err
 	}

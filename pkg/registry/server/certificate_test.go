@@ -3,10 +3,12 @@ package server_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,6 +108,12 @@ func TestCertificateFilesAreReadAgain(t *testing.T) {
 	}
 	if !presented().Equal(second) {
 		t.Error("a damaged file replaced the certificate")
+	}
+	if err := errors.Join(os.Remove(certificate), syscall.Mkfifo(certificate, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if !presented().Equal(second) {
+		t.Error("a named pipe replaced the certificate")
 	}
 }
 
