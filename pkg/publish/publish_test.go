@@ -2,6 +2,7 @@ package publish
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
@@ -460,5 +462,74 @@ func TestCompleteOfPlatforms(t *testing.T) {
 	all := map[string]digest.Digest{"kolla/base:t": index, "kolla/leaf:t": index, "kolla/joined:t": index}
 	if set, _ := Complete(p, results, all); len(set) != 1 || set["kolla/joined:t"] != index {
 		t.Errorf("base failed for a platform: %v", set)
+	}
+}
+
+// Damage of a blob whose file counts as verified, because a medium changed it without changing its
+// times, is found when the registry does not accept it. No tag changes, and the blob is removed.
+func TestDamageSinceVerification(t *testing.T) {
+	registrytest.Each(t, func(t *testing.T, host string) {
+		s := newSite(t)
+		set := s.images(host, "1", "base")
+		if err := s.store.SaveVerified(); err != nil {
+			t.Fatal(err)
+		}
+		ref := set.References()[0]
+		blobs, err := s.store.Blobs(t.Context(), set[ref])
+		if err != nil {
+			t.Fatal(err)
+		}
+		layer := blobs[len(blobs)-1].Digest
+		path := filepath.Join(s.store.Dir(), "blobs", "sha256", layer.Encoded())
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/2] ^= 1
+		if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, b, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1100 * time.Millisecond) // a file that has just changed does not count
+		recordVerified(t, s.store.Dir(), layer, path)
+		if s.store, err = store.Open(s.store.Dir()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.store.Close() })
+		_, err = s.open(set).Publish(t.Context(), set, true)
+		var damaged *repair.DamageError
+		if !errors.As(err, &damaged) || damaged.Blob.Digest != layer {
+			t.Errorf("got %v, want a *repair.DamageError", err)
+		}
+		if d := s.tagged(ref); d != "" {
+			t.Errorf("%s names %s", ref, d)
+		}
+		if s.store.HasBlob(layer, -1) {
+			t.Error("the damaged blob was kept")
+		}
+	})
+}
+
+// recordVerified changes the record of a verification to the present state of a file.
+func recordVerified(t *testing.T, dir string, d digest.Digest, path string) {
+	t.Helper()
+	name := filepath.Join(dir, "verified.json")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stamps := map[digest.Digest]map[string]int64{}
+	if err := json.Unmarshal(text, &stamps); err != nil || stamps[d] == nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	stamps[d]["mtime"], stamps[d]["ctime"], stamps[d]["inode"] = st.Mtim.Nano(), st.Ctim.Nano(), int64(st.Ino)
+	if text, err = json.Marshal(stamps); err == nil {
+		err = os.WriteFile(name, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -179,14 +178,13 @@ func (r *Registry) has(reference string, d digest.Digest) bool {
 // send copies an image's content into the repository of a reference. A blob that
 // is damaged in the store is removed there, so that the image is built again.
 func (r *Registry) send(ctx context.Context, reference string, d digest.Digest) error {
-	idx, err := r.opts.Store.ImageIndex(d)
-	if err == nil {
+	img, idx, err := r.opts.Store.ForUpload(d)
+	switch {
+	case err != nil:
+	case idx != nil:
 		_, err = r.pub.PushIndex(ctx, reference, idx)
-	} else {
-		var img v1.Image
-		if img, err = r.opts.Store.Image(d); err == nil {
-			_, err = r.pub.Push(ctx, reference, img)
-		}
+	default:
+		_, err = r.pub.Push(ctx, reference, img)
 	}
 	return repair.RemoveDamaged(ctx, r.opts.Store, err)
 }

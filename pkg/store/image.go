@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -18,7 +19,19 @@ import (
 // Image returns the image with this manifest digest. Layers are verified while
 // they are read.
 func (s *Store) Image(d digest.Digest) (v1.Image, error) {
-	return newImage(s, d)
+	return newImage(s, d, false)
+}
+
+// ForUpload returns the image or index with this digest, one of them nil, for an upload to a
+// registry, which verifies what it receives: the first reader of a layer that was verified lately
+// does not verify it again. Further readers do, so that damage is found when the registry does not
+// accept the content.
+func (s *Store) ForUpload(d digest.Digest) (v1.Image, v1.ImageIndex, error) {
+	if idx, err := s.imageIndex(d, true); err == nil {
+		return nil, idx, nil
+	}
+	img, err := newImage(s, d, true)
+	return img, nil, err
 }
 
 // blobReader is a place that images are read from.
@@ -29,7 +42,7 @@ type blobReader interface {
 	HasBlob(d digest.Digest, size int64) bool
 }
 
-func newImage(s blobReader, d digest.Digest) (v1.Image, error) {
+func newImage(s blobReader, d digest.Digest, upload bool) (v1.Image, error) {
 	raw, m, err := s.document(d)
 	if err != nil {
 		return nil, fmt.Errorf("reading image: %w", err)
@@ -41,11 +54,15 @@ func newImage(s blobReader, d digest.Digest) (v1.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading image: manifest %s: %w", d, err)
 	}
-	return partial.CompressedToImage(&image{s: s, raw: raw, manifest: parsed, mediaType: types.MediaType(mediaTypeOf(m))})
+	return partial.CompressedToImage(&image{s: s, raw: raw, manifest: parsed, mediaType: types.MediaType(mediaTypeOf(m)), upload: upload})
 }
 
 // ImageIndex returns the multi-platform image with this digest.
 func (s *Store) ImageIndex(d digest.Digest) (v1.ImageIndex, error) {
+	return s.imageIndex(d, false)
+}
+
+func (s *Store) imageIndex(d digest.Digest, upload bool) (v1.ImageIndex, error) {
 	raw, m, err := s.document(d)
 	if err != nil {
 		return nil, fmt.Errorf("reading image index: %w", err)
@@ -53,7 +70,7 @@ func (s *Store) ImageIndex(d digest.Digest) (v1.ImageIndex, error) {
 	if !m.IsIndex() {
 		return nil, fmt.Errorf("reading image index %s: it is a single image", d)
 	}
-	return &index{s: s, raw: raw, mediaType: types.MediaType(mediaTypeOf(m))}, nil
+	return &index{s: s, raw: raw, mediaType: types.MediaType(mediaTypeOf(m)), upload: upload}, nil
 }
 
 // Platforms returns the platforms that an image is for, such as "linux/amd64".
@@ -93,6 +110,7 @@ type image struct {
 	raw       []byte
 	manifest  *v1.Manifest
 	mediaType types.MediaType
+	upload    bool // see ForUpload
 }
 
 func (i *image) RawManifest() ([]byte, error)        { return i.raw, nil }
@@ -118,24 +136,35 @@ func (i *image) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
 	}
 	for _, d := range i.manifest.Layers {
 		if d.Digest == h {
-			return &layer{s: i.s, desc: d}, nil
+			return &layer{s: i.s, desc: d, upload: i.upload}, nil
 		}
 	}
 	return nil, fmt.Errorf("image has no layer %s", h)
 }
 
 type layer struct {
-	s    blobReader
-	desc v1.Descriptor
+	s      blobReader
+	desc   v1.Descriptor
+	upload bool        // see ForUpload
+	opened atomic.Bool // of an upload
 }
 
 func (l *layer) Digest() (v1.Hash, error)            { return l.desc.Digest, nil }
 func (l *layer) Size() (int64, error)                { return l.desc.Size, nil }
 func (l *layer) MediaType() (types.MediaType, error) { return l.desc.MediaType, nil }
 func (l *layer) Descriptor() (*v1.Descriptor, error) { return &l.desc, nil }
+
+// Compressed opens the layer.
 func (l *layer) Compressed() (io.ReadCloser, error) {
-	return l.s.OpenBlob(digest.Digest(l.desc.Digest.String()))
+	d := digest.Digest(l.desc.Digest.String())
+	if s, ok := l.s.(*Store); ok && l.upload && !l.opened.Swap(true) {
+		if f, ok := s.openVerified(d); ok {
+			return f, nil
+		}
+	}
+	return l.s.OpenBlob(d)
 }
+
 func (l *layer) Exists() (bool, error) {
 	return l.s.HasBlob(digest.Digest(l.desc.Digest.String()), l.desc.Size), nil
 }
@@ -145,6 +174,7 @@ type index struct {
 	s         *Store
 	raw       []byte
 	mediaType types.MediaType
+	upload    bool // see ForUpload
 }
 
 func (x *index) MediaType() (types.MediaType, error) { return x.mediaType, nil }
@@ -154,7 +184,9 @@ func (x *index) RawManifest() ([]byte, error)        { return x.raw, nil }
 func (x *index) IndexManifest() (*v1.IndexManifest, error) {
 	return v1.ParseIndexManifest(bytes.NewReader(x.raw))
 }
-func (x *index) Image(h v1.Hash) (v1.Image, error) { return x.s.Image(digest.Digest(h.String())) }
+func (x *index) Image(h v1.Hash) (v1.Image, error) {
+	return newImage(x.s, digest.Digest(h.String()), x.upload)
+}
 func (x *index) ImageIndex(h v1.Hash) (v1.ImageIndex, error) {
-	return x.s.ImageIndex(digest.Digest(h.String()))
+	return x.s.imageIndex(digest.Digest(h.String()), x.upload)
 }

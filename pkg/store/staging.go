@@ -62,7 +62,7 @@ func (g *Staging) Content() content.Store {
 
 // Image returns an image of the staging area or of the store.
 func (g *Staging) Image(d digest.Digest) (v1.Image, error) {
-	return newImage(g, d)
+	return newImage(g, d, false)
 }
 
 // OpenBlob opens a blob of the staging area or of the store, as Store.OpenBlob

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // verifiedFile records when blobs were verified. It is only an optimization: without
@@ -50,12 +52,40 @@ func (s *Store) stampOf(d digest.Digest) (stamp, bool) {
 	if err != nil {
 		return stamp{}, false
 	}
+	return stampOfFile(info)
+}
+
+func stampOfFile(info os.FileInfo) (stamp, bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return stamp{}, false
 	}
 	return stamp{Size: info.Size(), MTime: info.ModTime().UnixNano(), CTime: time.Unix(st.Ctim.Unix()).UnixNano(), Inode: st.Ino,
 		At: time.Now().UnixNano()}, true
+}
+
+// openVerified opens a blob whose file has not changed since it was verified during the last
+// week. ok is false if there is none.
+func (s *Store) openVerified(d digest.Digest) (f *os.File, ok bool) {
+	if d.Validate() != nil {
+		return nil, false
+	}
+	s.touch(d)
+	verified, found := s.lastVerified(d)
+	if !found {
+		return nil, false
+	}
+	f, err := inputfile.OpenRegular(s.blobPath(d))
+	if err != nil {
+		return nil, false
+	}
+	if info, err := f.Stat(); err == nil {
+		if current, ok := stampOfFile(info); ok && verified.sameFile(current) && verified.counts(time.Now(), s.settled) {
+			return f, true
+		}
+	}
+	f.Close()
+	return nil, false
 }
 
 // recordVerified records that the content of a blob was verified while its file was in

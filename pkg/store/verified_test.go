@@ -2,11 +2,15 @@ package store
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -93,5 +97,82 @@ func TestCheckBlob(t *testing.T) {
 	}
 	if _, ok := s.lastVerified(digest.FromString("other")); ok {
 		t.Error("a blob counts that was never verified")
+	}
+}
+
+// The first reader of a layer for an upload does not verify what was verified lately. The next one
+// does, and so does the first one if the file has changed.
+func TestForUpload(t *testing.T) {
+	s := open(t, t.TempDir())
+	s.settled = 0
+	img, err := random.Image(1000, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.WriteImage(t.Context(), img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := layers[0].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer := digest.Digest(h.String())
+	path := s.blobPath(layer)
+	b, err := os.ReadFile(path)
+	if err == nil {
+		b[len(b)/2] ^= 1
+		err = errors.Join(os.Remove(path), os.WriteFile(path, b, 0o444))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(l v1.Layer) error {
+		r, err := l.Compressed()
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		_, err = io.Copy(io.Discard, r)
+		return err
+	}
+	stored := func() v1.Layer {
+		t.Helper()
+		img, _, err := s.ForUpload(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := img.LayerByDigest(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	var damaged *BlobError
+	if err := read(stored()); !errors.As(err, &damaged) {
+		t.Errorf("a file that has changed: %v", err)
+	}
+	at, _ := s.stampOf(layer)
+	s.recordVerified(layer, at)
+	l := stored()
+	if err := read(l); err != nil {
+		t.Errorf("verified lately: %v", err)
+	}
+	if err := read(l); !errors.As(err, &damaged) {
+		t.Errorf("opened again: %v", err)
+	}
+	plain, err := s.Image(d)
+	if err == nil {
+		l, err = plain.LayerByDigest(h)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := read(l); !errors.As(err, &damaged) {
+		t.Errorf("not for an upload: %v", err)
 	}
 }
