@@ -8,7 +8,7 @@ declare -A packages=(
   [test]="apache2-utils skopeo docker-registry busybox-static tmux procps iproute2 xz-utils bzip2 zstd mount util-linux
     python3 python3-pip python3-venv python3-jinja2 python3-markupsafe python3-yaml
     dnf rpm createrepo-c bash zsh fish mandoc make patch docker.io podman containerd
-    systemd chromium fonts-dejavu-core libxml2-utils python3-prometheus-client yamllint db5.3-util gnupg sudo dosfstools fusefat"
+    systemd chromium fonts-dejavu-core libxml2-utils python3-prometheus-client yamllint db5.3-util gnupg sudo dosfstools fusefat openssh-client openssh-server"
   # For the node that kolla-ansible deploys to; see docs/deploy.md.
   [deploy]="mmdebstrap iproute2 procps util-linux mount curl"
   # For running OpenStack Kolla's own tool in comparisons.

@@ -34,7 +34,8 @@ var malformed = []string{
 	"--data-dir FILE", "--data-dir FILE/x", "plan --data-dir FILE", "images --data-dir FILE", "gc --data-dir FILE", "logs --data-dir FILE",
 	"--template-only --work-dir FILE", "--template-only --work-dir FILE/x",
 	"--base-image a@b", "--base-image A", "--base-image a:b:c", "--base-image oci:", "--base-mirror x", "--base-mirror http://[x",
-	"--tarballs-base x", "--tarballs-base http://[x", "--podman_base_url x", "--podman_base_url /run/podman.sock",
+	"--tarballs-base x", "--tarballs-mirrors x", "--tarballs-mirrors https://h/a,/dir", "--tarballs-mirrors ftp://u:hunter2@h/x",
+	"--tarballs-base http://[x", "--podman_base_url x", "--podman_base_url /run/podman.sock",
 	"bootstrap debian:trixie --base-mirror x", "bootstrap debian:trixie --mirror x",
 	"--base-mirror ftp://u:hunter2@h/x", "--base-mirror=ftp://u:hunter2@h", "--tarballs-base http://u:hunter2@[x",
 }
@@ -88,5 +89,31 @@ func TestMalformedOptions(t *testing.T) {
 	}
 	for _, line := range failures {
 		check(line, exitFailed)
+	}
+}
+
+// TestDataDirOfFiles checks a data directory that a file or the environment sets and that cannot
+// be used, for commands that read it.
+func TestDataDirOfFiles(t *testing.T) {
+	dir := t.TempDir()
+	conf, file := filepath.Join(dir, "kb.conf"), filepath.Join(dir, "file")
+	for path, text := range map[string]string{file: "", conf: "[DEFAULT]\ndata_dir = " + file + "/data\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(args, env []string, want string) {
+		var out bytes.Buffer
+		if code := run(args, append(env, "HOME="+dir), &out, &out); code != exitFailed && code != exitUsage || !strings.Contains(out.String(), want) {
+			t.Errorf("kolla-build %s: exit status %d, want %q:\n%s", args, code, want, out.String())
+		}
+	}
+	for _, command := range []string{"images", "gc", "plan", "logs"} {
+		check([]string{command, "--config-file", conf}, nil, "kb.conf:2: data-dir: not a directory")
+		check([]string{command}, []string{"KOLLA_BUILD_DATA_DIR=" + file}, "KOLLA_BUILD_DATA_DIR="+file+": not a directory")
+	}
+	var out bytes.Buffer
+	if code := run([]string{"completion", "bash"}, []string{"KOLLA_BUILD_DATA_DIR=" + file, "HOME=" + dir}, &out, &out); code != exitOK {
+		t.Errorf("a command that does not read it: exit status %d: %s", code, out.String())
 	}
 }

@@ -42,6 +42,8 @@ type parser struct {
 	pending  *pflag.Flag
 	cmd      Command
 	commands []Command
+	// others are the names of other commands' own flags, while the command is unknown.
+	others []string
 }
 
 // parse reads the arguments of a command. A request for help or the version takes
@@ -123,13 +125,14 @@ func (p *parser) add(o *config.Option, name, short string, negated bool) {
 	p.names = append(p.names, f.Name)
 }
 
-// addFlagsOf registers another command's own flags, without their abbreviations, unless
-// there is an option with that name.
+// addFlagsOf registers another command's own flags, unless there is an option with that
+// name. Abbreviations of other options take precedence over theirs.
 func (p *parser) addFlagsOf(cmd Command) {
 	cmd.ownFlags().VisitAll(func(f *pflag.Flag) {
 		if p.flags.Lookup(f.Name) != nil {
 			return
 		}
+		p.others = append(p.others, f.Name)
 		if f.Shorthand != "" && p.flags.ShorthandLookup(f.Shorthand) != nil {
 			f.Shorthand = ""
 		}
@@ -327,6 +330,11 @@ func (p *parser) abbreviated(arg, name string) (string, error) {
 				return "", p.unknown(arg, name)
 			}
 			return "", &config.Error{Message: fmt.Sprintf("%s could be --%s", arg, strings.Join(names, " or --")), Hint: p.habitHint(name)}
+		}
+	}
+	for _, n := range p.others {
+		if len(word) > 1 && strings.HasPrefix(n, word) {
+			return n, nil
 		}
 	}
 	return "", p.unknown(arg, name)

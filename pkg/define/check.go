@@ -2,6 +2,7 @@ package define
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,10 +11,12 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/render"
+	"github.com/kolla-build/kolla-build/pkg/source"
 )
 
 // needsParents is a warning that depends on the variables of an image's parents, which
@@ -27,9 +30,9 @@ const needsParents = "UndefinedVar"
 func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 	var findings []render.Finding
 	base := render.BaseReference(set.Config)
-	known := map[string]bool{"scratch": true, familiar(base): true}
+	known := map[string]bool{"scratch": true, dockerfile.Familiar(base): true}
 	for i := range set.Files {
-		known[familiar(set.Files[i].Reference)] = true
+		known[dockerfile.Familiar(set.Files[i].Reference)] = true
 	}
 	for _, im := range set.Selection.Order() {
 		f := set.File(im.Name)
@@ -50,6 +53,7 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 		if f.Err == nil && from.Name != "" && !known[from.Name] {
 			warn(from.Line, fmt.Sprintf("FROM %s is neither an image of the tree nor the base image %s", from.Reference, base))
 		}
+		findings = append(findings, sourceMistakes(set, f)...)
 		def, mistakes := convertWithoutMistakes(ctx, set, f)
 		for _, err := range mistakes {
 			findings = append(findings, findingOf(inTemplate(err, f.PlaceOf), f))
@@ -117,11 +121,10 @@ func withoutInstruction(content []byte, line int) []byte {
 	return []byte(strings.Join(lines, "\n"))
 }
 
-// convertAlone converts a Dockerfile as if its parents had no environment and no triggers.
+// convertAlone converts a Dockerfile as if its parents had no environment.
 func convertAlone(ctx context.Context, set *imageset.Set, f *render.Dockerfile) (*buildkit.Definition, error) {
-	parent := buildkit.External{Digest: digest.FromString(""), Config: []byte(`{"os":"linux","config":{}}`)}
 	c := buildkit.NewConverter(buildkit.ConvertOptions{ForKeys: true, Platform: set.Platform, BuildArgs: set.Config.BuildArgs,
-		External: func(context.Context, string) (buildkit.External, error) { return parent, nil }})
+		External: func(_ context.Context, reference string) (buildkit.External, error) { return standIn(set, reference) }})
 	d := buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Place, Content: f.Content}
 	ignore, err := ignoreFile(f, &d)
 	if err != nil {
@@ -135,11 +138,7 @@ func convertAlone(ctx context.Context, set *imageset.Set, f *render.Dockerfile) 
 			d.Ignored = append(d.Ignored, path)
 		}
 	}
-	used, usesAll := d.ContextPaths()
-	sources, err := archiveRequest(set.Config, f.Name, wantedArchives(set.Config, used, usesAll))
-	if err == nil {
-		err = sources.Check()
-	}
+	sources, err := requestFor(set, f, &d)
 	if err != nil {
 		return nil, fmt.Errorf("sources of %s: %w", f.Name, err)
 	}
@@ -151,6 +150,48 @@ func convertAlone(ctx context.Context, set *imageset.Set, f *render.Dockerfile) 
 		}
 	}
 	return c.Convert(ctx, d)
+}
+
+// requestFor returns the sources of an image whose archives its Dockerfile copies.
+func requestFor(set *imageset.Set, f *render.Dockerfile, d *buildkit.Dockerfile) (source.Request, error) {
+	used, usesAll := d.ContextPaths(set.Triggers(f)...)
+	return archiveRequest(set.Config, f.Name, func(archive string) bool { return set.CopiesArchive(archive, used, usesAll) })
+}
+
+// sourceMistakes finds mistakes in the configuration of an image's sources. Their place is
+// the section.
+func sourceMistakes(set *imageset.Set, f *render.Dockerfile) []render.Finding {
+	sources, err := requestFor(set, f, &buildkit.Dockerfile{Path: f.Place, Content: f.Content})
+	if err != nil {
+		return nil // the conversion has it too
+	}
+	var findings []render.Finding
+	for _, mistake := range sources.Check(set.Config.LocalsBase) {
+		x := findingOf(fmt.Errorf("sources of %s: %w", f.Name, mistake), f)
+		var in *source.Error
+		if errors.As(mistake, &in) {
+			if origin := set.Config.Sources[in.Section].Origin; origin.Kind == config.OriginFile {
+				x.File, x.Line, x.Source = origin.File, origin.Line, origin.Text
+			}
+		}
+		findings = append(findings, x)
+	}
+	return findings
+}
+
+// standIn returns an empty image in place of a parent, with the parent's ONBUILD
+// instructions if it is an image of the tree.
+func standIn(set *imageset.Set, reference string) (buildkit.External, error) {
+	var image struct {
+		OS     string `json:"os"`
+		Config struct {
+			OnBuild []string `json:",omitempty"`
+		} `json:"config"`
+	}
+	image.OS = "linux"
+	image.Config.OnBuild = set.OnBuild(reference)
+	config, err := json.Marshal(image)
+	return buildkit.External{Digest: digest.FromString(""), Config: config}, err
 }
 
 // findingOf returns an error as a finding, at its own place if it has one.
@@ -169,14 +210,4 @@ func findingOf(err error, f *render.Dockerfile) render.Finding {
 		}
 	}
 	return x
-}
-
-// familiar returns the name of an image that is the same for all ways to write it, "" for
-// what is no name.
-func familiar(reference string) string {
-	name, err := dockerfile.FamiliarName(strings.TrimPrefix(reference, "/"))
-	if err != nil {
-		return ""
-	}
-	return name
 }

@@ -30,7 +30,7 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 		x.Err = f.Err
 		return
 	}
-	used, usesAll := x.Dockerfile.ContextPaths()
+	used, usesAll := x.Dockerfile.ContextPaths(d.set.Triggers(f)...)
 	if used == nil {
 		used = []string{} // selects no files, unlike nil
 	}
@@ -54,7 +54,7 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 			x.Dockerfile.Ignored = append(x.Dockerfile.Ignored, path)
 			continue
 		}
-		if !usesAll && file.Mode.IsRegular() && !buildkit.NamesPath(used, path) {
+		if !usesAll && file.Mode.IsRegular() && !dockerfile.NamesPath(used, path) {
 			files.addUnread(path, file)
 			continue
 		}
@@ -63,7 +63,9 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 			return
 		}
 	}
-	archives, err := d.archiver.archives(ctx, f.Name, ownEntries, wantedArchives(d.set.Config, used, usesAll))
+	archives, err := d.archiver.archives(ctx, f.Name, ownEntries, func(archive string) bool {
+		return d.set.CopiesArchive(archive, used, usesAll)
+	})
 	for _, a := range archives {
 		switch {
 		case !ignore.Kept([]string{a.Name})[a.Name]:

@@ -102,7 +102,7 @@ func runsKollaPatch(step string) bool {
 // hasTriggers reports whether an image that a Dockerfile refers to has ONBUILD instructions.
 func (d *definer) hasTriggers(ctx context.Context, im dockerfile.Image) bool {
 	for i := range d.set.Files {
-		if f := &d.set.Files[i]; familiar(f.Reference) == im.Name {
+		if f := &d.set.Files[i]; dockerfile.Familiar(f.Reference) == im.Name {
 			file, err := d.parse(f)
 			if err != nil {
 				return false // it fails, and so does the image

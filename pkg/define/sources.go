@@ -48,6 +48,17 @@ func newArchiver(cfg *config.Config, opts Options) (*archiver, error) {
 	return &archiver{cfg: cfg, fetcher: f}, err
 }
 
+// CheckMirrors finds values of --tarballs-mirrors that can never be used.
+func CheckMirrors(cfg *config.Config) error {
+	for _, mirror := range cfg.TarballsMirrors {
+		// They are for sources of type url only, unlike the base.
+		if err := source.CheckURL(mirror); err != nil {
+			return cfg.Mistake("tarballs-mirrors", "such as https://mirror.example/tarballs or file:///srv/tarballs", err.Error())
+		}
+	}
+	return nil
+}
+
 // archives returns the archives of an image; wants selects them by name.
 func (a *archiver) archives(
 	ctx context.Context, image string, entries []source.ContextEntry, wants func(string) bool,
@@ -58,15 +69,6 @@ func (a *archiver) archives(
 	}
 	req.Context = entries
 	return a.fetcher.Archives(ctx, req)
-}
-
-// wantedArchives reports which archives of an image are made: those that its Dockerfile
-// copies. Templates for packages copy none, even if sources are configured. used and
-// usesAll are the result of ContextPaths.
-func wantedArchives(cfg *config.Config, used []string, usesAll bool) func(archive string) bool {
-	return func(archive string) bool {
-		return usesAll && cfg.InstallType == "source" || slices.Contains(used, archive)
-	}
 }
 
 // archiveRequest returns the sources that the configuration has for an image. It fetches

@@ -64,6 +64,29 @@ func contextPaths(cmd instructions.Command) (paths []string, everything bool) {
 	return paths, false
 }
 
+// NamesPath reports whether a file of a context is under one of the paths that
+// instructions name, contains one, or matches one. nil names all files.
+func NamesPath(used []string, file string) bool {
+	if used == nil {
+		return true
+	}
+	for _, u := range used {
+		u = strings.TrimSuffix(u, "/")
+		if file == u || strings.HasPrefix(file, u+"/") || strings.HasPrefix(u, file+"/") {
+			return true
+		}
+		if strings.ContainsAny(u, "*?[\\") {
+			// A pattern may match the file or a directory that contains it.
+			for p := file; p != "."; p = path.Dir(p) {
+				if ok, err := path.Match(u, p); ok || err != nil {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // Use is a path of the build context that an instruction copies.
 type Use struct {
 	Instruction string // COPY or ADD

@@ -27,6 +27,16 @@ func FamiliarName(ref string) (string, error) {
 	return strings.TrimSuffix(r.Familiar(), ":latest"), nil
 }
 
+// Familiar returns the FamiliarName of a reference, "" for what is no name. With an empty
+// namespace, {{ namespace }}/NAME is rendered to /NAME.
+func Familiar(reference string) string {
+	name, err := FamiliarName(strings.TrimPrefix(reference, "/"))
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
 // imageList is the images that a Dockerfile refers to, each once.
 type imageList struct {
 	stages map[string]bool // their names in lower case: BuildKit ignores it
@@ -40,9 +50,8 @@ func (l *imageList) add(text string, line int) {
 	if text == "" || l.stages[strings.ToLower(text)] || l.known[text] || strings.Contains(text, "$") {
 		return
 	}
-	// With an empty namespace, {{ namespace }}/NAME is rendered to /NAME.
-	name, err := FamiliarName(strings.TrimPrefix(text, "/"))
-	if err != nil {
+	name := Familiar(text)
+	if name == "" {
 		return
 	}
 	l.known[text] = true

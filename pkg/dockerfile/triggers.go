@@ -81,22 +81,26 @@ func (d *Dockerfile) stageTriggers(stage int, byName map[string]int) []instructi
 	return out
 }
 
-// onBuildFrom returns the ONBUILD instructions of the last stage that refer to images or
-// stages. A result does not have those of the stage that it is based on.
-func (d *Dockerfile) onBuildFrom() []string {
+// OnBuild returns the ONBUILD instructions of the last stage, without that word. A result does
+// not have those of the stage that it is based on.
+func (d *Dockerfile) OnBuild() []string {
 	var out []string
 	if len(d.Stages) == 0 {
 		return nil
 	}
 	for _, cmd := range d.Stages[len(d.Stages)-1].Commands {
-		trigger, ok := cmd.(*instructions.OnbuildCommand)
-		if !ok {
-			continue
-		}
-		triggers, err := Triggers([]string{trigger.Expression})
-		if err == nil && slices.ContainsFunc(triggers, func(t instructions.Command) bool { return len(sources(t)) > 0 }) {
+		if trigger, ok := cmd.(*instructions.OnbuildCommand); ok {
 			out = append(out, trigger.Expression)
 		}
 	}
 	return out
+}
+
+// onBuildFrom returns the ONBUILD instructions of the last stage that refer to images or
+// stages.
+func (d *Dockerfile) onBuildFrom() []string {
+	return slices.DeleteFunc(d.OnBuild(), func(text string) bool {
+		triggers, err := Triggers([]string{text})
+		return err != nil || !slices.ContainsFunc(triggers, func(t instructions.Command) bool { return len(sources(t)) > 0 })
+	})
 }

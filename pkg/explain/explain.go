@@ -167,7 +167,9 @@ func sources(set *imageset.Set, name string) ([]Source, []string, error) {
 	var copied []string
 	var usesAll bool
 	if file, err := dockerfile.Parse("", set.File(name).Content); err == nil { // a mistake fails the build
-		copied, usesAll = file.ContextPaths()
+		if triggers, err := dockerfile.Triggers(set.Triggers(set.File(name))); err == nil {
+			copied, usesAll = file.ContextPaths(triggers...)
+		}
 	}
 	found, options := []Source{}, []string{}
 	for _, section := range slices.Sorted(maps.Keys(cfg.Sources)) {
@@ -191,7 +193,7 @@ func sources(set *imageset.Set, name string) ([]Source, []string, error) {
 			origin = "default"
 		}
 		found = append(found, Source{Section: s.Name, Type: s.Type, Location: redact.URL(s.Location), Reference: s.Reference, Version: s.Version,
-			Enabled: s.Enabled, Used: slices.Contains(copied, archive) || usesAll && cfg.InstallType == "source", Where: origin})
+			Enabled: s.Enabled, Used: set.CopiesArchive(archive, copied, usesAll), Where: origin})
 	}
 	return found, options, nil
 }

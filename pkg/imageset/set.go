@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/containerd/platforms"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -51,7 +52,8 @@ type Set struct {
 	idPlatform string // of image.IDs, "" in runs for a single platform
 	byName     map[string]*render.Dockerfile
 	requested  map[string]bool
-	mistakes   error // in the templates of all images
+	onBuild    func() map[string][]string // ONBUILD instructions by reference
+	mistakes   error                      // in the templates of all images
 }
 
 // Render renders the template tree for each platform of the configuration and
@@ -64,6 +66,7 @@ func Render(ctx context.Context, opts Options) (*Rendered, error) {
 	rendered := &Rendered{}
 	for i, p := range selected {
 		s := &Set{Config: ForPlatform(opts.Config, p), Platform: p}
+		s.onBuild = sync.OnceValue(s.readOnBuild)
 		if len(selected) > 1 {
 			s.idPlatform = platforms.Format(platforms.Normalize(p))
 		}

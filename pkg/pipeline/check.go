@@ -64,6 +64,9 @@ func checkAddresses(cfg *config.Config) error {
 	if u, err := url.Parse(cfg.TarballsBase); cfg.TarballsBase != "" && !filepath.IsAbs(cfg.TarballsBase) && (err != nil || u.Scheme == "") {
 		return cfg.Mistake("tarballs-base", "such as https://tarballs.opendev.org", "it is not a URL")
 	}
+	if err := define.CheckMirrors(cfg); err != nil {
+		return err
+	}
 	usesPodman := cfg.Engine == "podman" || cfg.Origin("podman_base_url").Kind == config.OriginFlag
 	if u, err := url.Parse(cfg.PodmanBaseURL); usesPodman && cfg.PodmanBaseURL != "" && (err != nil || u.Scheme == "") {
 		return cfg.Mistake("podman_base_url", "unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST", "it is not an address")

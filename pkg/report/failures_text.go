@@ -180,6 +180,9 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[image.ID]bool) 
 // logPath prefers the link that marks a failed log, because it sorts first in the
 // directory.
 func (s Summary) logPath(r Result) string {
+	if r.Started.IsZero() {
+		return "" // its log only contains the reason
+	}
 	if r.Log == "" || r.Status != build.StatusError {
 		return oneLine(r.Log)
 	}

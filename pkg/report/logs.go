@@ -368,6 +368,7 @@ func (l *Logs) imageEnd(e build.Event) {
 	} else if result != nil && (result.Status == build.StatusError || result.Status == build.StatusParentError) &&
 		l.opts.Dir != "" && l.err == nil {
 		im = l.notStarted(e)
+		endedImage.path = im.path
 	}
 	if im != nil {
 		if im.w != nil && result != nil {
@@ -396,8 +397,8 @@ func (l *Logs) imageEnd(e build.Event) {
 	}
 }
 
-// notStarted creates the log of an image that ended before it could start. Results do not
-// name it, because it only contains the reason, for a user who looks for the log.
+// notStarted creates the log of an image that ended before it could start. It contains the
+// reason, for a user or a script that looks for the log.
 func (l *Logs) notStarted(e build.Event) *imageLog {
 	im := &imageLog{}
 	l.create(im, e)

@@ -14,52 +14,40 @@ import (
 
 // fetchLocal archives a directory, or copies a file unchanged.
 func (f *Fetcher) fetchLocal(ctx context.Context, spec Spec) (blob, Resolved, error) {
-	path := spec.Location
-	fail := func(problem string, err error, hint string) (blob, Resolved, error) {
+	fail := func(problem string, err error) (blob, Resolved, error) {
 		if isContext(err) && ctx.Err() != nil {
 			return blob{}, Resolved{}, context.Cause(ctx)
 		}
-		return blob{}, Resolved{}, &Error{Section: spec.Name, Location: path, Problem: problem, Err: err, hint: hint}
+		return blob{}, Resolved{}, &Error{Section: spec.Name, Location: spec.Location, Problem: problem, Err: err}
 	}
-	info, err := os.Stat(path)
-	if os.IsNotExist(err) && !filepath.IsAbs(path) && f.opts.LocalsBase != "" {
-		if other, statErr := os.Stat(filepath.Join(f.opts.LocalsBase, path)); statErr == nil {
-			path, info, err = filepath.Join(f.opts.LocalsBase, path), other, nil
-		}
-	}
-	if os.IsNotExist(err) {
-		return fail("no such file or directory", nil, fmt.Sprintf("check location in [%s] and --locals-base", spec.Name))
-	}
+	path, info, err := findLocal(spec, f.opts.LocalsBase)
 	if err != nil {
-		return fail("", plainFileError(err), "")
+		return blob{}, Resolved{}, err
 	}
 	res := Resolved{Type: TypeLocal, Location: path, Mutable: true}
 	var content blob
-	switch {
-	case info.IsDir():
+	if info.IsDir() {
 		top, err := topOfLocal(spec.Location)
 		if err != nil {
-			return fail("", err, "")
+			return fail("", err)
 		}
 		t := newTree(f.cache)
 		defer t.close()
 		if err := t.addDir(ctx, path, top, f.opts.Log); err != nil {
-			return fail("archiving it", err, "")
+			return fail("archiving it", err)
 		}
 		if content, err = t.write(ctx); err != nil {
-			return fail("archiving it", err, "")
+			return fail("archiving it", err)
 		}
 		res.Modified = t.newest
-	case info.Mode().IsRegular():
+	} else {
 		if content, err = f.cache.addFile(ctx, path); err != nil {
-			return fail("reading it", err, "")
+			return fail("reading it", err)
 		}
 		if err := f.checkMembers(ctx, spec, content); err != nil {
 			return blob{}, Resolved{}, err
 		}
 		res.Modified = info.ModTime()
-	default:
-		return fail("neither a regular file nor a directory", nil, "")
 	}
 	if want := strings.ToLower(spec.SHA256[f.opts.Arch]); want != "" && info.Mode().IsRegular() &&
 		content.Digest != digest.NewDigestFromEncoded(digest.SHA256, want) {
@@ -68,6 +56,27 @@ func (f *Fetcher) fetchLocal(ctx context.Context, spec Spec) (blob, Resolved, er
 	}
 	res.ID = content.Digest.String()
 	return content, res, nil
+}
+
+// findLocal returns the path of a local source: as written, or in localsBase.
+func findLocal(spec Spec, localsBase string) (string, fs.FileInfo, error) {
+	path := spec.Location
+	info, err := os.Stat(path)
+	if os.IsNotExist(err) && !filepath.IsAbs(path) && localsBase != "" {
+		if other, statErr := os.Stat(filepath.Join(localsBase, path)); statErr == nil {
+			path, info, err = filepath.Join(localsBase, path), other, nil
+		}
+	}
+	switch {
+	case os.IsNotExist(err):
+		return "", nil, &Error{Section: spec.Name, Location: path, Problem: "no such file or directory",
+			hint: fmt.Sprintf("check location in [%s] and --locals-base", spec.Name)}
+	case err != nil:
+		return "", nil, &Error{Section: spec.Name, Location: path, Err: plainFileError(err)}
+	case !info.IsDir() && !info.Mode().IsRegular():
+		return "", nil, &Error{Section: spec.Name, Location: path, Problem: "neither a regular file nor a directory"}
+	}
+	return path, info, nil
 }
 
 // topOfLocal returns the top directory in the archive of a local directory. As in

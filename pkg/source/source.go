@@ -232,8 +232,10 @@ func (r *Request) Names() []string {
 	return slices.DeleteFunc(names, func(name string) bool { return r.Wants != nil && !r.Wants(name) })
 }
 
-// Check finds mistakes in the configuration of the sources, without fetching them.
-func (r *Request) Check() error {
+// Check finds mistakes in the configuration of the sources, without fetching them: also local
+// sources that do not exist. localsBase is that of Options.
+func (r *Request) Check(localsBase string) []error {
+	var mistakes []error
 	for _, name := range r.Names() {
 		var specs []Spec
 		switch name {
@@ -245,12 +247,19 @@ func (r *Request) Check() error {
 			specs = []Spec{*r.Source}
 		}
 		for _, s := range specs {
-			if s.active() && s.check() != nil {
-				return s.check()
+			if !s.active() {
+				continue
+			}
+			err := s.check()
+			if err == nil && s.Type == TypeLocal {
+				_, _, err = findLocal(s, localsBase)
+			}
+			if err != nil {
+				mistakes = append(mistakes, err)
 			}
 		}
 	}
-	return nil
+	return mistakes
 }
 
 // The directories in the archives of plugins and additions, and the end of the names of

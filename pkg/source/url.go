@@ -22,6 +22,26 @@ import (
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
+// CheckURL returns an error, without the text, for what cannot be the location of a source of
+// type url.
+func CheckURL(text string) error {
+	_, err := parseURL(text)
+	return err
+}
+
+func parseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme == "":
+		return nil, errors.New("not a URL")
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "file":
+		return nil, fmt.Errorf("scheme %q is not one of http, https and file", u.Scheme)
+	case u.Scheme != "file" && u.Host == "":
+		return nil, errors.New("a URL without a host")
+	}
+	return u, nil
+}
+
 // fetchURL gets a URL into the cache, unless its current content is there.
 func (f *Fetcher) fetchURL(ctx context.Context, spec Spec) (blob, Resolved, error) {
 	location := redact.URL(spec.Location)
@@ -32,15 +52,12 @@ func (f *Fetcher) fetchURL(ctx context.Context, spec Spec) (blob, Resolved, erro
 		}
 		return blob{}, Resolved{}, &Error{Section: spec.Name, Location: location, Problem: problem, Err: err, hint: hint}
 	}
-	u, err := url.Parse(spec.Location)
-	if err != nil || u.Scheme == "" {
-		return fail("not a URL", nil, fmt.Sprintf("write https://… or file:///…, or set type = local in [%s]", spec.Name))
+	u, err := parseURL(spec.Location)
+	if err != nil {
+		return fail("", err, fmt.Sprintf("write https://… or file:///…, or set type = local in [%s]", spec.Name))
 	}
 	if u.Scheme == "file" {
 		return f.fetchFileURL(ctx, spec, u.Path)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" {
-		return fail(fmt.Sprintf("scheme %q is not one of http, https and file", u.Scheme), nil, "")
 	}
 
 	want := strings.ToLower(spec.SHA256[f.opts.Arch])

@@ -15,6 +15,8 @@ import (
 
 	"github.com/moby/buildkit/client/llb"
 	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 )
 
 // Epoch is the time of files of build contexts: the Unix epoch, as in upstream
@@ -56,7 +58,7 @@ func readFiles(ctx context.Context, files []ContextFile, used []string) ([]Conte
 	for _, f := range files {
 		switch {
 		case f.Read == nil:
-		case !NamesPath(used, f.Path):
+		case !dockerfile.NamesPath(used, f.Path):
 			continue
 		default:
 			var err error
@@ -92,7 +94,7 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 		if f.Path == "" || path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || f.Path == ".." || strings.HasPrefix(f.Path, "../") {
 			return st, fmt.Errorf("unsafe path %q", f.Path)
 		}
-		if !NamesPath(used, f.Path) {
+		if !dockerfile.NamesPath(used, f.Path) {
 			continue
 		}
 		perm := f.Mode.Perm()
@@ -209,29 +211,6 @@ func unixMode(mode fs.FileMode) int64 {
 		}
 	}
 	return m
-}
-
-// NamesPath reports whether a file of a context is under one of the paths that
-// instructions name, contains one, or matches one. nil names all files.
-func NamesPath(used []string, file string) bool {
-	if used == nil {
-		return true
-	}
-	for _, u := range used {
-		u = strings.TrimSuffix(u, "/")
-		if file == u || strings.HasPrefix(file, u+"/") || strings.HasPrefix(u, file+"/") {
-			return true
-		}
-		if strings.ContainsAny(u, "*?[\\") {
-			// A pattern may match the file or a directory that contains it.
-			for p := file; p != "."; p = path.Dir(p) {
-				if ok, err := path.Match(u, p); ok || err != nil {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
 
 func contextDigest(files []ContextFile) digest.Digest {

@@ -21,17 +21,21 @@ func (d *Dockerfile) parse() (*dockerfile.Dockerfile, error) {
 	return dockerfile.Parse(d.Path, d.Content)
 }
 
-// ContextPaths returns the paths of the build context that a Dockerfile copies
-// or mounts; everything is true if it may use any file. For a Dockerfile that does not
+// ContextPaths returns the paths of the build context that a Dockerfile and ONBUILD
+// instructions of its parents copy or mount; everything is true if they may use any file. For a Dockerfile that does not
 // parse it returns none: Convert reports the error. The parsed Dockerfile is
 // kept for Convert until Forget.
-func (d *Dockerfile) ContextPaths() (paths []string, everything bool) {
+func (d *Dockerfile) ContextPaths(onBuild ...string) (paths []string, everything bool) {
 	file, err := d.parse()
 	if err != nil {
 		return nil, false
 	}
 	d.parsed = file
-	return file.ContextPaths()
+	triggers, err := dockerfile.Triggers(onBuild)
+	if err != nil {
+		return nil, false
+	}
+	return file.ContextPaths(triggers...)
 }
 
 // Forget frees what ContextPaths keeps.
