@@ -23,10 +23,14 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 bin      = $(DESTDIR)$(PREFIX)/bin
 share    = $(DESTDIR)$(PREFIX)/share
+source   = $(dir $(firstword $(MAKEFILE_LIST)))
+units    = $(DESTDIR)$(PREFIX)/lib/systemd/system
 
-install: build ## install the programs, the registry's unit, the man page and the shells' completions under PREFIX (/usr/local)
+install: build ## install the programs, the systemd units, the man page and the shells' completions under PREFIX (/usr/local)
 	install -D -t $(bin) bin/kolla-build bin/buildkitd
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(dir $(firstword $(MAKEFILE_LIST)))examples/systemd/kolla-build-registry.service
+	install -D -t $(DESTDIR)$(PREFIX)/lib/kolla-build $(source)examples/ci/nightly.sh
+	install -D -m 644 -t $(units) $(source)examples/systemd/kolla-build-*
+	sed -i 's#/usr/local/#$(PREFIX)/#' $(units)/kolla-build-*.service
 	mkdir -p $(share)/man/man1 $(share)/bash-completion/completions $(share)/zsh/site-functions $(share)/fish/vendor_completions.d
 	bin/kolla-build man >$(share)/man/man1/kolla-build.1
 	bin/kolla-build completion bash >$(share)/bash-completion/completions/kolla-build

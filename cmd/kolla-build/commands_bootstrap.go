@@ -17,7 +17,7 @@ import (
 )
 
 func bootstrapCommand() *command {
-	var mirror string
+	var mirror, keyring string
 	var components []string
 	return &command{
 		Command: cli.Command{
@@ -27,6 +27,7 @@ func bootstrapCommand() *command {
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&mirror, "mirror", "", "`URL` of the package mirror. Default: the host's own, if it runs the same distribution.")
 				f.StringSliceVar(&components, "components", nil, "Archive `COMPONENTS`, separated by commas. Default: main.")
+				f.StringVar(&keyring, "keyring", "", "`FILE` of OpenPGP keys that sign the archive. Default: that of the distribution's package.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build bootstrap debian:bookworm", Effect: "Make a base image of Debian 12."},
@@ -45,7 +46,8 @@ func bootstrapCommand() *command {
 			if err := bootstrap.CheckMirror(mirror); err != nil {
 				return cfg.UsageIfTyped("base-mirror", err)
 			}
-			return bootstrapBase(ctx, cfg, con, bootstrap.Options{Arch: cfg.DebianArch, Mirror: mirror, Components: components})
+			return bootstrapBase(ctx, cfg, con, bootstrap.Options{Arch: cfg.DebianArch, Mirror: mirror,
+				Components: components, Keyring: keyring})
 		},
 	}
 }

@@ -75,6 +75,10 @@ func TestInstall(t *testing.T) {
 		"share/bash-completion/completions/kolla-build":    "complete -F",
 		"share/zsh/site-functions/_kolla-build":            "#compdef kolla-build",
 		"share/fish/vendor_completions.d/kolla-build.fish": "complete -c kolla-build",
+		"lib/kolla-build/nightly.sh":                       "#!/bin/sh",
+		"lib/systemd/system/kolla-build-nightly.service":   "ExecStart=/bin/sh /usr/lib/kolla-build/nightly.sh",
+		"lib/systemd/system/kolla-build-nightly.timer":     "OnCalendar=",
+		"lib/systemd/system/kolla-build-registry.service":  "ExecStart=/usr/bin/kolla-build registry serve",
 	} {
 		got, err := os.ReadFile(filepath.Join(dest, "usr", path))
 		if err != nil || !strings.Contains(string(got), want) {

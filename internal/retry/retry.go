@@ -131,6 +131,13 @@ func TransientStatus(code int) bool {
 	return code >= 520 && code <= 524 // Cloudflare: no usable answer from the server
 }
 
+// OfProxy reports whether a request failed because the proxy that the environment names
+// could not be reached.
+func OfProxy(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "proxyconnect"
+}
+
 // Transient reports whether an error is a network fault that may not occur next time.
 // Wrong certificates, unknown hosts and canceled contexts are not transient.
 func Transient(err error) bool {

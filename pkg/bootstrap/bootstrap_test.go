@@ -322,7 +322,7 @@ func TestErrors(t *testing.T) {
 		{"far suite", Options{Distro: "debian", Suite: "focal", Mirror: "file:" + mirror}, []string{`no suite "focal"`, "it has"}},
 		{"bad suite", Options{Distro: "debian", Suite: "../x", Mirror: "file:" + mirror}, []string{"not the name of a suite"}},
 		{"refused", Options{Distro: "debian", Suite: "trixie", Mirror: "http://joe:secret@" + addr + "/debian"},
-			[]string{addr + "/debian", "host 127.0.0.1, port " + port, "connection refused", "--mirror URL"}},
+			[]string{addr + "/debian", "host 127.0.0.1, port " + port, "connection refused", "--base-mirror URL"}},
 		{"no directory", Options{Distro: "debian", Suite: "trixie", Mirror: "file:/nonexistent/mirror"}, []string{"no such directory"}},
 		{"no URL", Options{Distro: "debian", Suite: "trixie", Mirror: "ftp.example.org"}, []string{"not a URL", "http"}},
 		{"arch", Options{Distro: "debian", Suite: "trixie", Arch: "alpha", Mirror: "file:" + mirror}, []string{`no architecture "alpha"`, "amd64, arm64"}},
@@ -330,7 +330,7 @@ func TestErrors(t *testing.T) {
 		{"keyring", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Mirror: "file:" + mirror, Keyring: "/nonexistent.gpg"}, []string{"/nonexistent.gpg", "--keyring FILE"}},
 		{"special keyring", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Mirror: "file:" + mirror, Keyring: "/dev/zero"}, []string{"not a regular file", "--keyring FILE"}},
 		{"no keyring", Options{Distro: "ubuntu", Suite: "trixie", Arch: "amd64", Components: []string{"main"}, Mirror: "file:" + mirror, Root: mirror}, []string{"ubuntu-archive-keyring.gpg", "ubuntu-keyring"}},
-		{"no mirror", Options{Distro: "ubuntu", Suite: "noble", Root: mirror}, []string{"no package mirror of ubuntu", "--mirror URL"}},
+		{"no mirror", Options{Distro: "ubuntu", Suite: "noble", Root: mirror}, []string{"no package mirror of ubuntu", "--base-mirror URL"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := openStore(t)

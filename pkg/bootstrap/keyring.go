@@ -30,7 +30,7 @@ func findKeyring(opts Options, a archive) (string, error) {
 			err = errors.New(opts.Keyring + " is not a regular file")
 		}
 		if err != nil {
-			return "", usererr.Errorf("set a file of OpenPGP keys with --keyring FILE", "reading the keyring: %w", err)
+			return "", usererr.Errorf("set a file of OpenPGP keys with kolla-build bootstrap --keyring FILE", "reading the keyring: %w", err)
 		}
 		if strings.ContainsAny(opts.Keyring, " \t\n[],") {
 			return "", fmt.Errorf("keyring %q: apt does not support names with spaces, brackets or commas", opts.Keyring)
@@ -48,6 +48,6 @@ func findKeyring(opts Options, a archive) (string, error) {
 			return path, nil
 		}
 	}
-	return "", usererr.Errorf(keyrings[opts.Distro].install+"; then run again, or set the file with --keyring FILE",
+	return "", usererr.Errorf(keyrings[opts.Distro].install+"; then run again, or set the file with kolla-build bootstrap --keyring FILE",
 		"the keys of the archive of %s are not on this host: no %s", opts.Distro, files[len(files)-1])
 }

@@ -79,7 +79,7 @@ func findArchive(ctx context.Context, opts *Options) (archive, error) {
 			if distro == "" {
 				distro = "unknown distribution"
 			}
-			return a, usererr.Errorf("set one with --mirror URL: the directory that contains dists/"+opts.Suite,
+			return a, usererr.Errorf("set one with --base-mirror URL: the directory that contains dists/"+opts.Suite,
 				"no package mirror of %s is known: apt on this host (%s) has none", opts.Distro, distro)
 		}
 		mirror, a.keyring = host.main, host.keyring
@@ -135,7 +135,7 @@ func unknownSuite(ctx context.Context, opts *Options, mirror string) error {
 		hint = near + "; the mirror has " + strings.Join(available, ", ")
 	}
 	if len(available) == 0 {
-		hint = "it has no other known suite of " + opts.Distro + " either: --mirror URL is the directory that contains dists/"
+		hint = "it has no other known suite of " + opts.Distro + " either: --base-mirror URL is the directory that contains dists/"
 	}
 	return usererr.Errorf(hint, "%s has no suite %q", redact.URL(mirror), opts.Suite)
 }
@@ -207,7 +207,12 @@ func (e *MirrorError) Error() string {
 func (e *MirrorError) Unwrap() error { return e.Err }
 
 // Hint returns a hint for the user.
-func (e *MirrorError) Hint() string { return "use another mirror with --mirror URL" }
+func (e *MirrorError) Hint() string {
+	if retry.OfProxy(e.Err) {
+		return "correct the proxy variables (http_proxy, https_proxy), or list hosts that need no proxy in no_proxy"
+	}
+	return "use another mirror with --base-mirror URL"
+}
 
 // mirrorClient reads release files.
 var mirrorClient = httpget.Client{Stall: 30 * time.Second, Retry: retry.Policy{Retries: 2, MaxElapsed: time.Minute}}

@@ -109,6 +109,13 @@ func TestImage(t *testing.T) {
 	if _, ok := settings["push"]; ok {
 		t.Error("an option that does not affect the image is shown")
 	}
+	// Templates have a variable config_dir; the option of this name does not set it.
+	if o := optionOfVariable("config_dir"); o != nil {
+		t.Errorf("config_dir is said to come from --%s", o.Name)
+	}
+	if o := optionOfVariable("base_distro"); o == nil || o.Name != "base" {
+		t.Errorf("base_distro comes from %v", o)
+	}
 	if x := explained(t, Input{Set: set, All: true, NoPlan: errors.New("x")}, "base"); len(x.Children) == 0 ||
 		len(x.Settings) <= len(settings) {
 		t.Errorf("all: %d children, %d settings", len(x.Children), len(x.Settings))

@@ -32,7 +32,11 @@ func optionOfVariable(name string) *config.Option {
 	if other, ok := otherOption[name]; ok {
 		name = other
 	}
-	return config.Lookup(name)
+	// Templates have a variable config_dir of their own; these options decide no variable.
+	if o := config.Lookup(name); o != nil && !o.CommandLineOnly {
+		return o
+	}
+	return nil
 }
 
 // settings returns the relevant options, or all of them, and those that the user set

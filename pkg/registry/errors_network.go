@@ -22,7 +22,11 @@ type UnreachableError struct {
 
 // Error implements error.
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("registry %s cannot be reached: %s", e.Host, networkCause(e.Err))
+	cause := networkCause(e.Err)
+	if retry.OfProxy(e.Err) {
+		cause = "the proxy does not answer: " + cause
+	}
+	return fmt.Sprintf("registry %s cannot be reached: %s", e.Host, cause)
 }
 
 // Unwrap returns the network's error.
@@ -32,6 +36,8 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 func (e *UnreachableError) Hint() string {
 	var dns *net.DNSError
 	switch {
+	case retry.OfProxy(e.Err):
+		return "correct the proxy variables (HTTPS_PROXY, HTTP_PROXY), or list the host in NO_PROXY"
 	case imageref.IsLoopback(e.Host):
 		hint := "start one with `kolla-build registry serve"
 		if _, port, err := net.SplitHostPort(e.Host); err == nil && port != defaultPort {

@@ -61,6 +61,7 @@ type endedLog struct {
 }
 
 type imageLog struct {
+	begun    *build.Event // the start of an image whose file is not created yet
 	path     string
 	file     *os.File
 	w        *bufio.Writer
@@ -135,6 +136,7 @@ func (l *Logs) Handle(e build.Event) {
 		l.start(e)
 	case build.EventStepStart:
 		im := l.image(e)
+		l.open(im)
 		l.step(im, e.Step)
 		l.header(im, e.Step)
 	case build.EventLog:
@@ -151,6 +153,7 @@ func (l *Logs) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name, im := range l.images {
+		l.open(im)
 		if im.w != nil {
 			l.line(im, "# not finished")
 		}
@@ -216,9 +219,21 @@ func (l *Logs) start(e build.Event) {
 		return
 	}
 	if im.attempts > 1 {
+		l.open(im)
 		l.line(im, fmt.Sprintf("# attempt %d, %s", im.attempts, stamp(e.Time)))
 		return
 	}
+	im.begun = &e
+}
+
+// open creates the file of an image that has started. An image that is only loaded into
+// an engine has no steps and no file, so that the log of its build stays the last one.
+func (l *Logs) open(im *imageLog) {
+	if im.begun == nil || l.err != nil {
+		return
+	}
+	e := *im.begun
+	im.begun = nil
 	l.create(im, e)
 }
 
@@ -273,6 +288,7 @@ func (l *Logs) output(e build.Event) {
 		return
 	}
 	im := l.image(e)
+	l.open(im)
 	st := l.step(im, e.Step)
 	st.split.write(e.Data, func(line string) { l.keep(st, line) })
 	// Steps of an image may run at the same time: the header is repeated whenever
@@ -328,6 +344,7 @@ func (l *Logs) keep(st *stepLog, line string) {
 
 func (l *Logs) stepEnd(e build.Event) {
 	im := l.image(e)
+	l.open(im)
 	st := l.step(im, e.Step)
 	st.split.flush(func(line string) { l.keep(st, line) })
 	l.header(im, build.Step{ID: e.Step.ID, Name: st.name})
@@ -359,6 +376,9 @@ func (l *Logs) imageEnd(e build.Event) {
 	var endedImage endedLog
 	if result != nil {
 		endedImage.failure = result.Failure
+	}
+	if im != nil && (result == nil || result.Status != build.StatusUnchanged) {
+		l.open(im)
 	}
 	if im != nil {
 		endedImage.path = im.path

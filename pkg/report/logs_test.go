@@ -123,6 +123,26 @@ func TestLogsTailAndAttempts(t *testing.T) {
 	}
 }
 
+// An image that is only loaded into an engine starts and ends as unchanged: the log of
+// its build is kept.
+func TestLogsOfUnchangedImages(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.log")
+	if err := os.WriteFile(path, []byte("the build\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l := NewLogs(LogsOptions{Dir: dir})
+	l.Handle(build.Event{Time: at(0), Kind: build.EventImageStart, Image: named("x")})
+	l.Handle(build.Event{Kind: build.EventTransfer, Image: named("x"), Step: step("load", "load into Docker"), Current: 1})
+	l.Handle(build.Event{Kind: build.EventImageEnd, Image: named("x"), Result: &build.Result{Image: named("x"), Status: build.StatusUnchanged}})
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, path); got != "the build\n" {
+		t.Errorf("the log of the build was replaced by:\n%s", got)
+	}
+}
+
 func TestLogsStayInTheirDirectory(t *testing.T) {
 	dir := t.TempDir()
 	l := NewLogs(LogsOptions{Dir: filepath.Join(dir, "logs")})

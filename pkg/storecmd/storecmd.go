@@ -179,6 +179,10 @@ func Remove(ctx context.Context, cfg *config.Config, con *console.Console) error
 	if err != nil {
 		return err
 	}
+	if len(entries) == 0 {
+		con.Notice("nothing removed: no image%s in %s matches", q.limits(), s.Dir())
+		return nil
+	}
 	var names []string
 	for _, e := range entries {
 		names = append(names, e.Name)
