@@ -53,7 +53,8 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 		use := newUsage(dir)
-		put, _ := putManifest(r)
+		put, done, _ := (&handler{dir: dir, large: make(chan struct{}, 1)}).putManifest(r)
+		defer done()
 		use.begin(r, put)("")
 		if len(use.last)+len(use.stored)+use.unresolved > 0 {
 			t.Errorf("%s %q is remembered", method, path)

@@ -34,6 +34,7 @@ type handler struct {
 	certificates  *certificates // nil without TLS
 	authority     string        // the file of the generated authority, or ""
 	pace          pace
+	large         chan struct{} // has an element for each large manifest in memory
 
 	// tagging is held for writing while a manifest is deleted: the distribution looks up its
 	// tags first and removes them then, also those that were set to another manifest since.
@@ -42,7 +43,8 @@ type handler struct {
 
 func newHandler(s *Server, opts Options, log *requestLog, certificates *certificates) (*handler, error) {
 	h := &handler{app: s.app, dir: s.dir, policy: newAccessPolicy(opts), readOnly: opts.ReadOnly, readOnlyUsers: opts.ReadOnlyUsers,
-		purger: s.purger, use: s.use, log: log, certificates: certificates, pace: defaultPace}
+		purger: s.purger, use: s.use, log: log, certificates: certificates, pace: defaultPace,
+		large: make(chan struct{}, largeManifests)}
 	if opts.GenerateTLS {
 		h.authority = AuthorityFile(s.dir)
 	}
@@ -146,7 +148,10 @@ func (h *handler) serveAPI(w *pacedWriter, r *http.Request) {
 	done := func(string) {}
 	if allowed {
 		var p *problem
-		if uploaded, p = putManifest(r); p != nil {
+		var end func()
+		uploaded, end, p = h.putManifest(r)
+		defer end()
+		if p != nil {
 			refuse(w, p.status, p.code, p.message)
 			return
 		}

@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"crypto/tls"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -164,6 +166,42 @@ func TestTagsThatChangeDuringDeletions(t *testing.T) {
 			map[string]string{"Accept": ocispec.MediaTypeImageManifest})
 		if status != http.StatusOK || digest.FromString(text) != current {
 			t.Fatalf("round %d: the tag of the new manifest: status %d: %.200s", i, status, text)
+		}
+	}
+}
+
+// TestHTTP2Limits reads the settings that the server announces.
+func TestHTTP2Limits(t *testing.T) {
+	authority := registrytest.NewAuthority(t, "site")
+	certificate, key := authority.Issue(t, "server", time.Hour, "localhost", "127.0.0.1")
+	s := registrytest.Embedded(t, server.Options{Certificate: certificate, Key: key})
+	conn, err := tls.Dial("tcp", s.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if p := conn.ConnectionState().NegotiatedProtocol; p != "h2" {
+		t.Fatalf("the protocol is %q", p)
+	}
+	// The preface, and an empty frame of settings.
+	if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err != nil {
+		t.Fatal(err)
+	}
+	header := make([]byte, 9)
+	if _, err := io.ReadFull(conn, header); err != nil || header[3] != 4 {
+		t.Fatalf("the first frame is %x, %v", header, err)
+	}
+	payload := make([]byte, int(header[1])<<8|int(header[2]))
+	if _, err := io.ReadFull(conn, payload); err != nil {
+		t.Fatal(err)
+	}
+	settings := map[uint16]uint32{}
+	for ; len(payload) >= 6; payload = payload[6:] {
+		settings[binary.BigEndian.Uint16(payload)] = binary.BigEndian.Uint32(payload[2:])
+	}
+	for id, limit := range map[uint16]uint32{3: 64, 5: 64 << 10, 6: 65 << 10} { // streams, bytes of a frame and of headers
+		if got, ok := settings[id]; !ok || got > limit {
+			t.Errorf("setting %d is %d, more than %d", id, got, limit)
 		}
 	}
 }

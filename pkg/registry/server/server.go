@@ -16,9 +16,19 @@ import (
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/handlers"
+	"golang.org/x/net/netutil"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/filelock"
+)
+
+// Limits of connections, which bound the memory of clients that send and read slowly. More
+// connections wait until others end.
+const (
+	maxConnections = 4096
+	maxStreams     = 64       // of a connection with HTTP/2
+	maxFrame       = 64 << 10 // bytes
+	maxHeader      = 64 << 10 // bytes
 )
 
 const (
@@ -214,7 +224,8 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 		Handler:           log.wrap(handler),
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReadFrameSize: maxFrame},
 		ErrorLog:          log.std(),
 	}
 	if !opts.ReadOnly {
@@ -222,6 +233,7 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 			return nil, err
 		}
 	}
+	ln = netutil.LimitListener(ln, maxConnections)
 	go func() {
 		defer close(s.done)
 		serve := func() error { return s.http.Serve(ln) }

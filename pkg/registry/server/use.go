@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -279,15 +280,60 @@ func readManifest(path string) (manifest, error) {
 	return parseManifest(raw)
 }
 
+// maxSmall is the size in bytes of a manifest that is kept in memory while a client sends it.
+// Those of images have 5 KB.
+const maxSmall = 16 << 10
+
+// largeManifests is how many larger manifests are in memory at the same time.
+const largeManifests = 4
+
+// manifestBody reads the manifest that a request puts. A large one stays on disk until the
+// client has sent all of it and one of the few turns is free: otherwise a thousand slow clients
+// would take gigabytes. The turn ends with done.
+func (h *handler) manifestBody(r *http.Request) (raw []byte, done func(), err error) {
+	done = func() {}
+	head, err := io.ReadAll(io.LimitReader(r.Body, maxSmall+1))
+	if err != nil || len(head) <= maxSmall {
+		return head, done, err
+	}
+	spool, err := os.CreateTemp(h.dir, ".kolla-build-manifest-")
+	if err != nil {
+		return head, done, err
+	}
+	defer spool.Close()
+	if err := os.Remove(spool.Name()); err != nil {
+		return head, done, err
+	}
+	n, err := io.Copy(spool, io.LimitReader(r.Body, maxManifest+1-int64(len(head))))
+	if err != nil {
+		return head, done, err
+	}
+	select {
+	case h.large <- struct{}{}:
+	case <-r.Context().Done():
+		return head, done, context.Cause(r.Context())
+	}
+	raw = append(make([]byte, 0, len(head)+int(n)), head...)[:len(head)+int(n)]
+	_, err = spool.ReadAt(raw[len(head):], 0)
+	return raw, func() { <-h.large }, err
+}
+
 // putManifest reads the manifest that a request puts, and restores the request's body. For
 // other requests and other content it returns the zero value. A manifest with more values
 // than any image needs is rejected, because this program and the distribution need
-// hundreds of bytes of memory for a value of two bytes.
-func putManifest(r *http.Request) (manifest, *problem) {
+// hundreds of bytes of memory for a value of two bytes. The caller calls done after the request.
+func (h *handler) putManifest(r *http.Request) (m manifest, done func(), p *problem) {
 	if r.Method != http.MethodPut || !manifestPath.MatchString(r.URL.Path) {
-		return manifest{}, nil
+		return manifest{}, func() {}, nil
 	}
-	raw, err := io.ReadAll(io.LimitReader(r.Body, maxManifest+1))
+	raw, done, err := h.manifestBody(r)
+	m, p = parseUploaded(r, raw, err)
+	return m, done, p
+}
+
+// parseUploaded parses the manifest of a request, as far as it was read, and restores the
+// request's body. err is why the rest of it was not read.
+func parseUploaded(r *http.Request, raw []byte, err error) (manifest, *problem) {
 	rest := r.Body
 	r.Body = struct {
 		io.Reader
