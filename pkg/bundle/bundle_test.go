@@ -260,6 +260,24 @@ func TestShortTextFileIsNoBundle(t *testing.T) {
 	}
 }
 
+// The file that inventory writes is carried beside bundles, and is easily mistaken for one.
+func TestInventoryIsNoBundle(t *testing.T) {
+	for _, content := range []string{`{"version":1}`, "{\n  \"version\": 1\n}\n"} {
+		file := filepath.Join(t.TempDir(), "have.json")
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, listErr := List(t.Context(), file, nil, nil)
+		_, verifyErr := Verify(t.Context(), file, VerifyOptions{})
+		_, loadErr := Load(t.Context(), file, openStore(t), LoadOptions{})
+		for _, err := range []error{listErr, verifyErr, loadErr} {
+			if err == nil || !strings.Contains(err.Error(), "JSON") || !strings.Contains(usererr.Hint(err), "--since") {
+				t.Errorf("%q: %v (hint: %s)", content, err, usererr.Hint(err))
+			}
+		}
+	}
+}
+
 type item struct {
 	h tar.Header
 	c string

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 	"syscall"
 
 	"github.com/klauspost/compress/zstd"
@@ -146,6 +147,9 @@ func openDirectory(ctx context.Context, dir string, track *progressTracker) (*so
 	return s, nil
 }
 
+// jsonBegin is the beginning of a JSON object. Templates begin in other ways.
+var jsonBegin = regexp.MustCompile(`^\{\s*"`)
+
 func newSource(r io.Reader, closer func()) (*source, error) {
 	magic := make([]byte, 6)
 	n, err := io.ReadFull(r, magic)
@@ -155,6 +159,8 @@ func newSource(r io.Reader, closer func()) (*source, error) {
 		return nil, &FormatError{Detail: "it is empty"}
 	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, err
+	case jsonBegin.Match(magic):
+		return nil, &FormatError{Detail: "it is JSON, and not a bundle", Advice: "save --since reads the files of kolla-build inventory"}
 	}
 	var stream io.Reader
 	if sk, ok := r.(io.Seeker); ok {
