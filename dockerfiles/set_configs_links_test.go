@@ -122,11 +122,7 @@ func TestSetConfigsRestoresLinks(t *testing.T) {
 			if got := r.describe("etc/target"); got != "-rw-r--r-- target" {
 				t.Errorf("the target of the link is %q", got)
 			}
-			r.write("var/lib/kolla/config_files/config.json", `{"command": "c"}`)
-			r.mustConfigure()
-			if after := r.tree("etc/keystone", "etc/target"); after != before {
-				t.Errorf("it was\n%s\nand is\n%s", before, after)
-			}
+			r.mustRestore(before, "etc/keystone", "etc/target")
 		})
 	}
 }
@@ -208,11 +204,7 @@ func TestSetConfigsKeepsFilesBehindLinks(t *testing.T) {
 	if got := r.read("etc/x/link/a"); got != "configured" {
 		t.Errorf("/etc/x/link/a is %q", got)
 	}
-	r.write("var/lib/kolla/config_files/config.json", `{"command": "c"}`)
-	r.mustConfigure()
-	if after := r.tree("etc/x", "srv"); after != before {
-		t.Errorf("it was\n%s\nand is\n%s", before, after)
-	}
+	r.mustRestore(before, "etc/x", "srv")
 }
 
 // The owner of a link may be unable to write to its directory, which another service owns.
@@ -234,11 +226,7 @@ func TestSetConfigsRestoresLinksInForeignDirectories(t *testing.T) {
 			before := r.tree("etc/x", "etc/target")
 			r.mustConfigure()
 			r.mustConfigure()
-			r.write("var/lib/kolla/config_files/config.json", `{"command": "c"}`)
-			r.mustConfigure()
-			if after := r.tree("etc/x", "etc/target"); after != before {
-				t.Errorf("it was\n%s\nand is\n%s", before, after)
-			}
+			r.mustRestore(before, "etc/x", "etc/target")
 			if left := r.tree("etc/kolla/defaults"); strings.Contains(left, ".link-") {
 				t.Errorf("a temporary directory is left:\n%s", left)
 			}

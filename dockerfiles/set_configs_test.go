@@ -37,6 +37,17 @@ func (r *scratchRoot) mustConfigure(args ...string) {
 	}
 }
 
+// mustRestore starts with a configuration without files, and compares directories with what
+// they were before they were configured.
+func (r *scratchRoot) mustRestore(before string, directories ...string) {
+	r.t.Helper()
+	r.write("var/lib/kolla/config_files/config.json", `{"command": "c"}`)
+	r.mustConfigure()
+	if after := r.tree(directories...); after != before {
+		r.t.Errorf("it was\n%s\nand is\n%s", before, after)
+	}
+}
+
 func (r *scratchRoot) wantMode(name string, mode os.FileMode) {
 	r.t.Helper()
 	info, err := os.Stat(r.path(name))

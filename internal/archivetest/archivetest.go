@@ -80,6 +80,17 @@ func Tar(t testing.TB, members ...Member) []byte {
 	return b.Bytes()
 }
 
+// Layer returns the layer of a tar, which may be compressed.
+func Layer(t testing.TB, content []byte, opts ...tarball.LayerOption) v1.Layer {
+	t.Helper()
+	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
+	l, err := tarball.LayerFromOpener(open, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // Archive returns an archive of images in a format.
 func Archive(t testing.TB, f Format, images ...Image) []byte {
 	t.Helper()

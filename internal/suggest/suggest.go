@@ -57,6 +57,15 @@ func DidYouMean(name string, candidates []string) string {
 	return fmt.Sprintf("did you mean %q?", near)
 }
 
+// DidYouMeanAny returns the hint with similar names, such as those of Near, or "" if there are
+// none.
+func DidYouMeanAny(near []string) string {
+	if len(near) == 0 {
+		return ""
+	}
+	return "did you mean " + strings.Join(near, ", ") + "?"
+}
+
 // DidYouMeanOfMany is DidYouMean for tens of thousands of candidates, such as the packages of
 // a distribution, among which is something similar to every word: one letter of five may
 // differ, two at most.

@@ -59,7 +59,7 @@ func Write(dir string, images []Image) error {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(d, "Dockerfile.j2"), []byte(Template(im)), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(d, "Dockerfile.j2"), []byte(template(im)), 0o644); err != nil {
 			return err
 		}
 		if err := os.WriteFile(filepath.Join(d, "extend_start.sh"), []byte("#!/bin/sh\necho "+im.Name+"\n"), 0o755); err != nil {
@@ -69,8 +69,8 @@ func Write(dir string, images []Image) error {
 	return nil
 }
 
-// Template returns the template of an image.
-func Template(im Image) string {
+// template returns the template of an image.
+func template(im Image) string {
 	from := "{{ namespace }}/{{ image_prefix }}" + im.Parent + ":{{ tag }}"
 	if im.Parent == "" {
 		from = "{{ base_image }}:{{ base_distro_tag }}"

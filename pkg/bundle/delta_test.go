@@ -3,6 +3,7 @@ package bundle
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,9 +13,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/memo"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -27,8 +29,19 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// layerTar makes the tar of a layer with files of which some differ between versions.
+// layerTars are the results of layerTar: many tests use the same ones.
+var layerTars memo.Map[[3]int, []byte]
+
+// layerTar returns the tar of a layer with files of which some differ between versions. It
+// must not be modified.
 func layerTar(seed uint64, files, version int) []byte {
+	b, _ := layerTars.Get(context.Background(), [3]int{int(seed), files, version}, func() ([]byte, error) {
+		return makeLayerTar(seed, files, version), nil
+	})
+	return b
+}
+
+func makeLayerTar(seed uint64, files, version int) []byte {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -88,13 +101,13 @@ func putCompressed(t *testing.T, st *store.Store, settings compress.Settings, na
 
 // compressedTars are small layers that compressOnce made, by settings and content: many
 // tests use the same ones.
-var compressedTars sync.Map
+var compressedTars memo.Map[string, []byte]
 
 func compressOnce(t *testing.T, settings compress.Settings, content []byte) []byte {
 	t.Helper()
 	key := fmt.Sprint(settings, digest.FromBytes(content))
-	if b, ok := compressedTars.Load(key); ok {
-		return b.([]byte)
+	if b, ok := compressedTars.Known(key); ok {
+		return b
 	}
 	var b bytes.Buffer
 	w, err := settings.NewWriter(&b)
@@ -108,7 +121,7 @@ func compressOnce(t *testing.T, settings compress.Settings, content []byte) []by
 		t.Fatal(err)
 	}
 	if b.Len() < 4<<20 {
-		compressedTars.Store(key, b.Bytes())
+		compressedTars.Set(key, b.Bytes())
 	}
 	return b.Bytes()
 }

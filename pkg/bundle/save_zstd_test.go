@@ -2,9 +2,10 @@ package bundle
 
 import (
 	"bytes"
-	"io"
 	"path/filepath"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/archivetest"
 
 	"github.com/google/go-containerregistry/pkg/compression"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -34,11 +35,8 @@ func TestSaveZstdLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	layer := must[v1.Layer](t)(tarball.LayerFromOpener(func() (io.ReadCloser,
-		error) {
-		return io.NopCloser(bytes.NewReader(layerTar.Bytes())), nil
-	},
-		tarball.WithCompression(compression.ZStd), tarball.WithMediaType(types.OCILayerZStd)))
+	layer := archivetest.Layer(t, layerTar.Bytes(), tarball.WithCompression(compression.ZStd),
+		tarball.WithMediaType(types.OCILayerZStd))
 	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	base = must[v1.Image](t)(mutate.ConfigFile(base, &v1.ConfigFile{OS: "linux", Architecture: "amd64", RootFS: v1.RootFS{Type: "layers"}}))
 	img := must[v1.Image](t)(mutate.AppendLayers(base, layer))

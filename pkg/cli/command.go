@@ -3,8 +3,9 @@ package cli
 import (
 	"slices"
 
-	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/spf13/pflag"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
 // Command describes a command. Its help, its completion and its part of the manual page
@@ -104,12 +105,4 @@ func FirstWord(args []string, commands []Command, lookup func(name string) (Comm
 		}
 	}
 	return -1, ""
-}
-
-// Words returns the arguments of a command that are neither options nor values of
-// options.
-func Words(cmd Command, args []string) []string {
-	p := newParser(cmd)
-	_ = p.walk(args, func(string, string) error { return nil }) // mistakes are reported later
-	return p.result.Positionals
 }

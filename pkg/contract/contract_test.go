@@ -14,10 +14,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/archivetest"
+
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
@@ -60,11 +62,7 @@ func layer(t testing.TB, files ...file) v1.Layer {
 
 func asLayer(t testing.TB, data []byte) v1.Layer {
 	t.Helper()
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	return archivetest.Layer(t, data)
 }
 
 func image(t testing.TB, conf v1.Config, layers ...v1.Layer) v1.Image {

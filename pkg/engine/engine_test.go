@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/archivetest"
+
 	"github.com/docker/cli/cli/config"
 	dockercontext "github.com/docker/cli/cli/context"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -70,12 +72,7 @@ func layerOf(t testing.TB, seed uint64, size int) v1.Layer {
 		data[i] = byte(r.Uint32())
 	}
 	raw := tarOf(t, "data"+string(rune('a'+seed%26)), data)
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil },
-		tarball.WithMediaType(types.OCILayer))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	return archivetest.Layer(t, raw, tarball.WithMediaType(types.OCILayer))
 }
 
 // engines runs tests with each kind of backend.

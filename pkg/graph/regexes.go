@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp/syntax"
@@ -131,10 +132,7 @@ func (e *NoMatchError) Hint() string {
 	if len(e.Parts) > 0 {
 		return "separate regular expressions with spaces: " + strings.Join(e.Parts, " ")
 	}
-	if len(e.Near) > 0 {
-		return "did you mean " + strings.Join(e.Near, ", ") + "?"
-	}
-	return "--list-images lists them"
+	return cmp.Or(suggest.DidYouMeanAny(e.Near), "--list-images lists them")
 }
 
 // RegexError reports a pattern that does not compile.

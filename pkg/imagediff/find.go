@@ -1,6 +1,7 @@
 package imagediff
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,13 +13,14 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
-	digest "github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // maxNames is how many names an error message lists, and maxSimilar how many a
@@ -161,10 +163,7 @@ func similar(s *store.Store, ref, other string) string {
 			near = append(near, c)
 		}
 	}
-	if len(near) == 0 {
-		return other
-	}
-	return "did you mean " + strings.Join(near, ", ") + "?"
+	return cmp.Or(suggest.DidYouMeanAny(near), other)
 }
 
 // shortName returns the last component of a repository.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/archivetest"
+
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -48,11 +50,7 @@ func layer(t testing.TB, entries ...string) v1.Layer {
 		io.WriteString(w, body)
 	}
 	w.Close()
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	return archivetest.Layer(t, b.Bytes())
 }
 
 func image(t testing.TB, layers ...v1.Layer) v1.Image {
@@ -175,11 +173,7 @@ func TestSparseFiles(t *testing.T) {
 	for _, format := range []string{"gnu", "posix"} {
 		sparse := func(size int64) v1.Layer {
 			raw := testenv.SparseTar(t, format, "large", size)
-			l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil })
-			if err != nil {
-				t.Fatal(err)
-			}
-			return l
+			return archivetest.Layer(t, raw)
 		}
 		small, _, err := ReadLayer(t.Context(), sparse(1<<20), Options{Digests: true})
 		if err != nil || len(small.Entries) != 1 || small.Entries[0].Size != 1<<20 || small.Entries[0].Digest.Encoded()[:8] != "30e14955" {

@@ -1,6 +1,7 @@
 package setcopy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"regexp"
@@ -136,10 +137,8 @@ func tagged(ctx context.Context, client *registry.Client, from Location, name st
 // nothingFound is the error if no repository was selected.
 func nothingFound(ctx context.Context, client *registry.Client, from Location, names, exprs []string) error {
 	if len(names) > 0 {
-		hint := "the regular expressions are matched against names without registry, namespace and tag"
-		if near := suggest.Near(strings.Trim(exprs[0], "^$.*-"), names, 3); len(near) > 0 {
-			hint = "did you mean " + strings.Join(near, ", ") + "?"
-		}
+		hint := cmp.Or(suggest.DidYouMeanAny(suggest.Near(strings.Trim(exprs[0], "^$.*-"), names, 3)),
+			"the regular expressions are matched against names without registry, namespace and tag")
 		return usererr.Errorf(hint, "none of the %d images in %s/%s matches %s", len(names), from.Registry, from.Namespace,
 			strings.Join(exprs, ", "))
 	}

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/archivetest"
+
 	"github.com/containerd/containerd/v2/pkg/archive"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -33,12 +35,7 @@ import (
 // layerFrom returns a tar as a layer.
 func layerFrom(t testing.TB, raw []byte) v1.Layer {
 	t.Helper()
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil },
-		tarball.WithMediaType(types.OCILayer))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	return archivetest.Layer(t, raw, tarball.WithMediaType(types.OCILayer))
 }
 
 // layer returns a tar of lines: "dir/" is a directory, "file=text", "link->target"

@@ -1,6 +1,7 @@
 package storecmd
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -100,10 +101,8 @@ func find(s *store.Store, q query) ([]store.Entry, error) {
 		}
 	}
 	if matched == 0 && len(q.patterns) > 0 {
-		hint := "kolla-build images lists what is stored"
-		if near := suggest.Near(strings.Trim(q.patterns[0], "^$.*-"), shortNames(all), 3); len(near) > 0 {
-			hint = "did you mean " + strings.Join(near, ", ") + "?"
-		}
+		hint := cmp.Or(suggest.DidYouMeanAny(suggest.Near(strings.Trim(q.patterns[0], "^$.*-"), shortNames(all), 3)),
+			"kolla-build images lists what is stored")
 		return nil, usererr.Errorf(hint, "no image in %s matches %s", s.Dir(), quoteAll(q.patterns))
 	}
 	return found, nil

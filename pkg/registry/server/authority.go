@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
@@ -47,7 +48,7 @@ func ReadAuthority(dir string) (*Authority, error) {
 	if a.Server, err = readCertificate(filepath.Join(dir, tlsDir, "server.crt")); err != nil {
 		return nil, err
 	}
-	if addr, err := readFile(filepath.Join(dir, tlsDir, addressFile), maxHtpasswd); err == nil {
+	if addr, err := inputfile.ReadRegular(filepath.Join(dir, tlsDir, addressFile), inputfile.MaxState); err == nil {
 		a.Addr = strings.TrimSpace(string(addr))
 	}
 	return a, nil
@@ -57,14 +58,14 @@ func ReadAuthority(dir string) (*Authority, error) {
 func recordAddr(dir, addr string) error {
 	path := filepath.Join(dir, tlsDir, addressFile)
 	content := []byte(addr + "\n")
-	if before, err := readFile(path, maxHtpasswd); err == nil && bytes.Equal(before, content) {
+	if before, err := inputfile.ReadRegular(path, inputfile.MaxState); err == nil && bytes.Equal(before, content) {
 		return nil
 	}
 	return atomicfile.WriteFile(path, content, atomicfile.Options{Mode: 0o644})
 }
 
 func readCertificate(path string) (*x509.Certificate, error) {
-	raw, err := readFile(path, maxHtpasswd)
+	raw, err := inputfile.ReadRegular(path, inputfile.MaxState)
 	if err != nil {
 		return nil, fmt.Errorf("reading certificate %s: %w", path, err)
 	}

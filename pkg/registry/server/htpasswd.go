@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
@@ -22,7 +20,7 @@ const maxCost = 17
 // checkHtpasswd checks a password file, because the distribution accepts any file and
 // then refuses all logins. It returns the users.
 func checkHtpasswd(path string) (users []string, err error) {
-	b, err := readFile(path, maxHtpasswd)
+	b, err := inputfile.ReadRegular(path, maxHtpasswd)
 	if err != nil {
 		return nil, &HtpasswdError{Path: path, Problem: pathCause(err)}
 	}
@@ -54,23 +52,4 @@ func checkHtpasswd(path string) (users []string, err error) {
 		return nil, &HtpasswdError{Path: path, Problem: "it contains no user, so no login would succeed"}
 	}
 	return users, nil
-}
-
-// readFile reads a regular file of a limited size.
-func readFile(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("it is not a regular file")
-	case info.Size() > limit:
-		return nil, fmt.Errorf("it is larger than %d bytes", limit)
-	}
-	f, err := inputfile.OpenRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
 }

@@ -36,7 +36,7 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 func WriteFile(path string, run *report.Run) error {
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err == nil {
-		err = atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error { return Write(w, run, dir) })
+		err = atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error { return write(w, run, dir) })
 	}
 	if err != nil {
 		return fmt.Errorf("writing the HTML report: %w", err)
@@ -44,8 +44,8 @@ func WriteFile(path string, run *report.Run) error {
 	return nil
 }
 
-// Write writes the page. dir is the directory that it will be stored in.
-func Write(w io.Writer, run *report.Run, dir string) error {
+// write writes the page. dir is the directory that it will be stored in.
+func write(w io.Writer, run *report.Run, dir string) error {
 	v := newView(run, dir)
 	v.CSS, v.Script = template.CSS(css), template.JS(script)
 	v.Policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; base-uri 'none'; form-action 'none'",
