@@ -32,8 +32,8 @@ type causePattern struct {
 	// reader reports that the program fails because a program that it runs, or whose output it
 	// reads, has failed. That program belongs to the same family, or to none.
 	reader bool
-	// missing reports that a package was not found, which is a consequence if a repository of
-	// the family could not be reached.
+	// missing reports that a package was not found, or a repository refused, which is a consequence
+	// if a repository of the family could not be reached or verified.
 	missing bool
 	// joins reports that the message continues in the next line, which is indented.
 	joins bool
@@ -72,6 +72,7 @@ const (
 	shellHint   = "RUN needs the program in the image, by default /bin/sh: an earlier step must copy it"
 	machineHint = "the program is for another architecture than the image"
 	networkHint = "check the address of the repository, and that steps can reach it: proxy variables and --network-mode"
+	keyHint     = "an earlier step must add the key of the repository, in the file that its signed-by names"
 	patchHint   = "the patch may be for another version of the file: update it, or remove it from the series"
 	programHint = "the image does not have this program: an earlier step must install the package that has it"
 )
@@ -105,6 +106,8 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		{re: line(`(E|Error): Package '(?P<name>[^']+)' has no installation candidate`), rank: rankCause, first: true, family: aptFamily, missing: true},
 		{re: line(`(E|Error): Version '.*' for '.*' was not found`), rank: rankCause, first: true, family: aptFamily, missing: true},
 		{re: line(`\s*(?P<text>\S+ : (Pre-)?Depends: .* but .*)`), rank: rankCause, first: true, family: aptFamily, missing: true},
+		{re: line(`(E|Error): The repository .* is not signed\.`), rank: rankCause, first: true,
+			family: aptFamily, missing: true, hint: keyHint},
 		{re: line(`(E|Error): (Failed to fetch|The repository) .*`), rank: rankCause, first: true, family: aptFamily},
 		{re: line(`\s*(?P<text>\S+ depends on .*; however:)`), rank: rankCause, first: true, family: aptFamily, joins: true},
 		{re: line(`dpkg-deb: error: .* subprocess .*`), rank: rankSummary, family: aptFamily},
@@ -215,7 +218,7 @@ func (f *CauseFinder) Line(text string) {
 		return
 	}
 	if pattern != nil && pattern.missing && f.unreachable.family == pattern.family {
-		f.cause = Cause{Text: fmt.Sprintf("%s (then: %s)", f.unreachable.text, strings.TrimSpace(text)), Hint: networkHint}
+		f.cause = Cause{Text: fmt.Sprintf("%s (then: %s)", f.unreachable.text, strings.TrimSpace(text)), Hint: f.unreachable.hint}
 		f.pattern, f.more, f.since = unreachablePattern, 0, 0
 		return
 	}
