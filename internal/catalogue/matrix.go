@@ -236,7 +236,7 @@ Images of the templates of Kolla's master branch and of the built-in ones, built
 packages: ` + "`make catalogue TYPE=kolla KOLLA_CHECKOUT=DIR`" + `, where DIR is a checkout of openstack/kolla. Kolla's ` + "`base`" + ` fetches keys of
 third parties and enables an extra repository; the command omits both, so that no other host is needed. Kolla installs OpenStack services
 only from source, from tarballs.opendev.org and PyPI, so their sizes are not compared. The size is that of all compressed layers; the size
-that the image adds to its parent is in parentheses.
+that the image adds to its parent is in parentheses. An image of which only one build is from before decision 21 is omitted.
 
 | image | Kolla's templates | built-in | ratio |
 |---|---|---|---|
