@@ -147,7 +147,7 @@ func TestDocumentedCommands(t *testing.T) {
 // otherOptions are options of other programs and instructions, and placeholders, that
 // documents name alone.
 var otherOptions = []string{"checksum", "privileged", "patch-from", "layering", "suppress-sync", "no-cache-dir", "mount", "network",
-	"security", "list-", "opt", "no", "no-"}
+	"security", "check", "list-", "opt", "no", "no-"}
 
 // TestDocumentedOptions checks that the options that documents name in text exist.
 func TestDocumentedOptions(t *testing.T) {

@@ -145,6 +145,9 @@ func TestSelection(t *testing.T) {
 			if err := Remove(t.Context(), f.config(c.args...), f.con); err != nil {
 				t.Fatal(err)
 			}
+			if c.gone == nil && !strings.Contains(f.stderr.String(), "nothing removed: no image of tag z in ") {
+				t.Errorf("the tag without images is not named: %s", &f.stderr)
+			}
 			after := f.names()
 			var gone []string
 			for _, n := range before {
