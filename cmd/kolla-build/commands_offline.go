@@ -42,8 +42,9 @@ func fetchCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "fetch", Minor: true, Args: "--output DIR",
-			Summary: "Download the inputs of a lock into a directory.",
-			Options: []string{"data-dir", "threads", "retries", "retry-time", "timeout", "registry-insecure"},
+			Summary:    "Download the inputs of a lock into a directory.",
+			Options:    []string{"data-dir", "threads", "retries", "retry-time", "timeout", "registry-insecure"},
+			OptionHelp: fetchHelp,
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.Lock, "lock", "", "Read this `FILE` instead of kolla-build.lock.")
 				f.StringVarP(&opts.Output, "output", "o", "", "Write to this `DIR`. Files that are already there are verified and kept.")

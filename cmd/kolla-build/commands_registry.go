@@ -50,9 +50,9 @@ func registryCommand() *command {
 			Summary: "Run a registry on this host, or collect its garbage.",
 			About: "By default it serves localhost only, and every program there may push. To serve other hosts, set " +
 				"--htpasswd, --anonymous or --read-only. trust prints how hosts that reach it as HOST trust its certificate.",
-			Options: loadOptions,
-			Flags:   flags.define,
-			Words:   actions,
+			Options: loadOptions, OptionHelp: loadHelp,
+			Flags: flags.define,
+			Words: actions,
 			Examples: []cli.Example{
 				{Line: "kolla-build registry serve", Effect: "Serve a registry on port 4000 of localhost."},
 				{Line: "kolla-build registry serve --addr :4000 --htpasswd users --tls-generate", Effect: "Require TLS and a login from all clients."},

@@ -38,9 +38,10 @@ func diffCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "diff", Values: config.ValuesStored, Args: "A B",
-			Summary: "Show how two images differ in files, packages and settings.",
-			Options: []string{"data-dir", "debian-arch", "base-arch", "platform", "registry-insecure", "timeout", "debug"},
-			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
+			Summary:    "Show how two images differ in files, packages and settings.",
+			Options:    []string{"data-dir", "debian-arch", "base-arch", "platform", "registry-insecure", "timeout", "debug"},
+			OptionHelp: storedHelp,
+			Flags:      func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
 			Examples: []cli.Example{
 				{Line: "kolla-build diff nova-api:nightly nova-api:2026-11-21", Effect: "Compare two builds. The exit status is 0 if " +
 					"they are the same, 1 if they differ, 2 if they cannot be compared."},
@@ -62,8 +63,9 @@ func contractCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "contract", Minor: true, Values: config.ValuesStored, Args: "[IMAGE…]",
-			Summary: "Check images against the requirements of deployments.",
-			Options: slices.Concat(storedOptions, []string{"debian-arch", "base-arch", "platform", "registry-insecure", "timeout"}),
+			Summary:    "Check images against the requirements of deployments.",
+			Options:    slices.Concat(storedOptions, []string{"debian-arch", "base-arch", "platform", "registry-insecure", "timeout"}),
+			OptionHelp: storedHelp,
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.Table, "contract", "", "Check against the table in this `FILE` instead of the built-in one.")
 				f.StringVar(&opts.Exceptions, "exceptions", "", "Add the exceptions in this `FILE` to the built-in ones.")
@@ -87,8 +89,9 @@ func removeCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "remove", Values: config.ValuesStored, Args: "REGEX…",
-			Summary: "Remove images from the local store.",
-			Options: storedOptions,
+			Summary:    "Remove images from the local store.",
+			Options:    storedOptions,
+			OptionHelp: registryHelp,
 			Examples: []cli.Example{
 				{Line: "kolla-build remove --tag old .", Effect: "Remove all images with a tag; gc then frees their space."},
 			},
@@ -136,8 +139,9 @@ func saveCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "save", Values: config.ValuesStored, Args: "[REGEX…] --output FILE|DIR/",
-			Summary: "Write images to one file, for a site without internet.",
-			Options: slices.Concat(storedOptions, []string{"registry-insecure", "timeout", "progress"}),
+			Summary:    "Write images to one file, for a site without internet.",
+			Options:    slices.Concat(storedOptions, []string{"registry-insecure", "timeout", "progress"}),
+			OptionHelp: registryHelp,
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, to a directory if it ends with /, or - for standard output.")
 				f.StringVar(&opts.From, "from", "", "Read the images from a registry, `HOST/NAMESPACE[:TAG]`, without storing them.")
@@ -239,8 +243,9 @@ func loadCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "load", Values: config.ValuesFiles, Args: "FILE|DIR…",
-			Summary: "Load saved files into the store, a registry or an engine.",
-			Options: loadOptions,
+			Summary:    "Load saved files into the store, a registry or an engine.",
+			Options:    loadOptions,
+			OptionHelp: loadHelp,
 			Flags: func(f *pflag.FlagSet) {
 				f.BoolVar(&opts.Replace, "replace", false, "Change names in the store, and tags in the registry, that other images have.")
 				f.BoolVar(&opts.Trust, "trust", false, "Accept what the file says about its images: content keys, base images. For your own files.")

@@ -17,8 +17,9 @@ func lintCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "lint", Values: config.ValuesFiles, Args: "[OVERRIDE…]",
-			Summary: "Check templates, overrides and rendered Dockerfiles.",
-			Options: lintOptions,
+			Summary:    "Check templates, overrides and rendered Dockerfiles.",
+			Options:    lintOptions,
+			OptionHelp: renderHelp,
 			Examples: []cli.Example{
 				{Line: "kolla-build lint my-overrides.j2", Effect: "Find blocks and variables that no template has."},
 				{Line: "kolla-build lint --docker-dir ./images", Effect: "Check your own tree on top of the built-in one."},
@@ -40,6 +41,7 @@ func renderCommand() *command {
 			Summary: "Render an image's Dockerfile or a template file and print it.",
 			Options: slices.Concat(variableOptions, treeOptions,
 				[]string{"apt_sources_list", "apt_preferences", "build-args", "debian-arch", "platform"}),
+			OptionHelp: renderHelp,
 			Flags: func(f *pflag.FlagSet) {
 				f.StringArrayVar(&opts.Search, "search", nil, "`DIR` for includes and imports. Repeatable. Default: the template's own.")
 				f.StringVar(&opts.Parent, "parent", "", "Template `FILE` that {% extends parent_template %} extends.")

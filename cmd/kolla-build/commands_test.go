@@ -16,6 +16,40 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
+// TestHelpOfSharedOptions checks that the help of commands that do not build neither speaks of
+// building nor names options that they do not have.
+func TestHelpOfSharedOptions(t *testing.T) {
+	named := regexp.MustCompile(`--[a-z][a-z_-]+`)
+	commands := table()
+	for _, c := range commands {
+		if c.Name == "" || c.Hidden || c.Reads(config.Lookup("cache")) {
+			continue
+		}
+		var help bytes.Buffer
+		if err := cli.HelpAll(&help, c.Command, described(commands)); err != nil {
+			t.Fatal(err)
+		}
+		_, text, _ := strings.Cut(help.String(), "\n      --")
+		text, _, _ = strings.Cut(text, "\nTurn a switch off")
+		own := pflag.NewFlagSet(c.Name, pflag.ContinueOnError)
+		if c.Flags != nil {
+			c.Flags(own)
+		}
+		for _, name := range named.FindAllString(text, -1) {
+			o := config.Lookup(name[2:])
+			negated := config.Lookup(strings.TrimPrefix(name, "--no"))
+			if name != "--keep" && own.Lookup(name[2:]) == nil && (o == nil || !c.Reads(o)) && (negated == nil || !c.Reads(negated)) {
+				t.Errorf("help of %s: it has no option %s", c.Name, name)
+			}
+		}
+		for _, words := range []string{"to build at", "to build for", "are built for", "retries of an image", "retry an image"} {
+			if strings.Contains(strings.Join(strings.Fields(text), " "), words) {
+				t.Errorf("help of %s: %q", c.Name, words)
+			}
+		}
+	}
+}
+
 // TestHelpFits checks that the help of every command fits on a screen of 80 columns
 // and 40 lines, and that the long help shows every option.
 func TestHelpFits(t *testing.T) {

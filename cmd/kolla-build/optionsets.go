@@ -23,7 +23,7 @@ var (
 	// lintOptions decide how templates are rendered.
 	lintOptions = slices.Concat(variableOptions, treeOptions,
 		[]string{"apt_sources_list", "apt_preferences", "build-args", "debian-arch", "platform",
-			"profile", "skip-parents", "skip-existing", "enable-unbuildable"})
+			"profile", "skip-parents", "skip-existing", "enable-unbuildable", "locals-base"})
 
 	// explainOptions decide how an image is configured.
 	explainOptions = slices.Concat(variableOptions, treeOptions, []string{
@@ -61,4 +61,33 @@ var (
 	// loadOptions decide where the images of a bundle go.
 	loadOptions = slices.Concat(nameOptions, []string{"data-dir", "also-tag", "retain", "push", "registry-insecure",
 		"engine", "podman_base_url", "retries", "threads", "timeout", "progress"})
+)
+
+// The help of options that do less in some commands than in a build.
+var (
+	registryHelp = map[string]string{"registry": "Registry in the images' names."}
+
+	storedHelp = map[string]string{
+		"registry": "Registry in the images' names.",
+		"platform": "Platform of the images, such as linux/arm64.",
+	}
+
+	renderHelp = map[string]string{
+		"registry":          "Registry in the images' names.",
+		"platform":          "Platform to render for, such as linux/arm64. Without it, that is base-arch.",
+		"openstack-release": "Use the facts of this OpenStack release, such as 2025.1. The default base tag follows from it.",
+	}
+
+	copyHelp = map[string]string{"threads": "Number of images to copy at the same time."}
+
+	fetchHelp = map[string]string{
+		"threads":    "Number of files to download at the same time.",
+		"retries":    "Number of retries of a download whose failure may be temporary.",
+		"retry-time": "Do not retry a download later than this after its first try. 0 is no limit.",
+	}
+
+	loadHelp = map[string]string{
+		"threads": "Number of images to push at the same time.",
+		"retries": "Number of times that an image is sent again if the engine restarts.",
+	}
 )

@@ -22,6 +22,8 @@ type Command struct {
 	// that every command has (see Everywhere). Any other option is an error. The build
 	// itself reads all.
 	Options []string
+	// OptionHelp is the help of options that do less here than in a build, by their names.
+	OptionHelp map[string]string
 	// AnyOption accepts the options that the command does not read, with a warning: for
 	// commands that users put before the command line of a build.
 	AnyOption bool
@@ -30,7 +32,7 @@ type Command struct {
 	Flags func(*pflag.FlagSet)
 	// Hidden commands are for programs: help and completion omit them.
 	Hidden bool
-	// Minor commands share a line of the help.
+	// Minor commands share lines of the short help.
 	Minor bool
 }
 
@@ -58,6 +60,11 @@ func (c Command) options() []*config.Option {
 	var shown []*config.Option
 	for _, o := range config.Options() {
 		if c.Reads(o) && ownFlags.Lookup(o.Name) == nil && (!o.Positional || c.Name == "") {
+			if text := c.OptionHelp[o.Name]; text != "" {
+				own := *o
+				own.Help = text
+				o = &own
+			}
 			shown = append(shown, o)
 		}
 	}

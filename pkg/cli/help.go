@@ -32,7 +32,7 @@ func Help(w io.Writer, cmd Command, commands []Command) error {
 	help.usage(cmd)
 	help.paragraph(cmd.Summary)
 	if cmd.Name == "" {
-		help.commands(commands)
+		help.commands(commands, false)
 	} else {
 		help.paragraph(cmd.About)
 	}
@@ -82,7 +82,7 @@ func HelpAll(w io.Writer, cmd Command, commands []Command) error {
 	help.paragraph(cmd.Summary)
 	help.paragraph(cmd.About)
 	if cmd.Name == "" {
-		help.commands(commands)
+		help.commands(commands, true)
 	}
 	help.examples(cmd, len(cmd.Examples))
 	if cmd.ownFlags().HasFlags() {
@@ -126,21 +126,23 @@ func (h *helpWriter) paragraph(text string) {
 	}
 }
 
-func (h *helpWriter) commands(commands []Command) {
+// commands lists the commands with their summaries, the minor ones with all or by name.
+func (h *helpWriter) commands(commands []Command, all bool) {
 	h.b.WriteString("\nCommands:\n")
 	h.entry("  build", "Build images. This is the default: the word can be omitted.", commandColumn)
 	var minor []string
 	for _, c := range commands {
 		switch {
 		case c.Name == "" || c.Hidden:
-		case c.Minor:
+		case c.Minor && !all:
 			minor = append(minor, c.Name)
 		default:
 			h.entry("  "+c.Name, c.Summary, commandColumn)
 		}
 	}
 	if len(minor) > 0 {
-		h.b.WriteString("  " + textwrap.Wrap(strings.Join(minor, ", "), 2, helpWidth) + "\n")
+		text := "More, which \"kolla-build help --all\" describes: " + strings.Join(minor, ", ")
+		h.b.WriteString("  " + textwrap.Wrap(text, 2, helpWidth) + "\n")
 	}
 }
 

@@ -82,6 +82,12 @@ func deriveTag(r *resolver) (string, error) {
 	return strings.Join(parts, "-"), nil
 }
 
+// derivePushThreads differs from Kolla's default of one, which is due to Docker.
+func derivePushThreads(r *resolver) (string, error) {
+	v, err := r.value(Lookup("threads"))
+	return format(v), err
+}
+
 func deriveBuildkitAddr(r *resolver) (string, error) {
 	builder, err := r.string("buildkit-builder")
 	if err != nil || builder == "" {

@@ -88,7 +88,7 @@ func (r *resolver) isUnset(o *Option, values []given, texts []string) bool {
 		return true
 	}
 	last := texts[len(texts)-1]
-	if o.derive != nil && last == "" {
+	if o.derive != nil && o.Kind == String && last == "" {
 		return true
 	}
 	if (o.Kind == Int || o.Kind == Size) && strings.TrimSpace(last) == "" && values[len(values)-1].origin.Kind != OriginFlag {

@@ -22,8 +22,9 @@ var namesOptions = []*Option{
 			"published. Without this option, a run with failures changes no tag."},
 	{Name: "push", Kind: Bool, Default: "false", Group: GroupNames, From: Upstream, Common: true,
 		Help: "Push the images to the registry."},
-	{Name: "push-threads", Kind: Int, Default: "1", Min: 1, Arg: "N", Group: GroupNames, From: Upstream,
-		Help: "Number of images to push at the same time."},
+	{Name: "push-threads", Kind: Int, DefaultText: "as many as --threads", Min: 1, Arg: "N", Group: GroupNames, From: Upstream,
+		derive: derivePushThreads,
+		Help:   "Number of images to push at the same time."},
 	{Name: "registry-insecure", Kind: List, Arg: "HOST,…", Group: GroupNames, From: Ours,
 		Help: "Use plain HTTP for these registries."},
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/build/imagebuilder"
 	"github.com/kolla-build/kolla-build/pkg/build/observe"
-	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/offline"
@@ -154,15 +153,6 @@ func (u uploaders) Upload(ctx context.Context, it *plan.Item, d digest.Digest) e
 		}
 	}
 	return nil
-}
-
-// pushThreads is how many images upload at once. Upstream's default of one is due
-// to Docker; several are better here.
-func pushThreads(cfg *config.Config) int {
-	if cfg.IsSet("push-threads") {
-		return cfg.PushThreads
-	}
-	return max(cfg.PushThreads, cfg.Threads)
 }
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

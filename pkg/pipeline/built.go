@@ -81,7 +81,7 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 	results := build.Run(ctx, p.plan, build.Options{
 		Builder: observe.TracedBuilder{Builder: builder}, Explainer: builder, Finisher: builder, Uploader: uploaderOf(loader, p, rep.stopwatch),
 		Emit: emitRun, Gate: limiter.Admit, Failed: p.failure, FailFast: s.cfg.FailFast,
-		Threads: s.cfg.Threads, PushThreads: pushThreads(s.cfg),
+		Threads: s.cfg.Threads, PushThreads: s.cfg.PushThreads,
 		Retries: s.cfg.Retries, RetryTime: seconds(s.cfg.RetryTime), Timeout: seconds(s.cfg.ImageTimeout)})
 	limiter.Close()
 	if err := s.stopBuilder(builder, rep); err != nil {
