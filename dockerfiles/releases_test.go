@@ -40,7 +40,13 @@ func TestVersionsFollowTheRelease(t *testing.T) {
 			{"rabbitmq-4-1", "", ""},
 			{"neutron-infoblox-ipam-agent", "", ""},
 		}},
+		{target{base: "rocky", tag: "10", arch: "x86_64", installType: "binary", release: "master"}, []want{
+			// The plugin http is in uwsgi-plugin-common.
+			{"openstack-base", "uwsgi-plugin-common uwsgi-plugin-python3", ""},
+			{"openstack-base", "UWSGI_PLUGIN=http", ""},
+		}},
 		{target{base: "rocky", tag: "10", arch: "x86_64", installType: "source", release: "2025.1"}, []want{
+			{"neutron-base", "iptables", "iptables-legacy"},
 			{"base", "KOLLA_RPM_OVS_VERSION=3.5", "centos-release-openstack"},
 			{"base", "KOLLA_RPM_OVN_VERSION=25.03", ""},
 			{"ovn-controller", "ovn${KOLLA_RPM_OVN_VERSION}-host", "openvswitch-ovn"},
@@ -48,12 +54,16 @@ func TestVersionsFollowTheRelease(t *testing.T) {
 			{"opensearch", "update-crypto-policies --set LEGACY", ""},
 			{"telegraf", "", ""},
 		}},
+		{target{base: "rocky", tag: "9", arch: "x86_64", installType: "source", release: "2024.1"}, []want{
+			{"neutron-base", "iptables", "iptables-legacy"},
+		}},
 		// Kolla's branch has RDO's packages on Enterprise Linux 9, whose Python Ansible does not support.
 		{target{base: "rocky", tag: "9", arch: "aarch64", installType: "source", release: "2025.1"}, []want{
 			{"base", "centos-release-openstack-epoxy", "ceph-squid"},
 			{"base", "KOLLA_RPM_OVS_VERSION= ", "3.5"},
 			{"ovn-controller", "openvswitch-ovn-host", "25.03"},
-			{"neutron-base", "iptables-legacy", ""},
+			{"neutron-base", "iptables-legacy iptables-nft", ""},
+			{"neutron-base", "update-alternatives --install /usr/sbin/iptables iptables /usr/sbin/iptables-nft 200", ""},
 			{"cinder-base", "centos-ceph-reef", "centos-ceph-squid"},
 			{"kolla-toolbox", " python3.12 -m venv", ""},
 			{"kolla-toolbox", "requirements-2025.2.yml", ""},

@@ -6,7 +6,7 @@
 
 kolla_log_dir neutron
 
-# Old kernels need the legacy iptables. The RHEL family has no alternatives.
+# Old kernels need the legacy iptables. On the RHEL family, the image selects the program.
 if update-alternatives --display iptables &> /dev/null && [[ ${KOLLA_BASE_DISTRO} =~ debian|ubuntu ]]; then
     for command in iptables ip6tables; do
         if [[ ${KOLLA_LEGACY_IPTABLES:-false} == true ]]; then
