@@ -21,8 +21,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kolla-build/kolla-build/internal/archivetest"
-
 	"github.com/docker/cli/cli/config"
 	dockercontext "github.com/docker/cli/cli/context"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -31,6 +29,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
+	"github.com/kolla-build/kolla-build/internal/archivetest"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )

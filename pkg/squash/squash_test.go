@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/kolla-build/kolla-build/internal/archivetest"
-
 	"github.com/containerd/containerd/v2/pkg/archive"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -28,6 +26,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/kolla-build/kolla-build/internal/archivetest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
