@@ -111,12 +111,13 @@ func Next(r interface{ Next() (*tar.Header, error) }) (*tar.Header, error) {
 	for k, v := range h.PAXRecords {
 		records[strings.Clone(k)] = strings.Clone(v)
 	}
-	return &tar.Header{
-		Typeflag: h.Typeflag, Name: strings.Clone(h.Name), Linkname: strings.Clone(h.Linkname), Size: h.Size, Mode: h.Mode,
-		Uid: h.Uid, Gid: h.Gid, Uname: strings.Clone(h.Uname), Gname: strings.Clone(h.Gname),
-		ModTime: h.ModTime, AccessTime: h.AccessTime, ChangeTime: h.ChangeTime,
-		Devmajor: h.Devmajor, Devminor: h.Devminor, PAXRecords: records, Format: h.Format,
-	}, nil
+	c := *h
+	c.Name, c.Linkname = strings.Clone(h.Name), strings.Clone(h.Linkname)
+	c.Uname, c.Gname = strings.Clone(h.Uname), strings.Clone(h.Gname)
+	c.PAXRecords = records
+	//lint:ignore SA1019 its strings are in the records, too, and would keep the header in memory
+	c.Xattrs = nil
+	return &c, nil
 }
 
 // CleanName returns the name of a member in its shortest form, relative to the

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -182,6 +183,23 @@ func TestNextCopiesNames(t *testing.T) {
 		t.Errorf("%d names of %d members keep %d bytes", len(kept), members, grown)
 	}
 	runtime.KeepAlive(data)
+}
+
+// TestNextKeepsFields: a copy has all fields of the header.
+func TestNextKeepsFields(t *testing.T) {
+	at := time.Unix(1_700_000_000, 500)
+	data := archiveOf(t, &tar.Header{Name: "dev", Typeflag: tar.TypeChar, Mode: 0o4755, Uid: 1, Gid: 2, Uname: "u", Gname: "g",
+		ModTime: at, AccessTime: at, ChangeTime: at, Devmajor: 3, Devminor: 4, Format: tar.FormatPAX,
+		PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}})
+	want, err := tar.NewReader(bytes.NewReader(data)).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	//lint:ignore SA1019 it is not copied
+	want.Xattrs = nil
+	if got, err := Next(tar.NewReader(bytes.NewReader(data))); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v (%v)", got, want, err)
+	}
 }
 
 // The names of all members count.
