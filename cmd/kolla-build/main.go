@@ -199,7 +199,7 @@ func checkDataDir(cfg *config.Config) error {
 // load reads the configuration until ctx ends: a file may be a pipe to which nothing is
 // written.
 func load(ctx context.Context, in cli.Input) (*config.Config, error) {
-	return inputfile.Wait(ctx, func() (*config.Config, error) { return cli.Load(in) })
+	return inputfile.Wait(ctx, func() (*config.Config, error) { return cli.Load(in) }, nil)
 }
 
 // usage marks an error in the registry, namespace or tag as a usage error if it was

@@ -28,7 +28,8 @@ func Open(ctx context.Context, path string) (io.ReadCloser, error) {
 	case fi.Mode().IsRegular():
 		return os.Open(path)
 	}
-	f, err := Wait(ctx, func() (*os.File, error) { return os.Open(path) }) // opening a named pipe waits for a writer
+	open := func() (*os.File, error) { return os.Open(path) } // a named pipe is opened when it has a writer
+	f, err := Wait(ctx, open, func(f *os.File) { f.Close() })
 	switch {
 	case err == nil:
 		return Interruptible(ctx, f), nil
@@ -39,8 +40,9 @@ func Open(ctx context.Context, path string) (io.ReadCloser, error) {
 }
 
 // Wait returns the results of a function that may wait for a named pipe: a library that reads
-// files. If ctx ends first, the error is its cause, and the function goes on until it ends.
-func Wait[T any](ctx context.Context, read func() (T, error)) (T, error) {
+// files. If ctx ends first, the error is its cause, and the function goes on until it ends;
+// discard, unless it is nil, then gets its result, if that is not an error.
+func Wait[T any](ctx context.Context, read func() (T, error), discard func(T)) (T, error) {
 	type result struct {
 		value T
 		err   error
@@ -55,8 +57,8 @@ func Wait[T any](ctx context.Context, read func() (T, error)) (T, error) {
 		return r.value, r.err
 	case <-ctx.Done():
 		go func() {
-			if c, ok := any((<-done).value).(*os.File); ok && c != nil {
-				c.Close()
+			if r := <-done; r.err == nil && discard != nil {
+				discard(r.value)
 			}
 		}()
 		var zero T

@@ -77,16 +77,20 @@ func TestNamedPipe(t *testing.T) {
 }
 
 func TestWait(t *testing.T) {
-	if v, err := Wait(t.Context(), func() (int, error) { return 1, nil }); v != 1 || err != nil {
+	if v, err := Wait(t.Context(), func() (int, error) { return 1, nil }, nil); v != 1 || err != nil {
 		t.Errorf("%d, %v", v, err)
 	}
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stop)
-	block := make(chan struct{})
-	defer close(block)
-	if _, err := Wait(ctx, func() (int, error) { <-block; return 1, nil }); !errors.Is(err, stop) {
+	block, discarded := make(chan struct{}), make(chan int, 1)
+	read := func() (int, error) { <-block; return 1, nil }
+	if _, err := Wait(ctx, read, func(v int) { discarded <- v }); !errors.Is(err, stop) {
 		t.Errorf("after its end: %v", err)
+	}
+	close(block)
+	if v := <-discarded; v != 1 {
+		t.Errorf("%d was discarded", v)
 	}
 }
 

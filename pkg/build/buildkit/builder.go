@@ -176,7 +176,8 @@ func dialError(addr string) error {
 // external images and large files from the store and writes built images to it.
 func (b *Builder) openSession(ctx context.Context) error {
 	// A named pipe in place of the file would hold up the run.
-	docker, err := inputfile.Wait(ctx, func() (*configfile.ConfigFile, error) { return config.LoadDefaultConfigFile(discard{}), nil })
+	load := func() (*configfile.ConfigFile, error) { return config.LoadDefaultConfigFile(discard{}), nil }
+	docker, err := inputfile.Wait(ctx, load, nil)
 	if err != nil {
 		return err
 	}
