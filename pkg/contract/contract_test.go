@@ -14,12 +14,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kolla-build/kolla-build/internal/archivetest"
-
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
+	"github.com/kolla-build/kolla-build/internal/archivetest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 

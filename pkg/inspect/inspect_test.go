@@ -14,13 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kolla-build/kolla-build/internal/archivetest"
-
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"github.com/kolla-build/kolla-build/internal/archivetest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 

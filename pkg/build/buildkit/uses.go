@@ -22,9 +22,9 @@ func (d *Dockerfile) parse() (*dockerfile.Dockerfile, error) {
 }
 
 // ContextPaths returns the paths of the build context that a Dockerfile and ONBUILD
-// instructions of its parents copy or mount; everything is true if they may use any file. For a Dockerfile that does not
-// parse it returns none: Convert reports the error. The parsed Dockerfile is
-// kept for Convert until Forget.
+// instructions of its parents copy or mount; everything is true if they may use any file.
+// For a Dockerfile that does not parse it returns none: Convert reports the error. The
+// parsed Dockerfile is kept for Convert until Forget.
 func (d *Dockerfile) ContextPaths(onBuild ...string) (paths []string, everything bool) {
 	file, err := d.parse()
 	if err != nil {
