@@ -25,6 +25,10 @@ if [ "$(id -u)" != 0 ]; then
   exit 1
 fi
 
+# The tables of results are changed by each run, and are not part of what is built.
+commit=$(git rev-parse --short=8 HEAD)
+[ -z "$(git status --porcelain -- . ':!docs/images.tsv' ':!docs/images.md')" ] || commit+=-modified
+
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
@@ -95,7 +99,7 @@ fi
 if [ "${RECORD:-yes}" != no ] && [ -e "$out/summary.json" ]; then
   contracts=()
   [ ! -s "$out/contract.json" ] || contracts=(-contract "$out/contract.json")
-  go run ./internal/catalogue record -commit "$(git rev-parse --short=8 HEAD)" -suite "$suite" -arch "$arch" -type "$type" -summary "$out/summary.json" "${contracts[@]}"
+  go run ./internal/catalogue record -commit "$commit" -suite "$suite" -arch "$arch" -type "$type" -summary "$out/summary.json" "${contracts[@]}"
   go run ./internal/catalogue matrix
 fi
 for code in "$status" "$contract" "$run"; do

@@ -31,6 +31,15 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
+# The tests need the program sshd only. The package would start a server on port 22, now and at each
+# boot. A masked unit is not started, and the package does not unmask it.
+if [[ " ${missing[*]} " == *" openssh-server "* ]]; then
+  mkdir -p /etc/systemd/system
+  for unit in ssh.service ssh.socket; do
+    [ -e "/etc/systemd/system/$unit" ] || ln -sf /dev/null "/etc/systemd/system/$unit"
+  done
+  echo "ssh.service and ssh.socket are masked; for an SSH server: systemctl unmask ssh.service ssh.socket"
+fi
 install() { apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" >"$log" 2>&1; }
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -57,17 +57,8 @@ func unstrike(s string) string {
 
 // TestInstall checks where make install puts files.
 func TestInstall(t *testing.T) {
-	testenv.Program(t, "make", "make")
-	root, dest := testenv.RepoRoot(t), t.TempDir()
-	work := t.TempDir()
-	// The programs are not built in this test.
-	linkSelf(t, filepath.Join(work, "bin", "kolla-build"))
-	linkSelf(t, filepath.Join(work, "bin", "buildkitd"))
-	cmd := exec.Command("make", "-f", filepath.Join(root, "Makefile"), "-o", "build", "install", "DESTDIR="+dest, "PREFIX=/usr")
-	cmd.Dir = work
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("make install: %v\n%s", err, out)
-	}
+	dest := t.TempDir()
+	makeInstall(t, "DESTDIR="+dest, "PREFIX=/usr")
 	for path, want := range map[string]string{
 		"bin/kolla-build":                                  "",
 		"bin/buildkitd":                                    "",
@@ -84,5 +75,51 @@ func TestInstall(t *testing.T) {
 		if err != nil || !strings.Contains(string(got), want) {
 			t.Errorf("%s: %v; it does not contain %q", path, err, want)
 		}
+	}
+}
+
+// systemd's PATH does not contain the programs of another PREFIX.
+func TestInstallNightlyElsewhere(t *testing.T) {
+	prefix := filepath.Join(t.TempDir(), "kb")
+	makeInstall(t, "PREFIX="+prefix)
+	unit, err := os.ReadFile(filepath.Join(prefix, "lib/systemd/system/kolla-build-nightly.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var command []string
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	for line := range strings.Lines(string(unit)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "Environment":
+			env = append(env, value)
+		case "ExecStart":
+			command = strings.Fields(value)
+		}
+	}
+	if len(command) == 0 {
+		t.Fatalf("no ExecStart:\n%s", unit)
+	}
+	// The script starts the program, which refuses the option before it does anything.
+	cmd := exec.Command(command[0], append(command[1:], "--no-such-option")...)
+	cmd.Env = env
+	out, _ := cmd.CombinedOutput()
+	if status := cmd.ProcessState.ExitCode(); status != 2 || !strings.Contains(string(out), "no-such-option") {
+		t.Errorf("%q: exit status %d\n%s", command, status, out)
+	}
+}
+
+// makeInstall runs make install with variables. The programs are not built.
+func makeInstall(t *testing.T, variables ...string) {
+	t.Helper()
+	testenv.Program(t, "make", "make")
+	work := t.TempDir()
+	linkSelf(t, filepath.Join(work, "bin", "kolla-build"))
+	linkSelf(t, filepath.Join(work, "bin", "buildkitd"))
+	makefile := filepath.Join(testenv.RepoRoot(t), "Makefile")
+	cmd := exec.Command("make", append([]string{"-f", makefile, "-o", "build", "install"}, variables...)...)
+	cmd.Dir = work
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("make install: %v\n%s", err, out)
 	}
 }

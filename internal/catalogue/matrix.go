@@ -157,8 +157,9 @@ func (m *matrix) figures(names []string, images map[string]Image) {
 
 Built on Debian, x86_64, on a machine with two cores that other jobs used too. The size is that of the compressed layers, including those
 of the parents; the size that the image adds to its parent is in parentheses. The contract column counts the rows that hold and the rows
-that fail ([contract.md](contract.md)). An asterisk marks builds from before [decision 21](decisions/021-no-documentation-and-locales.md): on
-a bootstrapped base image of trixie, images are now 20 to 22 MiB smaller.
+that fail ([contract.md](contract.md)). An asterisk marks builds without a recorded commit. Since
+[decision 21](decisions/021-no-documentation-and-locales.md), images on a bootstrapped base image of trixie are 20 to 22 MiB smaller; builds
+have a recorded commit since then.
 
 | image | trixie | | | bookworm | | | from source, trixie | | other hosts |
 |---|---|---|---|---|---|---|---|---|---|
@@ -200,13 +201,13 @@ a bootstrapped base image of trixie, images are now 20 to 22 MiB smaller.
 	}
 	fmt.Fprintf(&m.b, "\nRecorded builds: %d images on trixie and %d on bookworm from packages, %d on trixie from source.\n",
 		counts["trixie binary"], counts["bookworm binary"], counts["trixie source"])
-	earlier := commits[""]
+	unrecorded := commits[""]
 	delete(commits, "")
 	fmt.Fprintf(&m.b, "By commit of this repository:")
 	for _, commit := range slices.Sorted(maps.Keys(commits)) {
 		fmt.Fprintf(&m.b, " `%s` %d,", commit, commits[commit])
 	}
-	fmt.Fprintf(&m.b, " before decision 21 %d.\n", earlier)
+	fmt.Fprintf(&m.b, " without a recorded commit %d.\n", unrecorded)
 }
 
 // arm64 writes the table of builds for arm64.
@@ -236,7 +237,8 @@ Images of the templates of Kolla's master branch and of the built-in ones, built
 packages: ` + "`make catalogue TYPE=kolla KOLLA_CHECKOUT=DIR`" + `, where DIR is a checkout of openstack/kolla. Kolla's ` + "`base`" + ` fetches keys of
 third parties and enables an extra repository; the command omits both, so that no other host is needed. Kolla installs OpenStack services
 only from source, from tarballs.opendev.org and PyPI, so their sizes are not compared. The size is that of all compressed layers; the size
-that the image adds to its parent is in parentheses. An image of which only one build is from before decision 21 is omitted.
+that the image adds to its parent is in parentheses. An image of which only one build has a recorded
+commit is omitted.
 
 | image | Kolla's templates | built-in | ratio |
 |---|---|---|---|
@@ -244,7 +246,7 @@ that the image adds to its parent is in parentheses. An image of which only one 
 	for _, name := range append([]string{"base"}, kollaImages...) {
 		builtin := m.result(name, Target{"debian", "trixie", "x86_64", "binary"})
 		kolla := m.result(name, Target{"debian", "trixie", "x86_64", kollaType})
-		// Decision 21 changed the base image, so that an earlier build cannot be compared with a later one.
+		// Decision 21 changed the base image. Builds before it have no commit, and cannot be compared with later ones.
 		if builtin.Status != "built" || kolla.Status != "built" || (builtin.Commit == "") != (kolla.Commit == "") {
 			continue
 		}

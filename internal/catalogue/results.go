@@ -23,7 +23,7 @@ type Result struct {
 	Own                      int64   // bytes of the layers that it adds to its parent
 	Seconds                  float64 // of the build
 	Contract                 string  // rows of the contract that passed and failed, such as "62/0"; "" if it was not checked
-	Commit                   string  // of this repository; "" for builds before decision 21
+	Commit                   string  // of this repository; "" for builds that recorded none, before decision 21
 	Error                    string  // the first line
 }
 
