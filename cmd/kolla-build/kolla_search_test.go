@@ -36,7 +36,7 @@ var searchCases = []struct{ files, args string }{
 	{"~/named.conf ~/dir/a.conf", "--config-file ~/named.conf --config-dir ~/dir"},
 	{"~/one/a.conf ~/two/b.conf", "--config-dir ~/one --config-dir ~/two"},
 	{"~/.kolla/kolla-build.conf ~/dir/a.txt ~/dir/sub/b.conf", "--config-dir ~/dir"},
-	{"~/named.conf", "--namespace typed --config-dir ~ --config-file ~/named.conf"},
+	{"~/named.conf", "--config-file ~/named.conf --namespace typed"},
 }
 
 // TestKollaSearchOrder compares which files are read with oslo.config, in a file system whose
@@ -65,15 +65,16 @@ func TestKollaSearchOrder(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			inName := strings.NewReplacer("/", "-", "~", "home", ".", "_") // a dot makes a namespace a registry
 			inHome := func(text string) string { return strings.ReplaceAll(text, "~", home) }
 			for name := range strings.FieldsSeq(c.files) {
 				path := inHome(name)
 				if strings.HasPrefix(path, "/etc/") {
 					path = filepath.Join(dir, path)
 				}
-				text := "[DEFAULT]\nnamespace = from" + strings.NewReplacer("/", "-", "~", "home").Replace(name) + "\n"
+				text := "[DEFAULT]\nnamespace = from" + inName.Replace(name) + "\n"
 				if !strings.HasPrefix(filepath.Base(name), "b") {
-					text += "maintainer = by" + strings.NewReplacer("/", "-", "~", "home").Replace(name) + "\n"
+					text += "maintainer = by" + inName.Replace(name) + "\n"
 				}
 				write(t, path, text)
 			}

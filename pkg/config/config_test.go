@@ -110,7 +110,7 @@ func TestPrecedence(t *testing.T) {
 // default files are not read if the command line names one, as in oslo.config.
 func TestNamedFilesReplaceDefaultFiles(t *testing.T) {
 	dir, home := t.TempDir(), t.TempDir()
-	for _, path := range []string{"kolla-build.conf", "more.conf", "more.d/a.conf", "more.d/b.conf",
+	for _, path := range []string{"kolla-build.conf", "more.conf", "more.d/a.conf", "more.d/.hidden.conf", "more.d/b.conf",
 		home + "/kolla-build.conf", home + "/.kolla/kolla-build.conf", home + "/.kolla/kolla-build.conf.d/x.conf"} {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(dir, path)

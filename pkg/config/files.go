@@ -59,12 +59,16 @@ func (l *loader) searched(name string, is func(fs.FileMode) bool) string {
 	return filepath.Join("/etc/kolla", name)
 }
 
-// filesIn returns the *.conf files of a directory in alphabetical order.
+// filesIn returns the *.conf files of a directory in alphabetical order, without hidden ones, as
+// oslo.config does.
 func (l *loader) filesIn(dir, option string) []file {
 	matches, _ := filepath.Glob(filepath.Join(globEscape(l.path(dir)), "*.conf"))
 	slices.Sort(matches)
 	var files []file
 	for _, m := range matches {
+		if strings.HasPrefix(filepath.Base(m), ".") {
+			continue
+		}
 		files = append(files, file{filepath.Join(dir, filepath.Base(m)), option})
 	}
 	return files
