@@ -65,7 +65,7 @@ func TestKollaSearchOrder(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			inName := strings.NewReplacer("/", "-", "~", "home", ".", "_") // a dot makes a namespace a registry
+			inName := strings.NewReplacer("/", "-", "~", "home", ".", "x") // a dot makes a namespace a registry
 			inHome := func(text string) string { return strings.ReplaceAll(text, "~", home) }
 			for name := range strings.FieldsSeq(c.files) {
 				path := inHome(name)
