@@ -2,6 +2,7 @@ package builderdir
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -26,19 +27,17 @@ func Lock(ctx context.Context, state string, waiting func(*filelock.HeldError)) 
 }
 
 // empty removes the content of a state directory except for the lock file, which the
-// caller has locked.
+// caller has locked. What cannot be removed is in the error, and the rest is removed.
 func empty(state string) error {
 	entries, err := os.ReadDir(state)
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, e := range entries {
-		if e.Name() == lockName {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(state, e.Name())); err != nil {
-			return err
+		if e.Name() != lockName {
+			errs = append(errs, os.RemoveAll(filepath.Join(state, e.Name())))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package builderdir
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sweepTimeout is how long to wait for killed processes to end.
+// sweepTimeout is how long to wait for killed processes to end, and for their files.
 const sweepTimeout = 10 * time.Second
 
 // Sweep removes what a killed daemon has left: containers of RUN steps with their
@@ -52,25 +53,45 @@ func Sweep(state string) error {
 			return err
 		}
 	}
-	for _, b := range bundles {
-		if isContainerID(filepath.Base(b)) {
-			_ = os.RemoveAll(b)
-		}
-	}
 	// Partial blobs in the daemon's store: the daemon would append to them, and a
 	// damaged beginning would stay damaged.
-	partial, err := globIn(state, "runc-*/content/ingest/*")
+	leftover, err := globIn(state, "runc-*/content/ingest/*")
 	if err != nil {
 		return err
 	}
-	for _, p := range partial {
-		_ = os.RemoveAll(p)
+	for _, b := range bundles {
+		if isContainerID(filepath.Base(b)) {
+			leftover = append(leftover, b)
+		}
 	}
-	_ = os.RemoveAll(filepath.Join(state, "tmp"))
+	tmp := filepath.Join(state, "tmp")
+	var errs []error
+	for _, path := range append(leftover, tmp) {
+		errs = append(errs, removeAll(ctx, path))
+	}
 	if len(dirs) > 1 {
-		_ = os.RemoveAll(dirs[1])
+		_ = os.RemoveAll(dirs[1]) // SweepSocketDirs tries again
 	}
-	return os.Mkdir(filepath.Join(state, "tmp"), 0o700)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return os.Mkdir(tmp, 0o700)
+}
+
+// removeAll removes a directory. As long as something in it is busy or is added, it tries
+// again until ctx ends: a killed process or its mounts may not have ended completely.
+func removeAll(ctx context.Context, path string) error {
+	for {
+		err := os.RemoveAll(path)
+		if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // globIn returns the paths in a directory that match a pattern. The directory's own path is
