@@ -18,8 +18,8 @@ import (
 // maxName is the longest name of a member, in bytes: Linux opens no longer path.
 const maxName = 4096
 
-// maxNames is how many bytes the names and links of all members may have. Those of the largest
-// source of OpenStack have 2 MB. Tests reduce it.
+// maxNames is how many bytes the names and links of all members may have. It is far
+// more than sources have: a million names of 128 bytes. Tests reduce it.
 var maxNames = int64(128 << 20)
 
 // Limits bound the expanded size of an archive.

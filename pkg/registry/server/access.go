@@ -180,7 +180,7 @@ func (c *accessController) Authorized(r *http.Request, access ...auth.Access) (*
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxHtpasswd { // the distribution reads it whatever it is
-		return nil, &HtpasswdError{Path: c.path, Problem: "it is no longer a regular file of a password file's size"}
+		return nil, unusableHtpasswd(c.path)
 	}
 	mac := hmac.New(sha256.New, c.secret)
 	fmt.Fprintf(mac, "%d:%s%s", len(user), user, password)

@@ -58,9 +58,16 @@ func TestHtpasswdIsChecked(t *testing.T) {
 			t.Errorf("%.20q: got %v, want %q", text, err, want)
 		}
 	}
-	var he *server.HtpasswdError
-	if _, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: t.TempDir(), Htpasswd: t.TempDir()}); !errors.As(err, &he) {
-		t.Errorf("a directory: %v", err)
+	large := filepath.Join(t.TempDir(), "htpasswd")
+	if err := errors.Join(os.WriteFile(large, nil, 0o600), os.Truncate(large, 16<<20+1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{t.TempDir(), large} {
+		var he *server.HtpasswdError
+		_, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: t.TempDir(), Htpasswd: path})
+		if want := "password file " + path + ": it is not a regular file of at most 16.0 MiB"; !errors.As(err, &he) || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 

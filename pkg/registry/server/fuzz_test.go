@@ -53,7 +53,7 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 		use := newUsage(dir)
-		put, done, _ := (&handler{dir: dir, large: make(chan struct{}, 1)}).putManifest(r)
+		put, done, _ := (&handler{dir: dir, pace: defaultPace, turns: newManifestTurns()}).putManifest(r)
 		defer done()
 		use.begin(r, put)("")
 		if len(use.last)+len(use.stored)+use.unresolved > 0 {

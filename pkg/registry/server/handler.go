@@ -34,7 +34,7 @@ type handler struct {
 	certificates  *certificates // nil without TLS
 	authority     string        // the file of the generated authority, or ""
 	pace          pace
-	large         chan struct{} // has an element for each large manifest in memory
+	turns         manifestTurns
 
 	// tagging is held for writing while a manifest is deleted: the distribution looks up its
 	// tags first and removes them then, also those that were set to another manifest since.
@@ -44,7 +44,7 @@ type handler struct {
 func newHandler(s *Server, opts Options, log *requestLog, certificates *certificates) (*handler, error) {
 	h := &handler{app: s.app, dir: s.dir, policy: newAccessPolicy(opts), readOnly: opts.ReadOnly, readOnlyUsers: opts.ReadOnlyUsers,
 		purger: s.purger, use: s.use, log: log, certificates: certificates, pace: defaultPace,
-		large: make(chan struct{}, largeManifests)}
+		turns: newManifestTurns()}
 	if opts.GenerateTLS {
 		h.authority = AuthorityFile(s.dir)
 	}
@@ -230,7 +230,7 @@ func (h *handler) correct(a *answerWriter, body *watchedBody, r *http.Request) {
 	case body.err != nil:
 		a.replace(http.StatusBadRequest, "BLOB_UPLOAD_INVALID", "reading the request: "+body.err.Error())
 	case strings.Contains(text, "no space left on device"), strings.Contains(text, "disk quota exceeded"):
-		a.replace(http.StatusInsufficientStorage, "UNKNOWN", "the registry's disk is full: no space left on device")
+		a.replace(diskFull.status, diskFull.code, diskFull.message)
 		h.log.printf("%s %s: no space left on device", r.Method, r.URL.Path)
 	case r.Method == http.MethodPut && strings.Contains(text, "unrecognized manifest"):
 		a.replace(http.StatusBadRequest, "MANIFEST_INVALID", "the manifest has an unknown schemaVersion or mediaType")

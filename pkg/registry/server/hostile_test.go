@@ -199,7 +199,7 @@ func TestHTTP2Limits(t *testing.T) {
 	for ; len(payload) >= 6; payload = payload[6:] {
 		settings[binary.BigEndian.Uint16(payload)] = binary.BigEndian.Uint32(payload[2:])
 	}
-	for id, limit := range map[uint16]uint32{3: 64, 5: 64 << 10, 6: 65 << 10} { // streams, bytes of a frame and of headers
+	for id, limit := range map[uint16]uint32{3: 16, 4: 256 << 10, 5: 16 << 10, 6: 17 << 10} { // streams, bytes of a stream, a frame and headers
 		if got, ok := settings[id]; !ok || got > limit {
 			t.Errorf("setting %d is %d, more than %d", id, got, limit)
 		}

@@ -3,12 +3,14 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // maxHtpasswd is the size in bytes of the largest password file that is read.
@@ -17,11 +19,20 @@ const maxHtpasswd = 16 << 20
 // maxCost is the highest cost of a password, which is also htpasswd's: some 10 s for a login.
 const maxCost = 17
 
+// unusableHtpasswd says that a password file is not read, because it is too large or not a file.
+func unusableHtpasswd(path string) *HtpasswdError {
+	return &HtpasswdError{Path: path, Problem: "it is not a regular file of at most " + units.Bytes(maxHtpasswd)}
+}
+
 // checkHtpasswd checks a password file, because the distribution accepts any file and
 // then refuses all logins. It returns the users.
 func checkHtpasswd(path string) (users []string, err error) {
 	b, err := inputfile.ReadRegular(path, maxHtpasswd)
 	if err != nil {
+		var tooLarge *inputfile.TooLargeError
+		if errors.As(err, &tooLarge) || errors.Is(err, inputfile.ErrNotRegular) {
+			return nil, unusableHtpasswd(path)
+		}
 		return nil, &HtpasswdError{Path: path, Problem: pathCause(err)}
 	}
 	sc := bufio.NewScanner(bytes.NewReader(b))

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -9,7 +10,9 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // heldBody is a body whose client stops before the last byte, until it is released.
@@ -36,7 +39,7 @@ func (b *heldBody) Close() error { return nil }
 func TestLargeManifestsWaitOnDisk(t *testing.T) {
 	const clients = 16
 	dir := t.TempDir()
-	h := &handler{dir: dir, large: make(chan struct{}, largeManifests)}
+	h := &handler{dir: dir, pace: defaultPace, turns: newManifestTurns()}
 	content := strings.Repeat("0123456789abcdef", maxManifest/16)
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -68,9 +71,52 @@ func TestLargeManifestsWaitOnDisk(t *testing.T) {
 	ended.Wait()
 	small := &http.Request{Method: http.MethodPut, URL: &url.URL{Path: "/v2/kolla/base/manifests/t"},
 		Body: io.NopCloser(bytes.NewReader([]byte(content[:maxSmall])))}
-	if raw, done, err := h.manifestBody(small); err != nil || len(raw) != maxSmall || len(h.large) > 0 {
+	if raw, done, err := h.manifestBody(small); err != nil || len(raw) != maxSmall || len(h.turns.large) > 0 {
 		t.Errorf("%d bytes, %v", len(raw), err)
 	} else {
 		done()
+	}
+	// It is not larger, but parsing takes a hundred times its size.
+	many := &http.Request{Method: http.MethodPut, URL: small.URL, Body: io.NopCloser(strings.NewReader(strings.Repeat("{},", 5000)))}
+	if _, done, err := h.manifestBody(many); err != nil || len(h.turns.large) != 1 {
+		t.Errorf("a manifest of many values: %d turns, %v", len(h.turns.large), err)
+	} else {
+		done()
+	}
+}
+
+func TestSpoolProblems(t *testing.T) {
+	for err, want := range map[error]int{syscall.ENOSPC: 507, syscall.EDQUOT: 507, syscall.EMFILE: 503, syscall.ENFILE: 503,
+		syscall.EACCES: 500, errors.New("x"): 500} {
+		if p := spoolProblem(spoolError{&os.PathError{Op: "write", Path: "x", Err: err}}); p.status != want {
+			t.Errorf("%v: status %d, want %d", err, p.status, want)
+		}
+	}
+}
+
+// A manifest that gets no turn is refused, and takes none.
+func TestManifestsWaitForTheirTurn(t *testing.T) {
+	h := &handler{dir: t.TempDir(), pace: pace{pause: time.Millisecond, rate: 1}, turns: newManifestTurns()}
+	put := func(content string) *problem {
+		_, done, p := h.putManifest(&http.Request{Method: http.MethodPut, URL: &url.URL{Path: "/v2/kolla/base/manifests/t"},
+			Body: io.NopCloser(strings.NewReader(content))})
+		done()
+		return p
+	}
+	large := strings.Repeat(" ", maxSmall+1)
+	for _, turns := range []chan struct{}{h.turns.large, h.turns.received} {
+		for range cap(turns) {
+			turns <- struct{}{}
+		}
+		if p := put(large); p == nil || p.status != http.StatusServiceUnavailable {
+			t.Errorf("all %d turns are taken: %v", cap(turns), p)
+		}
+		for range cap(turns) {
+			<-turns
+		}
+	}
+	h.pace = defaultPace
+	if p := put(large); p != nil || len(h.turns.large)+len(h.turns.received) > 0 {
+		t.Errorf("%v, %d and %d turns are left", p, len(h.turns.large), len(h.turns.received))
 	}
 }

@@ -16,19 +16,21 @@ import (
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/handlers"
-	"golang.org/x/net/netutil"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 )
 
-// Limits of connections, which bound the memory of clients that send and read slowly. More
-// connections wait until others end.
+// Limits of connections, which bound the memory and the open files of clients that send and
+// read slowly. More connections wait until others end; those of an address that has too many
+// are closed.
 const (
 	maxConnections = 4096
-	maxStreams     = 64       // of a connection with HTTP/2
-	maxFrame       = 64 << 10 // bytes
-	maxHeader      = 64 << 10 // bytes
+	maxOfAddress   = maxConnections / 4 // so that one client does not shut out the others
+	maxStreams     = 16                 // of a connection with HTTP/2
+	maxFrame       = 16 << 10           // bytes, the smallest that HTTP/2 allows
+	maxReceive     = 256 << 10          // bytes that a connection may send before they are read
+	maxHeader      = 16 << 10           // bytes
 )
 
 const (
@@ -225,15 +227,16 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeader,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReadFrameSize: maxFrame},
-		ErrorLog:          log.std(),
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReadFrameSize: maxFrame,
+			MaxReceiveBufferPerConnection: maxReceive, MaxReceiveBufferPerStream: maxReceive},
+		ErrorLog: log.std(),
 	}
 	if !opts.ReadOnly {
 		if err := s.startJobs(opts, log.wrap(handler.trusted()), log); err != nil {
 			return nil, err
 		}
 	}
-	ln = netutil.LimitListener(ln, maxConnections)
+	ln = limitConnections(ln, maxConnections, maxOfAddress, log.printf)
 	go func() {
 		defer close(s.done)
 		serve := func() error { return s.http.Serve(ln) }

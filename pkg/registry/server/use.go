@@ -13,11 +13,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
@@ -280,12 +282,64 @@ func readManifest(path string) (manifest, error) {
 	return parseManifest(raw)
 }
 
+// maxReceived is how many manifests are received and stored at the same time. Each of them
+// has maxSmall bytes of memory, and an open file if it is larger. Others wait.
+const maxReceived = 256
+
 // maxSmall is the size in bytes of a manifest that is kept in memory while a client sends it.
-// Those of images have 5 KB.
+// An entry of a layer has about 200 bytes, so most images' manifests are smaller.
 const maxSmall = 16 << 10
+
+// smallValues is how many values a manifest may have that does not count as large: parsing
+// takes hundreds of bytes for each.
+const smallValues = 1000
 
 // largeManifests is how many larger manifests are in memory at the same time.
 const largeManifests = 4
+
+// manifestTurns are the turns of manifests that clients send.
+type manifestTurns struct {
+	received, large chan struct{} // have an element for each turn that is taken
+}
+
+func newManifestTurns() manifestTurns {
+	return manifestTurns{received: make(chan struct{}, maxReceived), large: make(chan struct{}, largeManifests)}
+}
+
+// errBusy says that a request got no turn in the time that a client may pause.
+var errBusy = errors.New("too many manifests are being pushed")
+
+// take waits for a turn, at most as long as a client may pause.
+func (h *handler) take(r *http.Request, turns chan struct{}) error {
+	limit := time.NewTimer(h.pace.pause)
+	defer limit.Stop()
+	select {
+	case turns <- struct{}{}:
+		return nil
+	case <-r.Context().Done():
+		return context.Cause(r.Context())
+	case <-limit.C:
+		return errBusy
+	}
+}
+
+// spoolError is a fault of the file in which a large manifest waits.
+type spoolError struct{ error }
+
+// Unwrap returns the system's error.
+func (e spoolError) Unwrap() error { return e.error }
+
+// spoolWriter marks the errors of a file.
+type spoolWriter struct{ file *os.File }
+
+// Write implements io.Writer.
+func (w spoolWriter) Write(p []byte) (int, error) {
+	n, err := w.file.Write(p)
+	if err != nil {
+		err = spoolError{err}
+	}
+	return n, err
+}
 
 // manifestBody reads the manifest that a request puts. A large one stays on disk until the
 // client has sent all of it and one of the few turns is free: otherwise a thousand slow clients
@@ -293,42 +347,94 @@ const largeManifests = 4
 func (h *handler) manifestBody(r *http.Request) (raw []byte, done func(), err error) {
 	done = func() {}
 	head, err := io.ReadAll(io.LimitReader(r.Body, maxSmall+1))
-	if err != nil || len(head) <= maxSmall {
-		return head, done, err
-	}
-	spool, err := os.CreateTemp(h.dir, ".kolla-build-manifest-")
 	if err != nil {
 		return head, done, err
 	}
-	defer spool.Close()
-	if err := os.Remove(spool.Name()); err != nil {
-		return head, done, err
+	endTurn := func() { <-h.turns.large }
+	if len(head) <= maxSmall {
+		if values(head) <= smallValues {
+			return head, done, nil
+		}
+		if err := h.take(r, h.turns.large); err != nil {
+			return nil, done, err
+		}
+		return head, endTurn, nil
 	}
-	n, err := io.Copy(spool, io.LimitReader(r.Body, maxManifest+1-int64(len(head))))
+	file, err := atomicfile.Unnamed(h.dir)
 	if err != nil {
-		return head, done, err
+		return nil, done, spoolError{err}
 	}
-	select {
-	case h.large <- struct{}{}:
-	case <-r.Context().Done():
-		return head, done, context.Cause(r.Context())
+	defer file.Close()
+	spool := spoolWriter{file}
+	n, err := spool.Write(head)
+	if err != nil {
+		return nil, done, err
 	}
-	raw = append(make([]byte, 0, len(head)+int(n)), head...)[:len(head)+int(n)]
-	_, err = spool.ReadAt(raw[len(head):], 0)
-	return raw, func() { <-h.large }, err
+	// head becomes the buffer, so that a client that pauses here has no other memory.
+	rest, err := io.CopyBuffer(spool, io.LimitReader(r.Body, maxManifest+1-int64(n)), head)
+	if err != nil {
+		return nil, done, err
+	}
+	if err := h.take(r, h.turns.large); err != nil {
+		return nil, done, err
+	}
+	raw = make([]byte, int64(n)+rest)
+	if _, err := file.ReadAt(raw, 0); err != nil {
+		return nil, endTurn, spoolError{err}
+	}
+	return raw, endTurn, nil
 }
 
-// putManifest reads the manifest that a request puts, and restores the request's body. For
-// other requests and other content it returns the zero value. A manifest with more values
-// than any image needs is rejected, because this program and the distribution need
-// hundreds of bytes of memory for a value of two bytes. The caller calls done after the request.
+// putManifest reads the manifest that a request puts, when its turn comes, and restores the
+// request's body. For other requests and other content it returns the zero value. A manifest
+// with more values than any image needs is rejected, because this program and the distribution
+// need hundreds of bytes of memory for a value of two bytes. The caller calls done after the
+// request.
 func (h *handler) putManifest(r *http.Request) (m manifest, done func(), p *problem) {
 	if r.Method != http.MethodPut || !manifestPath.MatchString(r.URL.Path) {
 		return manifest{}, func() {}, nil
 	}
-	raw, done, err := h.manifestBody(r)
+	if err := h.take(r, h.turns.received); err != nil {
+		return manifest{}, func() {}, busy(err)
+	}
+	if body, ok := r.Body.(*watchedBody); ok {
+		body.begin() // the client has no part in the time before its turn
+	}
+	raw, read, err := h.manifestBody(r)
+	done = func() {
+		read()
+		<-h.turns.received
+	}
+	var fault spoolError
+	switch {
+	case errors.As(err, &fault):
+		h.log.printf("%s %s: storing the manifest while it is received: %v", r.Method, printable(r.URL.Path), fault)
+		_, _ = io.CopyN(io.Discard, r.Body, maxManifest) // otherwise the client may not read the answer
+		return manifest{}, done, spoolProblem(fault)
+	case errors.Is(err, errBusy):
+		return manifest{}, done, busy(err)
+	}
 	m, p = parseUploaded(r, raw, err)
 	return m, done, p
+}
+
+func busy(err error) *problem {
+	return &problem{http.StatusServiceUnavailable, "UNAVAILABLE", err.Error()}
+}
+
+// diskFull is the problem of a full disk.
+var diskFull = problem{http.StatusInsufficientStorage, "UNKNOWN", "the registry's disk is full: no space left on device"}
+
+// spoolProblem is the answer to a request whose manifest could not be stored while it was
+// received. Its cause is in the log.
+func spoolProblem(err error) *problem {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return &diskFull
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return &problem{http.StatusServiceUnavailable, "UNAVAILABLE", "the registry has too many open files"}
+	}
+	return &problem{http.StatusInternalServerError, "UNKNOWN", "the registry cannot store the manifest: its log has the cause"}
 }
 
 // parseUploaded parses the manifest of a request, as far as it was read, and restores the
