@@ -1,6 +1,7 @@
 package dockerfiles_test
 
 import (
+	"cmp"
 	"os"
 	"regexp"
 	"slices"
@@ -24,7 +25,7 @@ var (
 	fromLine    = regexp.MustCompile(`^FROM (\S+)(?: AS (\S+))?`)
 	installLine = regexp.MustCompile(`kolla_(?:apt|dnf)_install ([^&;|\\]*)`)
 	// A repository of the distribution, a .repo file, an apt source.
-	enableLine = regexp.MustCompile(`dnf config-manager --enable (\S+)|echo '\[([^]']+)\]' >/etc/yum|>/etc/apt/sources\.list\.d/(\S+)\.sources`)
+	enableLine = regexp.MustCompile(`dnf config-manager --enable '?([^\s']+)'?|echo '\[([^]']+)\]' >/etc/yum|>/etc/apt/sources\.list\.d/(\S+)\.sources`)
 )
 
 // stagesOf returns the build stages of a Dockerfile by name. The image itself is "".
@@ -80,43 +81,74 @@ func packageTargets(t *testing.T) []target {
 }
 
 // repositoryOf has the repositories of packages that the distribution does not have, by the
-// beginning of their names. One of the repositories must be enabled.
-var repositoryOf = map[string]map[*regexp.Regexp][]string{
+// beginning of their names. repositoryName has the names in other releases and distributions.
+var repositoryOf = map[string]map[*regexp.Regexp]string{
 	"rpm": {
-		regexp.MustCompile(`^MariaDB-`):                                          {"mariadb"},
-		regexp.MustCompile(`^ceph|^python3-(cephfs|rados|rbd)$|^nfs-ganesha`):    {"centos-ceph-squid", "centos-ceph-reef"},
-		regexp.MustCompile(`^collectd`):                                          {"centos-opstools"},
-		regexp.MustCompile(`^consul$`):                                           {"hashicorp"},
-		regexp.MustCompile(`^corosync|^pacemaker|^pcs$`):                         {"highavailability", "ol*_addons"},
-		regexp.MustCompile(`^docker-ce`):                                         {"docker-ce"},
-		regexp.MustCompile(`^dumb-init$`):                                        {"epel"},
-		regexp.MustCompile(`^erlang`):                                            {"rabbitmq_rabbitmq-erlang", "copr-rabbitmq-erlang", "copr-rabbitmq-erlang-26"},
-		regexp.MustCompile(`^fluent-package$`):                                   {"fluent-package-lts"},
-		regexp.MustCompile(`^grafana$`):                                          {"grafana"},
-		regexp.MustCompile(`^influxdb$|^telegraf$`):                              {"InfluxData"},
-		regexp.MustCompile(`^opensearch$`):                                       {"opensearch-2.x", "opensearch-3.x"},
-		regexp.MustCompile(`^opensearch-dashboards$`):                            {"opensearch-dashboards-2.x", "opensearch-dashboards-3.x"},
-		regexp.MustCompile(`^openvswitch|^ovn[0-9$]|^python3-openvswitch`):       {"centos-nfv-openvswitch"},
-		regexp.MustCompile(`^proxysql`):                                          {"proxysql", "proxysql-2.6", "proxysql-2.7"},
-		regexp.MustCompile(`^qemu-kvm-ui-spice$|^spice-server$`):                 {"ligenix-qemu-spice"},
-		regexp.MustCompile(`^rabbitmq-server`):                                   {"rabbitmq_rabbitmq-server"},
-		regexp.MustCompile(`^libyaml-devel$|^uwsgi|^python3-ethtool$`):           {"crb", "ol*_codeready_builder"},
-		regexp.MustCompile(`^uwsgi|^mod_auth_mellon$|^iptables-legacy$|^valkey`): {"epel"},
+		regexp.MustCompile(`^MariaDB-`):                                          "mariadb",
+		regexp.MustCompile(`^ceph|^python3-(cephfs|rados|rbd)$|^nfs-ganesha`):    "centos-ceph-squid",
+		regexp.MustCompile(`^collectd`):                                          "centos-opstools",
+		regexp.MustCompile(`^consul$`):                                           "hashicorp",
+		regexp.MustCompile(`^corosync|^pacemaker|^pcs$`):                         "highavailability",
+		regexp.MustCompile(`^docker-ce`):                                         "docker-ce",
+		regexp.MustCompile(`^dumb-init$`):                                        "epel",
+		regexp.MustCompile(`^erlang`):                                            "rabbitmq_rabbitmq-erlang",
+		regexp.MustCompile(`^fluent-package$`):                                   "fluent-package-lts",
+		regexp.MustCompile(`^grafana$`):                                          "grafana",
+		regexp.MustCompile(`^influxdb$|^telegraf$`):                              "InfluxData",
+		regexp.MustCompile(`^opensearch$`):                                       "opensearch-3.x",
+		regexp.MustCompile(`^opensearch-dashboards$`):                            "opensearch-dashboards-3.x",
+		regexp.MustCompile(`^openvswitch|^ovn[0-9$]|^python3-openvswitch`):       "centos-nfv-openvswitch",
+		regexp.MustCompile(`^proxysql`):                                          "proxysql",
+		regexp.MustCompile(`^qemu-kvm-ui-spice$|^spice-server$`):                 "ligenix-qemu-spice",
+		regexp.MustCompile(`^rabbitmq-server`):                                   "rabbitmq_rabbitmq-server",
+		regexp.MustCompile(`^libyaml-devel$|^uwsgi|^python3-ethtool$`):           "crb",
+		regexp.MustCompile(`^uwsgi|^mod_auth_mellon$|^iptables-legacy$|^valkey`): "epel",
 	},
 	"deb": {
-		regexp.MustCompile(`^consul$`):                         {"hashicorp"},
-		regexp.MustCompile(`^docker-ce`):                       {"docker-ce"},
-		regexp.MustCompile(`^elasticsearch-oss$|^kibana-oss$`): {"elasticsearch"},
-		regexp.MustCompile(`^fluent-package$`):                 {"fluentd"},
-		regexp.MustCompile(`^grafana$`):                        {"grafana"},
-		regexp.MustCompile(`^influxdb$|^telegraf$`):            {"influxdb"},
-		regexp.MustCompile(`^mariadb-(backup|server)`):         {"mariadb", "mariadb-10.11"},
-		regexp.MustCompile(`^opensearch$`):                     {"opensearch", "opensearch-2.x"},
-		regexp.MustCompile(`^opensearch-dashboards$`):          {"opensearch-dashboards", "opensearch-dashboards-2.x"},
-		regexp.MustCompile(`^proxysql`):                        {"proxysql", "proxysql-2.6", "proxysql-2.7"},
-		regexp.MustCompile(`^rabbitmq-server`):                 {"rabbitmq"},
-		regexp.MustCompile(`^sensu$|^uchiwa$`):                 {"sensu"},
+		regexp.MustCompile(`^consul$`):                         "hashicorp",
+		regexp.MustCompile(`^docker-ce`):                       "docker-ce",
+		regexp.MustCompile(`^elasticsearch-oss$|^kibana-oss$`): "elasticsearch",
+		regexp.MustCompile(`^fluent-package$`):                 "fluentd",
+		regexp.MustCompile(`^grafana$`):                        "grafana",
+		regexp.MustCompile(`^influxdb$|^telegraf$`):            "influxdb",
+		regexp.MustCompile(`^mariadb-(backup|server)`):         "mariadb",
+		regexp.MustCompile(`^opensearch$`):                     "opensearch",
+		regexp.MustCompile(`^opensearch-dashboards$`):          "opensearch-dashboards",
+		regexp.MustCompile(`^proxysql`):                        "proxysql",
+		regexp.MustCompile(`^rabbitmq-server`):                 "rabbitmq",
+		regexp.MustCompile(`^sensu$|^uchiwa$`):                 "sensu",
 	},
+}
+
+// repositoryName returns the name of a repository for a target and an image.
+func repositoryName(repo string, to target, image string) string {
+	// These two images are steps of an upgrade, and have the next version.
+	upTo2025 := to.release <= "2025.1" && image != "proxysql-3" && image != "rabbitmq-4-1"
+	var names map[string]string
+	switch {
+	case upTo2025 && to.base == "ubuntu":
+		names = map[string]string{"mariadb": "mariadb-10.11", "opensearch": "opensearch-2.x",
+			"opensearch-dashboards": "opensearch-dashboards-2.x", "proxysql": "proxysql-2.7"}
+	case upTo2025:
+		names = map[string]string{"opensearch-3.x": "opensearch-2.x",
+			"opensearch-dashboards-3.x": "opensearch-dashboards-2.x", "proxysql": "proxysql-2.7"}
+	}
+	name := cmp.Or(names[repo], repo)
+	switch {
+	case name == "proxysql-2.7" && to.release == "2024.1":
+		return "proxysql-2.6"
+	case repo == "centos-ceph-squid" && strings.HasSuffix(to.tag, "9"):
+		return "centos-ceph-reef"
+	case repo == "rabbitmq_rabbitmq-erlang" && to.arch == "aarch64" && upTo2025:
+		return "copr-rabbitmq-erlang-26"
+	case repo == "rabbitmq_rabbitmq-erlang" && to.arch == "aarch64":
+		return "copr-rabbitmq-erlang"
+	case repo == "crb" && to.base == "oraclelinux":
+		return "ol*_codeready_builder"
+	case repo == "highavailability" && to.base == "oraclelinux":
+		return "ol*_addons"
+	}
+	return name
 }
 
 // otherName has names that only the other package type has: those of Debian for RPM, those
@@ -161,9 +193,10 @@ func TestPackagesHaveRepositories(t *testing.T) {
 						if otherName[kind].MatchString(p) {
 							t.Errorf("%s: no package of the distribution has the name %s", f.Name, p)
 						}
-						for pattern, want := range repositoryOf[kind] {
-							if pattern.MatchString(p) && !slices.ContainsFunc(want, func(r string) bool { return slices.Contains(repos, r) }) {
-								t.Errorf("%s: stage %q installs %s, but enables none of %v; it has %v", f.Name, name, p, want, repos)
+						for pattern, repo := range repositoryOf[kind] {
+							want := repositoryName(repo, to, f.Name)
+							if pattern.MatchString(p) && !slices.Contains(repos, want) {
+								t.Errorf("%s: stage %q installs %s, but does not enable %s; it has %v", f.Name, name, p, want, repos)
 							}
 						}
 					}

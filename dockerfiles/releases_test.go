@@ -44,6 +44,7 @@ func TestVersionsFollowTheRelease(t *testing.T) {
 			// The plugin http is in uwsgi-plugin-common.
 			{"openstack-base", "uwsgi-plugin-common uwsgi-plugin-python3", ""},
 			{"openstack-base", "UWSGI_PLUGIN=http", ""},
+			{"base", "centos-release-ceph-squid", "config-manager --disable"},
 		}},
 		{target{base: "rocky", tag: "10", arch: "x86_64", installType: "source", release: "2025.1"}, []want{
 			{"neutron-base", "iptables", "iptables-legacy"},
@@ -51,7 +52,10 @@ func TestVersionsFollowTheRelease(t *testing.T) {
 			{"base", "KOLLA_RPM_OVN_VERSION=25.03", ""},
 			{"ovn-controller", "ovn${KOLLA_RPM_OVN_VERSION}-host", "openvswitch-ovn"},
 			{"kolla-toolbox", " python3 -m venv", "python3.12"},
-			{"opensearch", "update-crypto-policies --set LEGACY", ""},
+			{"base", "dnf config-manager --disable centos-ceph-squid", "centos-opstools"},
+			{"opensearch", "policy=$(update-crypto-policies --show)", "--set DEFAULT"},
+			{"opensearch", "update-crypto-policies --set \"$policy\"", ""},
+			{"opensearch-dashboards", "update-crypto-policies --set \"$policy\"", "--set DEFAULT"},
 			{"telegraf", "", ""},
 		}},
 		{target{base: "rocky", tag: "9", arch: "x86_64", installType: "source", release: "2024.1"}, []want{
@@ -60,6 +64,8 @@ func TestVersionsFollowTheRelease(t *testing.T) {
 		// Kolla's branch has RDO's packages on Enterprise Linux 9, whose Python Ansible does not support.
 		{target{base: "rocky", tag: "9", arch: "aarch64", installType: "source", release: "2025.1"}, []want{
 			{"base", "centos-release-openstack-epoxy", "ceph-squid"},
+			{"base", "--disable centos-ceph-reef && dnf config-manager --disable centos-nfv-openvswitch && " +
+				"dnf config-manager --disable centos-opstools", ""},
 			{"base", "KOLLA_RPM_OVS_VERSION= ", "3.5"},
 			{"ovn-controller", "openvswitch-ovn-host", "25.03"},
 			{"neutron-base", "iptables-legacy iptables-nft", ""},
@@ -74,7 +80,8 @@ func TestVersionsFollowTheRelease(t *testing.T) {
 		}},
 		{target{base: "oraclelinux", tag: "9", arch: "x86_64", installType: "source", release: "2025.1"}, []want{
 			{"base", "openstack-epoxy-$releasever-stream", "centos-release"},
-			{"base", "ol*_appstream", "epel-release"},
+			{"base", "--enable 'ol*_appstream'", "epel-release"},
+			{"base", "kolla_dnf_install", "config-manager --disable"},
 			{"bifrost-base", "ansible>=8,<9", ""},
 			{"openvswitch-base", "openvswitch-2-$releasever-stream", "$stream"},
 			{"cinder-base", "ceph-reef-$releasever-stream", ""},

@@ -138,7 +138,7 @@ func repoCommand(set repoSet, names []string, enable bool, p platform) (string, 
 			// Upstream writes no separator between several of these.
 			var real string
 			if real, err = r.text(name, "name"); err == nil {
-				part = "dnf config-manager --disable " + real + " || true"
+				part = "dnf config-manager --disable " + quotePattern(real) + " || true"
 			}
 		case p.packageType == "deb" && enable && !pyTrue(r.fields["distro"]):
 			part, err = r.enableDeb(name, p)
@@ -225,7 +225,7 @@ func (r *repo) enableRPM(name string, target platform) (string, error) {
 		return "", err
 	}
 	if pyTrue(r.fields["distro"]) {
-		return "dnf config-manager --enable " + real + " || true", nil
+		return "dnf config-manager --enable " + quotePattern(real) + " || true", nil
 	}
 	lines := []string{"[" + real + "]", "name=" + real, "enabled=1"}
 	for _, f := range []string{"gpgcheck", "repo_gpgcheck"} {
@@ -269,6 +269,15 @@ func (r *repo) enableRPM(name string, target platform) (string, error) {
 		return write, nil
 	}
 	return "grep -rlF '[" + real + "]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f && " + write, nil
+}
+
+// quotePattern quotes the name of a repository that is a pattern. dnf expands it; the shell
+// would replace it by names of files.
+func quotePattern(name string) string {
+	if strings.ContainsAny(name, "*?[") {
+		return "'" + name + "'"
+	}
+	return name
 }
 
 // echoLines returns the commands that write a file line by line.

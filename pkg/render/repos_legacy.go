@@ -49,7 +49,7 @@ func legacyRepoCommand(f *repoFile, names []string, enable bool, target platform
 				fmt.Sprintf("repository %q has fields, and the tree has the format of OpenStack releases until 2025.1", name),
 				"write the name by which dnf enables it: " + name + ": NAME"}
 		case target.packageType == "rpm":
-			rpm += action + r.legacy
+			rpm += action + quotePattern(r.legacy)
 		case target.packageType == "deb" && enable && r.isText:
 			deb = append(deb, `echo "`+r.legacy+`" >/etc/apt/sources.list.d/`+name+".list")
 		case target.packageType == "deb" && enable:

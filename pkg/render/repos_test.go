@@ -37,6 +37,7 @@ rocky:
   extras: {distro: true, name: extras, file_group: rocky}
   epel: {name: epel, metalink: "https://m", gpgkey: "https://k"}
   list: {name: list, mirrorlist: "https://l", gpgkey: "", gpgcheck: 0}
+  any: {distro: true, name: "ol*_addons"}
   nowhere: {name: nowhere, gpgkey: "https://k"}
   nokey: {name: nokey, baseurl: "https://k"}
 rocky-aarch64:
@@ -86,10 +87,12 @@ func TestRepoCommand(t *testing.T) {
 		{"rpm with names in the address", rpm, "rdo", false, "",
 			"RUN grep -rlF '[rdo]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f && echo '[rdo]' >Y/rdo.repo && echo 'name=rdo' >>Y/rdo.repo && echo 'enabled=1' >>Y/rdo.repo && echo 'gpgkey=https://k' >>Y/rdo.repo && echo 'metalink=https://m/gazpacho/el10' >>Y/rdo.repo"},
 		{"rpm disabled", rpm, "crb grafana", true, "", "RUN dnf config-manager --disable crb || true"},
+		{"rpm, a pattern for dnf", rpm, "any", false, "", "RUN dnf config-manager --enable 'ol*_addons' || true"},
+		{"rpm, a pattern disabled", rpm, "any", true, "", "RUN dnf config-manager --disable 'ol*_addons' || true"},
 		{"the architecture gives a place for the distribution's", arm(rpm), "crb", false, "",
 			"RUN grep -rlF '[crb]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f && echo '[crb]' >Y/crb.repo && echo 'name=crb' >>Y/crb.repo && echo 'enabled=1' >>Y/crb.repo && echo 'gpgkey=https://k' >>Y/crb.repo && echo 'baseurl=https://arm' >>Y/crb.repo"},
-		{"no place", rpm, "nowhere", false, "", `error: default.yaml:26: repository "nowhere" has no baseurl, metalink or mirrorlist`},
-		{"no key", rpm, "nokey", false, "", `error: default.yaml:27: repository "nokey" has no gpgkey`},
+		{"no place", rpm, "nowhere", false, "", `error: default.yaml:27: repository "nowhere" has no baseurl, metalink or mirrorlist`},
+		{"no key", rpm, "nokey", false, "", `error: default.yaml:28: repository "nokey" has no gpgkey`},
 		{"user's replaces as a whole", deb, "grafana", false, "deb:\n  grafana: {url: u}\n", `error: user.yaml:2: repository "grafana" has no gpg_key`},
 		{"user's new section", deb, "mine", false, "debian-x86_64:\n  mine: {url: u, suite: s, component: c, gpg_key: k}\n",
 			"RUN echo 'Uris: u' >D/mine.sources && echo 'Components: c' >>D/mine.sources && echo 'Types: deb' >>D/mine.sources && echo 'Suites: s' >>D/mine.sources && echo 'Signed-By: /etc/kolla/apt-keys/k' >>D/mine.sources"},
