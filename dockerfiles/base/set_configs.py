@@ -385,7 +385,7 @@ def acting_as(uid, gid):
 
 
 def create_link(target, path, uid, gid):
-    """Create a link that belongs to a user.
+    """Create a link that belongs to a user. Return whether it was created.
 
     It gets its owner in a directory that only root can enter: a link of root
     would be followed if this program ended before it changed the owner.
@@ -399,7 +399,9 @@ def create_link(target, path, uid, gid):
                 os.chown(link, uid, gid, follow_symlinks=False)
                 os.rename(link, name, dst_dir_fd=directory)
         except OSError:  # such as another file system than that of DEFAULTS
-            create_link_as_user(target, path, directory, name, uid, gid)
+            return create_link_as_user(target, path, directory, name, uid,
+                                       gid)
+    return True
 
 
 def create_link_as_user(target, path, directory, name, uid, gid):
@@ -415,9 +417,10 @@ def create_link_as_user(target, path, directory, name, uid, gid):
         if os.fstat(directory).st_uid != 0:
             LOG.warning('Making the link %s as uid %d: %s; it is omitted',
                         path, uid, error.strerror)
-            return
+            return False
         os.symlink(target, name, dir_fd=directory)
         os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
+    return True
 
 
 def wanted_mode(path, perm):
@@ -481,6 +484,7 @@ class ConfigFile:
         self.preserve_properties = preserve_properties
         self.merge = merge
         self.follow = follow
+        self.omitted = False  # whether copy could not create a link
 
     def pairs(self):
         """Return [(source, dest)], several if the source has wildcards."""
@@ -547,8 +551,9 @@ class ConfigFile:
         info = os.fstat(node)
         if stat.S_ISLNK(info.st_mode):
             remove(dest)
-            create_link(os.readlink('', dir_fd=node), dest, info.st_uid,
-                        info.st_gid)
+            if not create_link(os.readlink('', dir_fd=node), dest,
+                               info.st_uid, info.st_gid):
+                self.omitted = True
         else:
             LOG.warning('%s is not copied: %s', source, reason)
 
@@ -640,8 +645,10 @@ class ConfigFile:
                 node = stack.enter_context(opened(dest))
             except ForeignLink as error:
                 yield str(error)
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):
                 yield '%s does not exist' % dest
+            except OSError as error:  # such as links that lead to each other
+                yield '%s: %s' % (dest, error.strerror)
             else:
                 yield from self._compare_node(source, node, dest)
 
@@ -720,40 +727,83 @@ def write_command(config):
 #   {dest: {"source": dest, "preserve_properties": true, "dest": copy or null}}
 
 def load_state():
+    """Return the state, or None if its file is damaged.
+
+    Kolla's script writes it in place, and a killed container leaves it empty.
+    That must not prevent all later starts.
+    """
+    path = os.path.join(DEFAULTS, 'state')
     try:
-        with open(os.path.join(DEFAULTS, 'state')) as state_file:
-            return json.load(state_file)
+        with open(path) as state_file:
+            state = json.load(state_file)
+        if not isinstance(state, dict) or not all(
+                {'source', 'dest'} <= set(state[name]) for name in state):
+            raise ValueError('it is not an object of entries with "source" '
+                             'and "dest"')
     except FileNotFoundError:
         return {}
+    except (TypeError, ValueError) as error:
+        LOG.warning('%s is damaged: %s; files that are no longer configured '
+                    'are not restored; to restore them, recreate the '
+                    'container', path, error)
+        return None
+    return state
+
+
+def save_state(state):
+    """Replace the state file, which a crash must not leave empty."""
+    path = os.path.join(DEFAULTS, 'state')
+    with open(path + '.new', 'w') as state_file:
+        json.dump(state, state_file, indent=4)
+        state_file.flush()
+        os.fsync(state_file.fileno())
+    os.replace(path + '.new', path)
+    directory = os.open(DEFAULTS, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def restore_defaults(state):
+    """Restore the image's files. Return the paths that were not restored."""
+    omitted = set()
     for path, entry in state.items():
         # Kolla's own script swaps the two at each start.
         backup = entry['source'] if entry['source'] != path else entry['dest']
         if backup is None:
             remove(path)
-        else:
-            ConfigFile(backup, path, preserve_properties=True,
-                       follow='none').copy()
+            continue
+        item = ConfigFile(backup, path, preserve_properties=True,
+                          follow='none')
+        item.copy()
+        if item.omitted:
+            omitted.add(path)
+    return omitted
 
 
-def keep_defaults(config, state):
+def keep_default(path, reuse):
+    """Copy a file of the image and return the copy, or None without a file.
+
+    With reuse, an earlier copy is used: the file may be configured already.
+    """
+    # A copied directory may have links: its own path has none.
+    backup = DEFAULTS + location(path)
+    if not (reuse and os.path.lexists(backup)):
+        if not exists(path):
+            return None
+        ConfigFile(path, backup, preserve_properties=True,
+                   follow='root').copy()
+    return backup if os.path.lexists(backup) else None  # such as for a pipe
+
+
+def keep_defaults(config, state, reuse):
     for entry in config.get('config_files') or []:
         for _, dest in ConfigFile(**dict(entry, optional=True)).pairs():
             dest = merged_path(dest) if entry.get('merge') else dest
-            if dest in state:
-                continue
-            backup = None
-            if exists(dest):
-                # A copied directory may have links: its own path has none.
-                backup = DEFAULTS + location(dest)
-                ConfigFile(dest, backup, preserve_properties=True,
-                           follow='root').copy()
-                if not os.path.lexists(backup):
-                    backup = None  # such as a pipe
-            state[dest] = {'source': dest, 'preserve_properties': True,
-                           'dest': backup}
+            if dest not in state:
+                state[dest] = {'source': dest, 'preserve_properties': True,
+                               'dest': keep_default(dest, reuse)}
 
 
 def named_destinations(config):
@@ -781,14 +831,14 @@ def merged_path(dest):
 
 def handle_defaults(config):
     os.makedirs(DEFAULTS, exist_ok=True)
-    state = load_state()
-    restore_defaults(state)
+    loaded = load_state()
+    state = loaded or {}
     # What is not configured any more is the image's again, also for --check.
-    named = named_destinations(config)
-    state = {dest: state[dest] for dest in state if dest in named}
-    keep_defaults(config, state)
-    with open(os.path.join(DEFAULTS, 'state'), 'w') as state_file:
-        json.dump(state, state_file, indent=4)
+    # What could not be restored is tried again at the next start.
+    needed = restore_defaults(state) | named_destinations(config)
+    state = {dest: state[dest] for dest in state if dest in needed}
+    keep_defaults(config, state, reuse=loaded is None)
+    save_state(state)
 
 
 # --- main ------------------------------------------------------------------
@@ -831,7 +881,7 @@ def check(config):
     if running != config['command']:
         differences.append('the command is "%s", not "%s"'
                            % (running, config['command']))
-    for dest in sorted(set(load_state()) - named_destinations(config)):
+    for dest in sorted(set(load_state() or {}) - named_destinations(config)):
         differences.append('%s is not in the configuration any more' % dest)
     for entry in config.get('config_files') or []:
         differences.extend(ConfigFile(**entry).differences())

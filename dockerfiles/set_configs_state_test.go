@@ -1,0 +1,114 @@
+package dockerfiles_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+const stateFile = "etc/kolla/defaults/state"
+
+// A start that is killed leaves the earlier state or the new one: the file is replaced, and not
+// written in place. What a killed start left does not prevent the next one.
+func TestSetConfigsStateIsReplaced(t *testing.T) {
+	const owner = `, "owner": "keystone", "perm": "0660"`
+	r := setConfigs(t, entry("a", "/etc/a", owner))
+	r.write("config/a", "A")
+	r.mustConfigure()
+	before := r.read(stateFile)
+	if err := os.Link(r.path(stateFile), r.path("earlier")); err != nil {
+		t.Fatal(err)
+	}
+	r.write(stateFile+".new", `{"/etc/a": {"sou`)
+	r.write("var/lib/kolla/config_files/config.json", entry("a", "/etc/b", owner))
+	r.mustConfigure()
+	if got := r.read("earlier"); got != before {
+		t.Errorf("the earlier state is now %q", got)
+	}
+	if got := r.read(stateFile); got == before || !strings.Contains(got, "/etc/b") {
+		t.Errorf("the state is %q", got)
+	}
+	if r.exists(stateFile + ".new") {
+		t.Error("a temporary file is left")
+	}
+}
+
+// A damaged state does not prevent starts, and --check works. Files that are still configured
+// are restored later from the copies that exist.
+func TestSetConfigsDamagedState(t *testing.T) {
+	for name, content := range map[string]string{
+		"empty": "", "cut": `{"/etc/a": {"source": "/etc`, "list": `[]`, "null": `null`, "entry": `{"/etc/a": 1}`, "keys": `{"/etc/a": {"source": "/etc/a"}}`,
+		"binary": "\xff\xfe",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setConfigs(t, entry("a", "/etc/a", `, "owner": "keystone", "perm": "0660"`))
+			r.write("config/a", "configured")
+			r.write("etc/a", "image")
+			before := r.tree("etc/a")
+			r.mustConfigure()
+			r.write(stateFile, content)
+			const warning = "WARNING /etc/kolla/defaults/state is damaged"
+			if out := r.configureInTime(0, "--check"); !strings.Contains(out, warning) {
+				t.Errorf("--check:\n%s", out)
+			}
+			if out := r.configureInTime(0); !strings.Contains(out, warning) || r.read("etc/a") != "configured" {
+				t.Errorf("/etc/a is %q\n%s", r.read("etc/a"), out)
+			}
+			if out := r.configureInTime(0); strings.Contains(out, warning) {
+				t.Errorf("the state is still damaged:\n%s", out)
+			}
+			r.mustRestore(before, "etc/a")
+		})
+	}
+}
+
+// A link that could not be restored stays in the state: each start tries again, and --check
+// reports it. It is on another file system, in a directory that its owner cannot write to.
+func TestSetConfigsRetriesOmittedLinks(t *testing.T) {
+	testenv.Root(t) // mounts a file system
+	r := setConfigs(t, entry("a", "/srv/volume/link", `, "owner": "keystone", "perm": "0660"`))
+	r.write("config/a", "A")
+	volume := r.path("srv/volume")
+	if err := os.MkdirAll(volume, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "none", volume).CombinedOutput(); err != nil {
+		t.Skipf("mounting a tmpfs: %v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(volume, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	r.serviceLink("srv/volume/link", "/etc/target")
+	if err := os.Chown(volume, 42400, 42400); err != nil {
+		t.Fatal(err)
+	}
+	before := r.tree("srv/volume")
+	r.mustConfigure()
+	r.write("var/lib/kolla/config_files/config.json", `{"command": "c"}`)
+	for range 2 {
+		if out := r.configureInTime(0); !strings.Contains(out, "it is omitted") {
+			t.Fatalf("the link was not omitted:\n%s", out)
+		}
+		if out := r.configureInTime(1, "--check"); !strings.Contains(out, "/srv/volume/link is not in the configuration any more") {
+			t.Errorf("--check:\n%s", out)
+		}
+	}
+	if err := os.Chown(volume, 42425, 42425); err != nil {
+		t.Fatal(err)
+	}
+	r.configureInTime(0)
+	r.configureInTime(0, "--check")
+	if err := os.Chown(volume, 42400, 42400); err != nil {
+		t.Fatal(err)
+	}
+	if after := r.tree("srv/volume"); after != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, after)
+	}
+}
