@@ -7,6 +7,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/runlogs"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
 	"github.com/spf13/pflag"
 )
 
@@ -29,6 +30,9 @@ func logsCommand() *command {
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			if err := workspace.CheckDataDir(cfg); err != nil {
+				return err
+			}
 			opts.DataDir, opts.Images = cfg.DataDir, cfg.Args
 			return runlogs.Show(ctx, con, opts)
 		},

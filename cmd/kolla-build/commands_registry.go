@@ -25,6 +25,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 	"github.com/kolla-build/kolla-build/pkg/storecmd"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
 	"github.com/spf13/pflag"
 )
 
@@ -62,18 +63,20 @@ func registryCommand() *command {
 			if err := checkEmpty(flags.flags, "addr", "dir", "htpasswd", "anonymous", "tls-certificate", "tls-key", "load"); err != nil {
 				return err
 			}
-			if flags.Dir == "" {
-				flags.Dir = filepath.Join(cfg.DataDir, "registry")
-			}
 			flags.Log, flags.Anonymous = con.Stderr, server.Access(flags.anonymous)
-			if len(cfg.Args) > 0 && cfg.Args[0] == "trust" {
-				return flags.trust(con.Stdout, cfg.Args[1:])
-			}
 			action := ""
 			if len(cfg.Args) > 0 {
 				action = cfg.Args[0]
 			}
+			if flags.Dir == "" && slices.Contains(actions, action) {
+				if err := workspace.CheckDataDir(cfg); err != nil {
+					return err
+				}
+				flags.Dir = filepath.Join(cfg.DataDir, "registry")
+			}
 			switch {
+			case action == "trust":
+				return flags.trust(con.Stdout, cfg.Args[1:])
 			case slices.Contains(actions, action) && len(cfg.Args) > 1:
 				return &config.Error{Message: fmt.Sprintf("registry %s: unexpected argument %q", action, cfg.Args[1]),
 					Hint: fmt.Sprintf("kolla-build registry %s takes options only; kolla-build help registry lists them", action)}

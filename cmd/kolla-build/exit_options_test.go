@@ -102,18 +102,22 @@ func TestDataDirOfFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check := func(args, env []string, want string) {
+	tree := filepath.Join(testenv.RepoRoot(t), "testdata/tree")
+	check := func(line string, env string, want int, message string) {
 		var out bytes.Buffer
-		if code := run(args, append(env, "HOME="+dir), &out, &out); code != exitFailed && code != exitUsage || !strings.Contains(out.String(), want) {
-			t.Errorf("kolla-build %s: exit status %d, want %q:\n%s", args, code, want, out.String())
+		code := run(strings.Fields(line), []string{env, "KOLLA_BUILD_IMAGES_DIR=" + tree, "KOLLA_BUILD_ENGINE=none"}, &out, &out)
+		if code != want || !strings.Contains(out.String(), message) {
+			t.Errorf("%s kolla-build %s: exit status %d, want %d and %q:\n%s", env, line, code, want, message, out.String())
 		}
 	}
-	for _, command := range []string{"images", "gc", "plan", "logs"} {
-		check([]string{command, "--config-file", conf}, nil, "kb.conf:2: data-dir: not a directory")
-		check([]string{command}, []string{"KOLLA_BUILD_DATA_DIR=" + file}, "KOLLA_BUILD_DATA_DIR="+file+": not a directory")
+	for _, line := range []string{"images", "gc", "plan", "logs", "copy h.example/a:1 h.example/b:1",
+		"registry gc", "registry serve", "remove x", "nightly --nopush", "bootstrap debian"} {
+		check(line+" --config-file "+conf, "HOME="+dir, exitFailed, "kb.conf:2: data-dir: not a directory")
+		check(line, "KOLLA_BUILD_DATA_DIR="+file, exitUsage, "KOLLA_BUILD_DATA_DIR="+file+": not a directory")
 	}
-	var out bytes.Buffer
-	if code := run([]string{"completion", "bash"}, []string{"KOLLA_BUILD_DATA_DIR=" + file, "HOME=" + dir}, &out, &out); code != exitOK {
-		t.Errorf("a command that does not read it: exit status %d: %s", code, out.String())
+	for _, line := range []string{"completion bash", "lint", "render base", "explain base", "--generate-config", "--list-images", "--list-dependencies",
+		"--template-only --work-dir " + filepath.Join(dir, "work")} {
+		check(line, "KOLLA_BUILD_DATA_DIR="+file, exitOK, "")
 	}
+	check("copy a b", "KOLLA_BUILD_DATA_DIR="+file, exitUsage, `"a": expected HOST`)
 }

@@ -179,21 +179,7 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	if warning != "" {
 		con.Notice("warning: %s", warning)
 	}
-	if c.Reads(config.Lookup("data-dir")) {
-		if err := checkDataDir(cfg); err != nil {
-			return err
-		}
-	}
 	return usage(cfg, c.run(ctx, cfg, con))
-}
-
-// checkDataDir returns an error for a data directory that is, or is in, a file.
-func checkDataDir(cfg *config.Config) error {
-	info, err := os.Stat(cfg.DataDir)
-	if errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
-		return cfg.Mistake("data-dir", "a part of the path is a file; choose another data directory", "not a directory")
-	}
-	return nil
 }
 
 // load reads the configuration until ctx ends: a file may be a pipe to which nothing is

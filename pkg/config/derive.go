@@ -106,8 +106,7 @@ func deriveDataDir(r *resolver) (string, error) {
 	case r.env["HOME"] != "":
 		return filepath.Join(r.env["HOME"], ".local/share/kolla-build"), nil
 	}
-	return "", &Error{Option: "data-dir", Message: "data-dir: there is no home directory",
-		Hint: "set HOME, or give --data-dir"}
+	return "", nil // commands that use no data directory work without a home directory
 }
 
 var retention = regexp.MustCompile(`^[0-9]+[hdw]?$`)

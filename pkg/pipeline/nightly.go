@@ -24,6 +24,9 @@ func Nightly(ctx context.Context, cfg *config.Config, c *console.Console) error 
 	if cfg.DryRun {
 		return Plan(ctx, cfg, c, cfg.Format == "json" && cfg.Origin("format").Kind == config.OriginFlag)
 	}
+	if err := workspace.CheckDataDir(cfg); err != nil {
+		return err
+	}
 	unlock, err := nightly.Lock(cfg.DataDir)
 	if err != nil {
 		return err

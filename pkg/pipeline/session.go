@@ -128,6 +128,9 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 // with a store that cannot be written, such as another user's, as far as that has the base
 // images and sources.
 func (s *session) openStore() (err error) {
+	if err := workspace.CheckDataDir(s.cfg); err != nil {
+		return err
+	}
 	if s.mode == modeOffline {
 		s.local = true
 		if !store.Exists(workspace.StoreDir(s.cfg)) {

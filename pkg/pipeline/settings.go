@@ -81,6 +81,9 @@ func (s *settings) withTag(tag string) *settings {
 // its images: all of them, or those that the user's expressions match.
 func continueLastRun(cfg *config.Config, scope runstate.Scope, c *console.Console) (
 	*runstate.LastRun, []string, error) {
+	if err := workspace.CheckDataDir(cfg); err != nil {
+		return nil, nil, err
+	}
 	last, err := runstate.ReadLastRun(cfg.DataDir)
 	if err != nil {
 		return nil, nil, err

@@ -126,6 +126,9 @@ func AddTags(ctx context.Context, cfg *config.Config, con *console.Console, args
 // run finds the images and copies or previews them.
 func run(ctx context.Context, cfg *config.Config, con *console.Console, from Location, to []Location, exprs []string,
 	o Options) error {
+	if err := workspace.CheckDataDir(cfg); err != nil {
+		return err
+	}
 	client, err := workspace.RegistryClient(ctx, cfg, con)
 	if err != nil {
 		return err

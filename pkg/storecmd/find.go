@@ -201,6 +201,9 @@ func cutLast(s, separator string) (before, after string) {
 // Names returns the short names of the images in the store, sorted, each once. It
 // returns none if there is no store, which it does not create.
 func Names(cfg *config.Config) []string {
+	if cfg.DataDir == "" {
+		return nil
+	}
 	if _, err := os.Stat(filepath.Join(workspace.StoreDir(cfg), "oci-layout")); err != nil {
 		return nil
 	}

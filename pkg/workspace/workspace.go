@@ -6,10 +6,13 @@ package workspace
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/packages"
@@ -23,13 +26,39 @@ func StoreDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "st
 // BuilderDir returns the directory with the state of the builder that is started.
 func BuilderDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "buildkit") }
 
+// CheckDataDir returns an error if there is no data directory to use: no home directory to
+// have it in, or a file in its place. Commands that read or write files in it without a
+// store call this first.
+func CheckDataDir(cfg *config.Config) error {
+	if cfg.DataDir == "" {
+		return usererr.Errorf("set HOME, or give --data-dir", "data-dir: there is no home directory")
+	}
+	info, err := os.Stat(cfg.DataDir)
+	if !errors.Is(err, syscall.ENOTDIR) && (err != nil || info.IsDir()) {
+		return nil
+	}
+	hint := "a part of the path is a file; set --data-dir to another directory"
+	if cfg.Origin("data-dir").Kind == config.OriginDefault {
+		return usererr.Errorf(hint, "data-dir: %s: not a directory", cfg.DataDir)
+	}
+	return cfg.Mistake("data-dir", hint, "not a directory")
+}
+
 // OpenStore opens the local store, and creates it if needed. The caller must
 // close it.
-func OpenStore(cfg *config.Config) (*store.Store, error) { return store.Open(StoreDir(cfg)) }
+func OpenStore(cfg *config.Config) (*store.Store, error) {
+	if err := CheckDataDir(cfg); err != nil {
+		return nil, err
+	}
+	return store.Open(StoreDir(cfg))
+}
 
 // OpenExistingStore opens the local store for a command that needs an existing one. If
 // there is none, the error is a *store.OpenError with ProblemMissing.
 func OpenExistingStore(cfg *config.Config) (*store.Store, error) {
+	if err := CheckDataDir(cfg); err != nil {
+		return nil, err
+	}
 	if !store.Exists(StoreDir(cfg)) {
 		return store.OpenReadOnly(StoreDir(cfg))
 	}

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"golang.org/x/sys/unix"
@@ -47,4 +49,24 @@ func TestReadOnlyStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
+}
+
+// TestCheckDataDir checks the message for default directories that cannot be used.
+func TestCheckDataDir(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{"": "no home directory", file: file + ": not a directory", file + "/x": file + "/x: not a directory"} {
+		for name, open := range map[string]func(*config.Config) (*store.Store, error){
+			"OpenStore": OpenStore, "OpenExistingStore": OpenExistingStore, "OpenStoreForReading": OpenStoreForReading} {
+			_, err := open(&config.Config{DataDir: dir})
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(usererr.Hint(err), "--data-dir") {
+				t.Errorf("%s(%q): %v (%s)", name, dir, err, usererr.Hint(err))
+			}
+		}
+	}
+	if err := CheckDataDir(&config.Config{DataDir: filepath.Join(filepath.Dir(file), "new")}); err != nil {
+		t.Error(err)
+	}
 }
