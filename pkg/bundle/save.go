@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -184,24 +185,37 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 	if err == nil {
 		err = f.Commit(mode)
 	}
-	return withPartialHint(withMediumHint(output, noSpace(dir, size, err)), partialfile.Name(target))
+	return withPartialHint(withMediumHint(target, noSpace(dir, size, err)), partialfile.Name(target))
 }
 
-// withMediumHint adds a hint to the error for a file that the file system does not accept.
+// withMediumHint adds a hint to the error for a file that the file system of the output does
+// not accept. An error about a file of the source or a temporary one gets none.
 func withMediumHint(output string, err error) error {
+	var about *fs.PathError
 	switch {
 	case err == nil || usererr.Hint(err) != "":
+		return err
+	case errors.As(err, &about) && !belongsTo(output, about.Path):
 		return err
 	case errors.Is(err, syscall.EFBIG):
 		return usererr.WithHint(err, "the file system cannot hold a file of this size, FAT none of 4 GiB or more: write parts with --split 4G")
 	case errors.Is(err, syscall.EROFS):
 		return usererr.WithHint(err, "save to another place, or make this one writable: the switch of the medium, or mount -o remount,rw")
 	case errors.Is(err, syscall.ENAMETOOLONG):
-		return usererr.WithHint(err, "choose a shorter name: a file that is not complete has 9 more characters in its name")
+		return usererr.WithHint(err, "choose a shorter name or path: until a file is complete, its name is a few characters longer")
 	case errors.Is(err, syscall.EINVAL) && strings.ContainsAny(filepath.Base(output), `:*?"<>|\`):
 		return usererr.WithHint(err, `choose a name without : * ? " < > | \, which FAT and NTFS do not allow`)
 	}
 	return err
+}
+
+// belongsTo reports whether a path is of an output: a file in it, one with its name as a part
+// of another name beside it, or a directory that contains it.
+func belongsTo(output, path string) bool {
+	output, path = filepath.Clean(output), filepath.Clean(path)
+	dir := filepath.Dir(output)
+	return path == output || path == dir || strings.HasPrefix(path, output+"/") || strings.HasPrefix(dir, path+"/") ||
+		filepath.Dir(path) == dir && strings.Contains(filepath.Base(path), filepath.Base(output))
 }
 
 // withBusyHint returns the error for a file that another process is writing.

@@ -195,9 +195,6 @@ func (w *dirWriter) checkSpace(files []file) error {
 			required += f.size
 		}
 	}
-	if required == 0 {
-		return nil // also on a read-only medium
-	}
 	return checkFree(w.dir, required)
 }
 

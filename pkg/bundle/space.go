@@ -10,12 +10,15 @@ import (
 )
 
 // checkFree returns an error if the file system of a directory is read-only or has too little
-// free space. What is not known counts as enough.
+// free space. What is not known counts as enough, and nothing to write needs neither.
 func checkFree(dir string, required int64) error {
+	if required == 0 {
+		return nil
+	}
 	if disk.ReadOnly(dir) {
 		return &fs.PathError{Op: "write", Path: dir, Err: syscall.EROFS}
 	}
-	if total, free := disk.Space(dir); total > 0 && free < required {
+	if total, free := disk.Space(dir); total > 0 && free >= 0 && free < required {
 		return &store.FullError{Path: dir, Need: required, Free: uint64(free)}
 	}
 	return nil
@@ -29,7 +32,7 @@ func (l *loader) checkSpace() error {
 	}
 	var required int64
 	for _, f := range l.manifest.doc.Files {
-		if d, isBlob := blobDigest(f.Name); (!isBlob || !l.st.HasBlob(d, f.Size)) && required+f.Size >= required {
+		if d, isBlob := blobDigest(f.Name); isBlob && !l.st.HasBlob(d, f.Size) && required+f.Size >= required {
 			required += f.Size
 		}
 	}
@@ -51,11 +54,11 @@ func (l *loader) checkDeltaSpace() error {
 			}
 		}
 	}
+	if required == 0 {
+		return nil // no base is needed
+	}
 	for _, size := range l.deltaBases {
 		base = max(base, size)
-	}
-	if required == 0 {
-		return nil
 	}
 	return checkFree(l.st.Dir(), required+base)
 }

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -70,5 +71,31 @@ func TestSaveToImpossibleName(t *testing.T) {
 				t.Errorf("%d characters, %q: %v (hint: %s)", length, name, err, usererr.Hint(err))
 			}
 		}
+	}
+}
+
+// Hints about the output are not added to errors about other files.
+func TestMediumHint(t *testing.T) {
+	for path, want := range map[string]bool{"/m": true, "/m/set": true, "/m/.set.partial": true, "/m/.set.001.partial": true,
+		"/m/set/blobs/x": true, "/": false, "/var/store/blobs/x": false, "/m/store/x": false, "/m/other": false} {
+		err := withMediumHint("/m/set", &fs.PathError{Op: "open", Path: path, Err: syscall.EROFS})
+		if got := usererr.Hint(err) != ""; got != want {
+			t.Errorf("%s: a hint is %v", path, got)
+		}
+	}
+}
+
+// A read-only file system is enough if nothing is written to it.
+func TestCheckFree(t *testing.T) {
+	testenv.Root(t)
+	dir := testenv.Tmpfs(t, "1m")
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkFree(dir, 1); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("one byte: %v", err)
+	}
+	if err := checkFree(dir, 0); err != nil {
+		t.Error(err)
 	}
 }
