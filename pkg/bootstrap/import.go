@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -60,7 +61,7 @@ func importAny(ctx context.Context, st *store.Store, path string, opts ImportOpt
 	fi, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return store.Entry{}, errors.New("no such file or directory")
+		return store.Entry{}, syscall.ENOENT
 	case err != nil:
 		return store.Entry{}, err
 	case fi.IsDir():

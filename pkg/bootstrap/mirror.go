@@ -132,7 +132,7 @@ func unknownSuite(ctx context.Context, opts *Options, mirror string) error {
 	}
 	hint := "it has " + strings.Join(available, ", ")
 	if near := suggest.DidYouMean(opts.Suite, available); near != "" {
-		hint = near + "; the mirror has " + strings.Join(available, ", ")
+		hint += "; " + near
 	}
 	if len(available) == 0 {
 		hint = "it has no other known suite of " + opts.Distro + " either: --base-mirror URL is the directory that contains dists/"

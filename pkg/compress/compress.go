@@ -48,7 +48,7 @@ func Parse(text string) (Settings, error) {
 	algorithm, level, hasLevel := strings.Cut(text, ":")
 	l, ok := levels[algorithm]
 	if !ok {
-		return Settings{}, fmt.Errorf("compression %q: the algorithms are %s, %s and %s", text, Gzip, Zstd, EStargz)
+		return Settings{}, fmt.Errorf("the algorithms are %s, %s and %s, not %q", Gzip, Zstd, EStargz, text)
 	}
 	s := Settings{Algorithm: algorithm, Level: l.normal}
 	if !hasLevel {

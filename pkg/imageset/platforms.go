@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/containerd/platforms"
+	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/facts"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -24,6 +25,9 @@ func Platforms(cfg *config.Config) ([]ocispecs.Platform, error) {
 		_, _, known := facts.ArchNames(p.Architecture)
 		switch {
 		case err != nil || !strings.Contains(text, "/") || !known:
+			if near := nearPlatform(text); near != "" {
+				return nil, cfg.Mistake("platform", "did you mean "+near+"?", fmt.Sprintf("%q is not a platform", text))
+			}
 			return nil, cfg.Mistake("platform", "write OS/ARCH, several separated by commas: --platform linux/amd64,linux/arm64",
 				fmt.Sprintf("%q is not a platform", text))
 		case p.OS != "linux":
@@ -41,6 +45,18 @@ func Platforms(cfg *config.Config) ([]ocispecs.Platform, error) {
 		}
 	}
 	return out, nil
+}
+
+// nearPlatform returns the platform that a wrong one may mean, such as linux/arm64 for arm64 or
+// aarch64, "" if there is none.
+func nearPlatform(text string) string {
+	arch := platforms.Normalize(ocispecs.Platform{OS: "linux", Architecture: text[strings.LastIndexByte(text, '/')+1:]}).Architecture
+	for _, known := range []string{"amd64", "arm64"} {
+		if arch == known || suggest.Nearest(arch, []string{known}) != "" {
+			return "linux/" + known
+		}
+	}
+	return ""
 }
 
 // ForPlatform returns the configuration for one of its platforms. Without

@@ -40,9 +40,12 @@ func Open(dir string) (*Dir, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, usererr.Errorf("kolla-build fetch --output DIR makes one", "inputs %s: no such directory", dir)
+			return nil, usererr.Errorf("kolla-build fetch --output DIR makes one", "inputs: %w", err)
 		}
-		return nil, fmt.Errorf("opening the inputs: %w", err)
+		if info, statErr := os.Stat(dir); statErr == nil && !info.IsDir() {
+			err = &os.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR} // the error of OpenRoot cannot be recognized
+		}
+		return nil, usererr.Errorf("kolla-build fetch --output DIR makes one", "opening the inputs: %w", err)
 	}
 	d := &Dir{path: dir, root: root, records: map[string]stepproxy.Record{}, paths: map[string]string{}, verified: map[string]bool{}}
 	if err := d.read(); err != nil {

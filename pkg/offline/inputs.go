@@ -31,11 +31,11 @@ func OpenInputs(ctx context.Context, cfg *config.Config, st *store.Store) (*inpu
 	case !cfg.Offline:
 		return nil, nil
 	case cfg.Inputs == "":
-		return nil, cfg.Mistake("offline", "kolla-build lock and kolla-build fetch make it", "--offline needs --inputs DIR")
+		return nil, cfg.Mistake("offline", "kolla-build lock and kolla-build fetch make it", "the directory of inputs is missing: --inputs DIR")
 	}
 	in, err := inputs.Open(cfg.Inputs)
 	if err != nil {
-		return nil, err
+		return nil, cfg.UsageIfUnreadable("inputs", err)
 	}
 	err = in.ImportBases(ctx, st, func(b lock.Base) error {
 		return define.AddBase(st, b.Name, b.Platform, b.Digest, cfg.Inputs)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -99,6 +100,8 @@ func checkSave(cfg *config.Config, output string, o SaveOptions) (split int64, p
 	case output == "":
 		return fail("kolla-build "+strings.Join(append([]string{"save"}, cfg.Args...), " ")+" --output set.tar",
 			"save needs --output: a file, a directory that ends with /, or - for standard output")
+	case output != "-" && !toDirectory && !isDir(filepath.Dir(output)):
+		return fail("create the directory first, or write to another one", "--output %s: %s is not a directory", output, filepath.Dir(output))
 	case o.Resume && output == "-":
 		return fail("name a file", "--resume: what was written to standard output cannot be continued")
 	case o.Resume && toDirectory:
@@ -107,6 +110,11 @@ func checkSave(cfg *config.Config, output string, o SaveOptions) (split int64, p
 		return fail("name a file, which gives the parts their names", "--split: %s is a directory", output)
 	}
 	return splitting(o)
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // reportSaved prints what was saved. since is the inventory of a delta, nil for a complete bundle.
