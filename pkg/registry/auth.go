@@ -62,6 +62,9 @@ type token struct {
 
 func (t token) valid() bool { return time.Now().Before(t.expires) }
 
+// header returns the header Authorization of requests with the token.
+func (t token) header() string { return "Bearer " + t.value }
+
 // tokenMargin is how long before its end a token is no longer used, and tokenLife is
 // the life of tokens that do not declare one (the specification's default).
 const (
@@ -73,7 +76,7 @@ const (
 // credentials. The first scope should be the most important one, because some token
 // servers only use one.
 func (h *host) do(req *http.Request, repository string, scopes ...string) (*http.Response, error) {
-	scheme, _ := h.schemes.Known("")
+	scheme, _ := h.scheme.Known()
 	// The registry named the locations of uploads.
 	if err := h.checkTarget(scheme, req.URL); err != nil {
 		return nil, err
@@ -117,7 +120,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		h.mu.Lock()
 		ch := h.challenge
 		h.mu.Unlock()
-		used, err := h.authorize(authorized, ch, login, scopes)
+		key, err := h.authorize(authorized, ch, login, scopes)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +129,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, err
 		}
 		required := challengeOf(resp)
-		if !h.learn(required, ch, used) {
+		if !h.learn(required, ch, key, authorized.Header.Get("Authorization")) {
 			return resp, nil
 		}
 		if required.scopes != "" && !covers(scopes, required.scopes) {
@@ -140,8 +143,8 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // learn records a challenge, removes the refused token, and reports whether the request
-// may succeed when it is repeated.
-func (h *host) learn(required, before challenge, used tokenKey) bool {
+// may succeed when it is repeated: also if another request has replaced the token meanwhile.
+func (h *host) learn(required, before challenge, key tokenKey, refused string) bool {
 	if required.scheme == 0 {
 		return false
 	}
@@ -151,8 +154,8 @@ func (h *host) learn(required, before challenge, used tokenKey) bool {
 	if !unchanged {
 		h.challenge = required
 	}
-	hadToken := h.tokens.Forget(used)
-	return !unchanged || hadToken
+	h.tokens.Forget(key, func(t token) bool { return t.header() == refused })
+	return !unchanged || key != (tokenKey{})
 }
 
 // authorize adds the credentials that a challenge asks for. It returns the key of the
@@ -166,11 +169,11 @@ func (h *host) authorize(req *http.Request, ch challenge, login login, scopes []
 		req.Header.Set("Authorization", "Bearer "+login.RegistryToken)
 	case ch.scheme == auth.BearerAuth:
 		key := tokenKey{realm: ch.realm, service: ch.service, scopes: strings.Join(scopes, " "), login: login}
-		value, err := h.token(req.Context(), key)
+		t, err := h.token(req.Context(), key)
 		if err != nil {
 			return key, err
 		}
-		req.Header.Set("Authorization", "Bearer "+value)
+		req.Header.Set("Authorization", t.header())
 		return key, nil
 	}
 	return tokenKey{}, nil
@@ -178,8 +181,8 @@ func (h *host) authorize(req *http.Request, ch challenge, login login, scopes []
 
 // token returns a token from memory, or gets one from the token server. Only callers
 // that need the same token wait for each other.
-func (h *host) token(ctx context.Context, key tokenKey) (string, error) {
-	t, err := h.tokens.Get(ctx, key, func() (t token, err error) {
+func (h *host) token(ctx context.Context, key tokenKey) (token, error) {
+	return h.tokens.Get(ctx, key, func() (t token, err error) {
 		err = h.client.repeat(ctx, func() (err error) {
 			t, err = h.fetchToken(ctx, key)
 			if !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -189,7 +192,6 @@ func (h *host) token(ctx context.Context, key tokenKey) (string, error) {
 		})
 		return t, err
 	})
-	return t.value, err
 }
 
 // maxTokenAnswer bounds the answer of a token server, in bytes.

@@ -225,13 +225,16 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 		return content.failure()
 	case retry.TransientStatus(resp.StatusCode):
 		return &retry.Error{Err: err, Again: true, After: retry.After(resp, time.Now())}
-	case resp.StatusCode == http.StatusBadRequest, resp.StatusCode == http.StatusNotFound,
-		resp.StatusCode == http.StatusRequestedRangeNotSatisfiable, resp.StatusCode == http.StatusConflict:
-		// The upload was lost or damaged. If our own data is correct, the transfer is
-		// at fault.
-		if err := blob.check(ctx); err != nil {
-			return err
-		}
+	case resp.StatusCode/100 != 4, resp.StatusCode == http.StatusUnauthorized:
+		return err
+	}
+	// Our data may be damaged, and each registry or proxy refuses it with another status.
+	if err := blob.check(ctx); err != nil {
+		return err
+	}
+	switch resp.StatusCode {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable, http.StatusConflict:
+		// The upload was lost or damaged on its way.
 		return &retry.Error{Err: err, Again: true}
 	}
 	return err

@@ -99,16 +99,16 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 		opts.UserAgent = "kolla-build"
 	}
 	c := &Client{
-		opts:   opts,
-		policy: retry.Policy{Retries: opts.Retries, MaxElapsed: opts.MaxElapsed, BaseDelay: opts.BaseDelay},
-		hosts:  map[hostKey]*host{}, credentials: &credentials{},
+		opts:       opts,
+		policy:     retry.Policy{Retries: opts.Retries, MaxElapsed: opts.MaxElapsed, BaseDelay: opts.BaseDelay},
+		hosts:      map[hostKey]*host{},
 		transports: map[hostKey]*http.Transport{}, proxy: http.ProxyFromEnvironment,
 	}
 	var err error
 	if c.conf, err = readRegistriesConf(ctx, opts.EtcDir); err != nil {
 		return nil, err
 	}
-	c.credentials.helpersInOrder = c.conf.helpers
+	c.credentials = newCredentials(c.conf.helpers)
 	c.conf.eachLocation(c.insecure.add)
 	if err := c.addDaemonConf(ctx, opts.EtcDir); err != nil {
 		return nil, err

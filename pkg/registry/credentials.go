@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/memo"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
@@ -21,13 +22,21 @@ type login struct {
 
 // credentials finds logins where docker, podman and skopeo keep them.
 type credentials struct {
-	load    sync.Once
-	files   []authFile
-	err     error
+	// files reads the files once, when they are first needed.
+	files   func() ([]authFile, error)
 	helpers memo.Map[helperKey, login]
 	// helpersInOrder is credential-helpers of registries.conf: filesHelper stands for the
 	// files. Empty means the files only.
 	helpersInOrder []string
+}
+
+func newCredentials(helpersInOrder []string) *credentials {
+	return &credentials{
+		// Not with the context of a caller: others need the logins too, and a pipe cannot be
+		// read a second time.
+		files:          sync.OnceValues(func() ([]authFile, error) { return readAuthFiles(context.Background()) }),
+		helpersInOrder: helpersInOrder,
+	}
 }
 
 // CredentialsError reports that a login cannot be read.
@@ -53,19 +62,19 @@ func (e *CredentialsError) Hint() string {
 // login counts, and in it the entry with the longest path: one for registry/team/kolla
 // before registry/team before the registry itself.
 func (c *credentials) find(ctx context.Context, registry, path string) (login, error) {
-	c.load.Do(func() { c.files, c.err = readAuthFiles(ctx) })
-	if c.err != nil {
-		return login{}, c.err
+	files, err := inputfile.Wait(ctx, c.files, nil)
+	if err != nil {
+		return login{}, err
 	}
 	if len(c.helpersInOrder) == 0 {
-		return c.findInFiles(ctx, registry, path)
+		return c.findInFiles(ctx, files, registry, path)
 	}
 	var failed []error // as in podman, a helper that fails leaves the question to the next
 	for _, helper := range c.helpersInOrder {
 		var found login
 		var err error
 		if helper == filesHelper {
-			found, err = c.findInFiles(ctx, registry, path)
+			found, err = c.findInFiles(ctx, files, registry, path)
 		} else {
 			found, err = c.ask(ctx, helperKey{helper, registry})
 		}
@@ -83,8 +92,8 @@ func (c *credentials) find(ctx context.Context, registry, path string) (login, e
 // filesHelper is the name under which registries.conf lists the files with logins.
 const filesHelper = "containers-auth.json"
 
-func (c *credentials) findInFiles(ctx context.Context, registry, path string) (login, error) {
-	for _, f := range c.files {
+func (c *credentials) findInFiles(ctx context.Context, files []authFile, registry, path string) (login, error) {
+	for _, f := range files {
 		found, helper, ok := f.find(registry, path)
 		if helper != "" {
 			var err error

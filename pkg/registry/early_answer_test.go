@@ -58,7 +58,7 @@ func (b *slowBlob) Close() error {
 }
 
 // refusing is a registry that refuses blobs without reading them, after before has returned.
-func refusing(t *testing.T, before, after func()) *registry.Repository {
+func refusing(t *testing.T, status int, before, after func()) *registry.Repository {
 	t.Helper()
 	host := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -68,7 +68,7 @@ func refusing(t *testing.T, before, after func()) *registry.Repository {
 		case r.Method == http.MethodPut:
 			before()
 			w.Header().Set("Connection", "close")
-			w.WriteHeader(http.StatusForbidden)
+			w.WriteHeader(status)
 			_ = http.NewResponseController(w).Flush()
 			after()
 		case r.URL.Path != "/v2/":
@@ -86,8 +86,8 @@ func refusing(t *testing.T, before, after func()) *registry.Repository {
 // once.
 func TestBlobIsNotClosedWhileItIsRead(t *testing.T) {
 	b := &slowBlob{began: make(chan struct{}), done: make(chan struct{})}
-	repo := refusing(t, func() { <-b.began }, func() {})
-	blob := registry.Blob{Digest: digest.FromString(""), Size: 1000, Open: func() (io.ReadCloser, error) { return b, nil }}
+	repo := refusing(t, http.StatusForbidden, func() { <-b.began }, func() {})
+	blob := registry.Blob{Digest: digest.FromString(""), Size: 1000, Open: func() (io.ReadCloser, error) { return b, nil }, Verified: true}
 	_, err := repo.Upload(t.Context(), blob, nil, nil)
 	var refused *registry.UnauthorizedError
 	if !errors.As(err, &refused) {
@@ -110,13 +110,31 @@ func TestBlobIsNotClosedWhileItIsRead(t *testing.T) {
 // reading it. The race detector checks the error of reading.
 func TestAnswerBeforeTheBlob(t *testing.T) {
 	answered := make(chan struct{}, 100)
-	repo := refusing(t, func() {}, func() { answered <- struct{}{} })
+	repo := refusing(t, http.StatusForbidden, func() {}, func() { answered <- struct{}{} })
 	content := strings.Repeat("x", 1000)
 	blob := registry.Blob{Digest: digest.FromString(content), Size: int64(len(content)),
-		Open: func() (io.ReadCloser, error) { return brokenBlob{answered}, nil }}
+		Open: func() (io.ReadCloser, error) { return brokenBlob{answered}, nil }, Verified: true}
 	_, err := repo.Upload(t.Context(), blob, nil, nil)
 	var refused *registry.UnauthorizedError
 	if !errors.As(err, &refused) && (err == nil || !strings.Contains(err.Error(), "broken disk")) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A damaged blob is found whatever the status with which a registry or a proxy refuses it, and an
+// undamaged one is not blamed.
+func TestRefusedBlobIsChecked(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusPreconditionFailed, http.StatusRequestEntityTooLarge,
+		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusBadRequest} {
+		repo := refusing(t, status, func() {}, func() {})
+		for content, damaged := range map[string]bool{"as promised": false, "as damaged": true} {
+			blob := registry.Blob{Digest: digest.FromString("as promised"), Size: int64(len(content)),
+				Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
+			_, err := repo.Upload(t.Context(), blob, nil, nil)
+			var found *registry.ContentError
+			if err == nil || errors.As(err, &found) != damaged {
+				t.Errorf("status %d, %s: %v", status, content, err)
+			}
+		}
 	}
 }

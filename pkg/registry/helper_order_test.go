@@ -3,6 +3,9 @@ package registry
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -14,8 +17,32 @@ func TestInterruptedLookUpIsNoAnswer(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	c := &credentials{helpersInOrder: []string{filesHelper, "none"}}
+	c := newCredentials([]string{filesHelper, "none"})
 	if found, err := c.find(ctx, "registry.example", "kolla/base"); !errors.Is(err, context.Canceled) {
 		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// A look-up whose context ends while the logins are read does not take them from later ones, and
+// a pipe is read once.
+func TestInterruptedReadingOfLogins(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "auth.json")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("REGISTRY_AUTH_FILE", pipe)
+	c := newCredentials(nil)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := c.find(ended, "registry.example", "kolla/base"); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	if err := os.WriteFile(pipe, []byte(`{"auths":{"registry.example":{"auth":"YWRhOnMzY3JldA=="}}}`), 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if found, err := c.find(t.Context(), "registry.example", "kolla/base"); found.Username != "ada" || err != nil {
+			t.Errorf("after that: %+v, %v", found, err)
+		}
 	}
 }

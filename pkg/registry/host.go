@@ -37,8 +37,8 @@ type host struct {
 
 	anywhere anywhereMounts
 
-	schemes memo.Map[string, string] // "http" or "https", by ""; known when the registry has answered once
-	tokens  memo.Map[tokenKey, token]
+	scheme memo.Value[string] // "http" or "https"; known when the registry has answered once
+	tokens memo.Map[tokenKey, token]
 
 	mu        sync.Mutex
 	challenge challenge
@@ -102,7 +102,7 @@ func sameHost(u *url.URL, host string) bool {
 // contact determines the scheme and the login method of the registry, unless they are
 // known, and returns the scheme.
 func (h *host) contact(ctx context.Context) (string, error) {
-	return h.schemes.Get(ctx, "", func() (string, error) {
+	return h.scheme.Get(ctx, func() (string, error) {
 		if h.unusable != nil {
 			return "", h.unusable
 		}

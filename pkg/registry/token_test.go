@@ -10,11 +10,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
@@ -248,5 +251,47 @@ func TestTokenServerRedirectGetsNoPassword(t *testing.T) {
 	}
 	if leaked.Load() {
 		t.Error("the password was sent to another host")
+	}
+}
+
+// Requests whose token is refused at the same time get one new token, also those that are refused
+// while it is fetched, and those that are refused after that.
+func TestTokenRefusedAtTheSameTime(t *testing.T) {
+	const requests = 8
+	var tokens, refused atomic.Int32
+	together := make(chan struct{}) // closed when all requests have been sent with the first token
+	var host string
+	host = registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		authorization := r.Header.Get("Authorization")
+		switch {
+		case r.URL.Path == "/token":
+			fmt.Fprintf(w, `{"token":"t%d"}`, tokens.Add(1))
+		case authorization == "Bearer t2":
+			w.Header().Set("Docker-Content-Digest", digest.FromString("").String())
+			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+			w.Header().Set("Content-Length", "9")
+		default:
+			if authorization == "Bearer t1" {
+				if refused.Add(1) == requests {
+					close(together)
+				}
+				<-together
+			}
+			w.Header().Set("Www-Authenticate", fmt.Sprintf("Bearer realm=%q,service=%q", "http://"+host+"/token", "test"))
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	c := registrytest.Client(t, registry.Options{Retries: -1})
+	var group sync.WaitGroup
+	for range requests {
+		group.Go(func() {
+			if _, err := c.Head(t.Context(), host+"/kolla/base:t"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if n := tokens.Load(); n != 2 {
+		t.Errorf("%d tokens were fetched, want 2", n)
 	}
 }

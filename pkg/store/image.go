@@ -27,10 +27,14 @@ func (s *Store) Image(d digest.Digest) (v1.Image, error) {
 // does not verify it again. Further readers do, so that damage is found when the registry does not
 // accept the content.
 func (s *Store) ForUpload(d digest.Digest) (v1.Image, v1.ImageIndex, error) {
-	if idx, err := s.imageIndex(d, true); err == nil {
-		return nil, idx, nil
+	raw, m, err := s.document(d)
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("reading image: %w", err)
+	case m.IsIndex():
+		return nil, s.indexOf(raw, m, true), nil
 	}
-	img, err := newImage(s, d, true)
+	img, err := imageFrom(s, d, raw, m, true)
 	return img, nil, err
 }
 
@@ -50,6 +54,11 @@ func newImage(s blobReader, d digest.Digest, upload bool) (v1.Image, error) {
 	if m.IsIndex() {
 		return nil, fmt.Errorf("reading image %s: it is an index of %s", d, units.Count(len(m.Manifests), "image"))
 	}
+	return imageFrom(s, d, raw, m, upload)
+}
+
+// imageFrom returns the image with a manifest that has been read.
+func imageFrom(s blobReader, d digest.Digest, raw []byte, m ocijson.Document, upload bool) (v1.Image, error) {
 	parsed, err := v1.ParseManifest(bytes.NewReader(raw))
 	if err != nil {
 		return nil, fmt.Errorf("reading image: manifest %s: %w", d, err)
@@ -70,7 +79,12 @@ func (s *Store) imageIndex(d digest.Digest, upload bool) (v1.ImageIndex, error) 
 	if !m.IsIndex() {
 		return nil, fmt.Errorf("reading image index %s: it is a single image", d)
 	}
-	return &index{s: s, raw: raw, mediaType: types.MediaType(mediaTypeOf(m)), upload: upload}, nil
+	return s.indexOf(raw, m, upload), nil
+}
+
+// indexOf returns the index with a document that has been read.
+func (s *Store) indexOf(raw []byte, m ocijson.Document, upload bool) *index {
+	return &index{s: s, raw: raw, mediaType: types.MediaType(mediaTypeOf(m)), upload: upload}
 }
 
 // Platforms returns the platforms that an image is for, such as "linux/amd64".

@@ -134,10 +134,11 @@ func (c *copier) blobs(ctx context.Context, blobs []ocispec.Descriptor) error {
 	return err
 }
 
-// record remembers that blobs are in a repository, from which others can mount them.
+// record remembers that blobs are in a repository, from which others can mount them, unless
+// one is known or being uploaded.
 func (p *Publisher) record(repo *registry.Repository, blobs []ocispec.Descriptor) {
 	for _, d := range blobs {
-		p.blobs.Set(blobKey{repo.Registry(), d.Digest}, repo)
+		p.blobs.SetIfAbsent(blobKey{repo.Registry(), d.Digest}, repo)
 	}
 }
 

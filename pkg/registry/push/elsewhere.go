@@ -121,7 +121,7 @@ func (c *catalog) candidates(repo *registry.Repository) (out []imageref.Ref, oth
 		names = likely(c.names, repository)
 		c.likely[repository] = names
 	}
-	if c.last != "" && c.last != repository {
+	if c.last != "" && c.last != repository && slices.Index(names, c.last) != 0 {
 		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == c.last })
 		names = slices.Insert(names, min(1, len(names)), c.last)
 	}

@@ -53,6 +53,19 @@ func TestBlobsOfOtherRepositories(t *testing.T) {
 		if s := pushOnly(t, host, map[string]v1.Image{"other/nova-api": api}); s.Uploaded > 0 || s.Mounted != 4 {
 			t.Errorf("to another namespace: %+v", s)
 		}
+		// Of a second image for a repository, small blobs are looked up where those of the first
+		// were found.
+		p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
+		small := registrytest.Image(t, base, 1000, 1)
+		pushOnly(t, host, map[string]v1.Image{"kolla/nova-api": small})
+		for _, img := range []v1.Image{api, small} {
+			if _, err := p.Push(t.Context(), host+"/third/nova-api", img); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := p.Stats(); s.Uploaded > 0 || s.Mounted != 6 {
+			t.Errorf("two images to another namespace: %+v", s)
+		}
 		conductor := registrytest.Image(t, base, 2<<20, 1)
 		if s := pushOnly(t, host, map[string]v1.Image{"kolla/nova-conductor": conductor}); s.Uploaded != 2 || s.Mounted != 1 {
 			t.Errorf("a new image on a known parent: %+v", s)
