@@ -3,6 +3,7 @@ package imageset
 import (
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/kolla-build/kolla-build/pkg/render"
@@ -37,24 +38,40 @@ func (s *Set) readOnBuild() map[string][]string {
 	return found
 }
 
-// Triggers returns the ONBUILD instructions, without that word, of the images of the tree that
-// a Dockerfile refers to.
+// Triggers returns the ONBUILD instructions, without that word, that the stages of a
+// Dockerfile run: those of the images of the tree in their FROM lines. Images that only
+// COPY or a mount name run none.
 func (s *Set) Triggers(f *render.Dockerfile) []string {
-	triggers := slices.Clone(s.OnBuild(f.From))
-	for _, n := range f.Needs {
-		if n.Reference != f.From {
-			triggers = append(triggers, s.OnBuild(n.Reference)...)
-		}
+	if !s.refersToOnBuild(f) {
+		return nil // parsing takes long
 	}
+	var triggers []string
+	dockerfile.TriggeredReferences(f.Content, dockerfile.Options{Platform: s.Platform, BuildArgs: s.Config.BuildArgs},
+		func(base dockerfile.Image) []string {
+			onBuild := s.OnBuild(base.Reference)
+			triggers = append(triggers, onBuild...)
+			return onBuild
+		})
 	return triggers
 }
 
+// refersToOnBuild reports whether a Dockerfile refers to an image with ONBUILD instructions.
+func (s *Set) refersToOnBuild(f *render.Dockerfile) bool {
+	return len(s.OnBuild(f.From)) > 0 ||
+		slices.ContainsFunc(f.Needs, func(n render.Need) bool { return len(s.OnBuild(n.Reference)) > 0 })
+}
+
 // CopiesArchive reports whether an image copies an archive of sources, so that it is made.
-// used and everything are the result of ContextPaths with the image's Triggers. Templates
-// for packages copy none, even if sources are configured.
+// used and everything are the result of ContextPaths with the image's Triggers. In templates
+// for packages only a name selects an archive: their patterns mean other files, even if sources
+// are configured.
 func (s *Set) CopiesArchive(archive string, used []string, everything bool) bool {
+	source := s.Config.InstallType == "source"
 	if everything {
-		return s.Config.InstallType == "source"
+		return source
+	}
+	if !source {
+		used = slices.DeleteFunc(slices.Clone(used), func(path string) bool { return strings.ContainsAny(path, `*?[\`) })
 	}
 	return len(used) > 0 && dockerfile.NamesPath(used, archive)
 }
