@@ -40,6 +40,11 @@ func bootstrapCommand() *command {
 			if err := bootstrap.CheckMirror(mirror); err != nil {
 				return usererr.Usage(err)
 			}
+			if keyring != "" {
+				if _, err := bootstrap.CheckKeyring(keyring); err != nil {
+					return usererr.Usage(err)
+				}
+			}
 			if mirror == "" {
 				mirror = cfg.BaseMirror
 			}

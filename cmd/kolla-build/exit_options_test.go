@@ -39,6 +39,7 @@ var malformed = []string{
 	"--tarballs-base x", "--tarballs-mirrors x", "--tarballs-mirrors https://h/a,/dir", "--tarballs-mirrors ftp://u:hunter2@h/x",
 	"--tarballs-base http://[x", "--podman_base_url x", "--podman_base_url /run/podman.sock",
 	"bootstrap debian:trixie --base-mirror x", "bootstrap debian:trixie --mirror x",
+	"bootstrap debian:trixie --keyring MISSING",
 	"--base-mirror ftp://u:hunter2@h/x", "--base-mirror=ftp://u:hunter2@h", "--tarballs-base http://u:hunter2@[x",
 }
 

@@ -22,20 +22,31 @@ var keyrings = map[string]struct {
 		"apt-get install ubuntu-archive-keyring (Debian) or ubuntu-keyring (Ubuntu), or copy the file from an Ubuntu host"},
 }
 
+// CheckKeyring returns the absolute path of a file that can be given to apt as a keyring. Only
+// apt examines the keys.
+func CheckKeyring(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New(path + " is not a regular file")
+	}
+	if err != nil {
+		return "", usererr.Errorf("set a file of OpenPGP keys with kolla-build bootstrap --keyring FILE", "reading the keyring: %w", err)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("reading the keyring: %w", err)
+	}
+	if strings.ContainsAny(abs, " \t\n[],") {
+		return "", usererr.Errorf("copy it to another directory, or rename it",
+			"keyring %q: apt does not support paths with spaces, brackets or commas", abs)
+	}
+	return abs, nil
+}
+
 // findKeyring returns the file with the keys of the archive on this host.
 func findKeyring(opts Options, a archive) (string, error) {
 	if opts.Keyring != "" {
-		info, err := os.Stat(opts.Keyring)
-		if err == nil && !info.Mode().IsRegular() {
-			err = errors.New(opts.Keyring + " is not a regular file")
-		}
-		if err != nil {
-			return "", usererr.Errorf("set a file of OpenPGP keys with kolla-build bootstrap --keyring FILE", "reading the keyring: %w", err)
-		}
-		if strings.ContainsAny(opts.Keyring, " \t\n[],") {
-			return "", fmt.Errorf("keyring %q: apt does not support names with spaces, brackets or commas", opts.Keyring)
-		}
-		return filepath.Abs(opts.Keyring)
+		return CheckKeyring(opts.Keyring)
 	}
 	files := keyrings[opts.Distro].files
 	if a.keyring != "" {
