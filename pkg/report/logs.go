@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
@@ -39,7 +38,7 @@ type LogsOptions struct {
 
 // Logs keeps a log file per image and the last lines of each step.
 //
-// The file, <image>.log, is created when its image starts and contains the output
+// The file, <image>.log, is created at the first step of its image and contains the output
 // of each step, byte for byte, under a header. A failed image has a symbolic link
 // to it as well, 000_FAILED_<image>.log; those of earlier runs are removed when
 // the run starts.
@@ -153,7 +152,7 @@ func (l *Logs) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name, im := range l.images {
-		l.open(im)
+		l.openNew(im)
 		if im.w != nil {
 			l.line(im, "# not finished")
 		}
@@ -224,63 +223,6 @@ func (l *Logs) start(e build.Event) {
 		return
 	}
 	im.begun = &e
-}
-
-// open creates the file of an image that has started. An image that is only loaded into
-// an engine has no steps and no file, so that the log of its build stays the last one.
-func (l *Logs) open(im *imageLog) {
-	if im.begun == nil || l.err != nil {
-		return
-	}
-	e := *im.begun
-	im.begun = nil
-	l.create(im, e)
-}
-
-// create creates the file of an image's log.
-func (l *Logs) create(im *imageLog, e build.Event) {
-	path := filepath.Join(l.opts.Dir, LogName(e.Image.String())+".log")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
-	if err != nil {
-		l.fail(fmt.Errorf("creating the log of %s: %w", e.Image, err))
-		return
-	}
-	im.file, im.w = f, bufio.NewWriterSize(f, 32<<10)
-	im.path = path
-	l.line(im, fmt.Sprintf("# %s, %s", e.Image, stamp(e.Time)))
-}
-
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		t = time.Now()
-	}
-	return t.UTC().Format(time.RFC3339)
-}
-
-func (l *Logs) header(im *imageLog, s build.Step) {
-	name := s.Name
-	if name == "" {
-		name = s.ID
-	}
-	if im.current == s.ID {
-		return
-	}
-	im.current = s.ID
-	l.line(im, "==> "+oneLine(name))
-}
-
-// line writes a line that is not output, and starts a new line for it if needed.
-func (l *Logs) line(im *imageLog, text string) {
-	if im.w == nil {
-		return
-	}
-	if im.midLine {
-		text = "\n" + text
-		im.midLine = false
-	}
-	if _, err := im.w.WriteString(text + "\n"); err != nil {
-		l.fail(fmt.Errorf("writing a log: %w", err))
-	}
 }
 
 func (l *Logs) output(e build.Event) {
@@ -377,7 +319,11 @@ func (l *Logs) imageEnd(e build.Event) {
 	if result != nil {
 		endedImage.failure = result.Failure
 	}
-	if im != nil && (result == nil || result.Status != build.StatusUnchanged) {
+	switch {
+	case im == nil, result != nil && result.Status == build.StatusUnchanged:
+	case result != nil && result.Status == build.StatusCanceled:
+		l.openNew(im)
+	default:
 		l.open(im)
 	}
 	if im != nil {
@@ -485,18 +431,4 @@ func (im *imageLog) complete(f build.Failure) *build.Failure {
 		f.Tail = append([]string(nil), st.tail...)
 	}
 	return &f
-}
-
-func (l *Logs) closeFile(im *imageLog) {
-	if im.file == nil {
-		return
-	}
-	err := im.w.Flush()
-	if cerr := im.file.Close(); err == nil {
-		err = cerr
-	}
-	im.file, im.w = nil, nil
-	if err != nil {
-		l.fail(fmt.Errorf("writing a log: %w", err))
-	}
 }

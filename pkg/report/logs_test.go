@@ -143,6 +143,29 @@ func TestLogsOfUnchangedImages(t *testing.T) {
 	}
 }
 
+// A run that is canceled before an image has a step keeps the log of its build.
+func TestLogsOfCanceledImages(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "x.log")
+		if err := os.WriteFile(path, []byte("the build\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		l := NewLogs(LogsOptions{Dir: dir})
+		l.Handle(build.Event{Time: at(0), Kind: build.EventImageStart, Image: named("x")})
+		if ended {
+			l.Handle(build.Event{Kind: build.EventImageEnd, Image: named("x"),
+				Result: &build.Result{Image: named("x"), Status: build.StatusCanceled}})
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, path); got != "the build\n" {
+			t.Errorf("ended %v: the log of the build was replaced by:\n%s", ended, got)
+		}
+	}
+}
+
 func TestLogsStayInTheirDirectory(t *testing.T) {
 	dir := t.TempDir()
 	l := NewLogs(LogsOptions{Dir: filepath.Join(dir, "logs")})
