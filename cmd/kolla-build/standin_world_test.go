@@ -164,6 +164,10 @@ func (w *standinWorld) wanted(t *testing.T, distro, command string, regexes ...s
 	t.Helper()
 	edited := map[string]map[string]string{
 		"openssh-server": {"etc/pam.d/sshd": "session    required     pam_loginuid.so\n"},
+		"apache2": {"etc/apache2/ports.conf": "Listen 80\n", "etc/apache2/sites-enabled/000-default.conf": "\n",
+			"etc/apache2/conf-enabled/security.conf": "\n"},
+		"httpd":   {"etc/httpd/conf/httpd.conf": "Listen 80\n"},
+		"mod_ssl": {"etc/httpd/conf.d/ssl.conf": "Listen 443 https\n"},
 	}
 	out := filepath.Join(w.dir, "rendered-"+distro)
 	runBuild(t, append([]string{"-b", distro, "--template-only", "--work-dir", out, "--config-file", w.conf}, regexes...), exitOK)

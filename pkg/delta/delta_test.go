@@ -383,7 +383,7 @@ func TestBadInput(t *testing.T) {
 		{"bomb", assemble(t, with(func(h *Header) { h.Target.TarSize = 1 << 60 }), endless), "header: the target", nil},
 		{"another target", assemble(t, with(func(h *Header) { h.Target.Digest = base.Digest }), []byte{0}), "it makes", nil},
 		{"bad digest", assemble(t, with(func(h *Header) { h.Base.Digest = "sha256:../../etc/passwd" }), []byte{0}), "digest", nil},
-		{"unknown compressor", assemble(t, with(func(h *Header) { h.Compressor = "rar" }), []byte{0}), "compression", nil},
+		{"unknown compressor", assemble(t, with(func(h *Header) { h.Compressor = "rar" }), []byte{0}), "rar", nil},
 		{"other compressor", replaceCompressor(t, good, "gzip:1"), "compressing its tar gives", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
