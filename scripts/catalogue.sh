@@ -26,8 +26,10 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 # The tables of results are changed by each run, and are not part of what is built.
-commit=$(git rev-parse --short=8 HEAD)
-[ -z "$(git status --porcelain -- . ':!docs/images.tsv' ':!docs/images.md')" ] || commit+=-modified
+if [ "${RECORD:-yes}" != no ]; then
+  commit=$(git rev-parse --short=8 HEAD)
+  [ -z "$(git status --porcelain -- . ':!docs/images.tsv' ':!docs/images.md')" ] || commit+=-modified
+fi
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

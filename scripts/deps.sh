@@ -32,8 +32,9 @@ fi
 echo "installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 # The tests need the program sshd only. The package would start a server on port 22, now and at each
-# boot. A masked unit is not started, and the package does not unmask it.
-if [[ " ${missing[*]} " == *" openssh-server "* ]]; then
+# boot. systemd does not start a masked unit, and the package does not unmask it. A server that is
+# there already, such as one of an interrupted upgrade, stays as it is.
+if [[ " ${missing[*]} " == *" openssh-server "* ]] && [ ! -e /usr/sbin/sshd ]; then
   mkdir -p /etc/systemd/system
   for unit in ssh.service ssh.socket; do
     [ -e "/etc/systemd/system/$unit" ] || ln -sf /dev/null "/etc/systemd/system/$unit"

@@ -766,7 +766,7 @@ def save_state(state):
 
 
 def restore_defaults(state):
-    """Restore the image's files. Return the paths that were not restored."""
+    """Restore the image's files. Return the links that were not restored."""
     omitted = set()
     for path, entry in state.items():
         # Kolla's own script swaps the two at each start.
@@ -777,7 +777,8 @@ def restore_defaults(state):
         item = ConfigFile(backup, path, preserve_properties=True,
                           follow='none')
         item.copy()
-        if item.omitted:
+        # A directory is restored once: restoring removes what has been added to it.
+        if item.omitted and os.path.islink(backup):
             omitted.add(path)
     return omitted
 

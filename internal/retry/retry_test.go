@@ -140,7 +140,9 @@ func TestTransient(t *testing.T) {
 		"wrong certificate": {wrongCertificate, false},
 		"canceled":          {context.Canceled, false},
 		"deadline":          {context.DeadlineExceeded, false},
-		"other":             {errors.New("no such image"), false},
+		"refused stream": {errors.New("http2: Transport: cannot retry err [stream error: stream ID 33; REFUSED_STREAM] " +
+			"after Request.Body was written"), true},
+		"other": {errors.New("no such image"), false},
 	} {
 		if name != "none" && c.err == nil {
 			t.Errorf("%s: the test has no error", name)

@@ -85,17 +85,16 @@ func GC(ctx context.Context, cfg *config.Config, con *console.Console, opts GCOp
 	if err := gcStore(ctx, cfg, con, opts.Keep); err != nil {
 		return err
 	}
-	if err := builderdir.RemoveRemains(workspace.BuilderDir(cfg)); err != nil {
-		return err
-	}
 	if opts.BuilderCache {
 		freed, err := builderdir.RemoveCache(workspace.BuilderDir(cfg))
 		if err != nil {
 			return err
 		}
 		con.Notice("builder's cache: %s freed", units.Bytes(freed))
+		return writeUsage(cfg, con)
 	}
-	return writeUsage(cfg, con)
+	remains := builderdir.RemoveRemains(workspace.BuilderDir(cfg))
+	return errors.Join(writeUsage(cfg, con), remains)
 }
 
 // writeUsage prints what the directories of the data directory hold.

@@ -48,7 +48,9 @@ func RemoveCache(state string) (int64, error) {
 		return 0, fmt.Errorf("removing the builder's cache: %w", err)
 	}
 	defer lock.Close()
-	if err := Sweep(state); err != nil { // mounts of a killed builder show files outside of the directory
+	// Mounts of a killed builder show files outside of the directory.
+	var leftover *leftoverError
+	if err := Sweep(state); err != nil && !errors.As(err, &leftover) {
 		return 0, fmt.Errorf("removing the builder's cache: %w", err)
 	}
 	used := disk.Usage(state)

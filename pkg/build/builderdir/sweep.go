@@ -73,10 +73,18 @@ func Sweep(state string) error {
 		_ = os.RemoveAll(dirs[1]) // SweepSocketDirs tries again
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return &leftoverError{err}
 	}
 	return os.Mkdir(tmp, 0o700)
 }
+
+// leftoverError reports files that Sweep could not remove. Nothing runs or is mounted in the
+// directory any more.
+type leftoverError struct{ err error }
+
+func (e *leftoverError) Error() string { return e.err.Error() }
+
+func (e *leftoverError) Unwrap() error { return e.err }
 
 // removeAll removes a directory. As long as something in it is busy or is added, it tries
 // again until ctx ends: a killed process or its mounts may not have ended completely.

@@ -47,7 +47,10 @@ func TestReceivedManifestsAreBounded(t *testing.T) {
 	const connections, streams = 20, 16
 	authority := registrytest.NewAuthority(t, "site")
 	certificate, key := authority.Issue(t, "server", time.Hour, "localhost", "127.0.0.1")
-	dir := t.TempDir()
+	dir, err := filepath.EvalSymlinks(t.TempDir()) // as /proc names it
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := registrytest.Embedded(t, server.Options{Certificate: certificate, Key: key, Dir: dir})
 	base := "https://" + s.Addr().String()
 	connect := func() *http.Client {

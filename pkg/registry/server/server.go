@@ -26,11 +26,11 @@ import (
 // are closed.
 const (
 	maxConnections = 4096
-	maxOfAddress   = maxConnections / 4 // so that one client does not shut out the others
-	maxStreams     = 16                 // of a connection with HTTP/2
-	maxFrame       = 16 << 10           // bytes, the smallest that HTTP/2 allows
-	maxReceive     = 256 << 10          // bytes that a connection may send before they are read
-	maxHeader      = 16 << 10           // bytes
+	maxOfAddress   = maxConnections * 3 / 4 // so that one client does not shut out the others
+	maxStreams     = 16                     // of a connection with HTTP/2
+	maxFrame       = 16 << 10               // bytes, the smallest that HTTP/2 allows
+	maxReceive     = 256 << 10              // bytes that a connection may send before they are read
+	maxHeader      = 16 << 10               // bytes
 )
 
 const (
