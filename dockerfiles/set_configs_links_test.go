@@ -94,6 +94,16 @@ func TestSetConfigsPipes(t *testing.T) {
 	})
 }
 
+// configureLinks prepares a configuration of a file or a tree, and a target for links.
+func configureLinks(t *testing.T, config string) *scratchRoot {
+	t.Helper()
+	r := setConfigs(t, config)
+	r.write("config/a", "A")
+	r.write("config/tree/a", "A")
+	r.write("etc/target", "target")
+	return r
+}
+
 // Links of the image belong to a service after chown -R. They are not followed, but they are
 // restored, with their owner: a link of root would be followed.
 func TestSetConfigsRestoresLinks(t *testing.T) {
@@ -104,10 +114,7 @@ func TestSetConfigsRestoresLinks(t *testing.T) {
 		"dangling": entry("a", "/etc/keystone/dangling", owner), "of_root": entry("a", "/etc/keystone/root", owner),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := setConfigs(t, config)
-			r.write("config/a", "A")
-			r.write("config/tree/a", "A")
-			r.write("etc/target", "target")
+			r := configureLinks(t, config)
 			r.serviceLink("etc/keystone/link", "/etc/target")
 			r.serviceLink("etc/keystone/dangling", "none")
 			r.writeOrLink("etc/keystone/root", "->link")
@@ -216,10 +223,7 @@ func TestSetConfigsRestoresLinksInForeignDirectories(t *testing.T) {
 		"top": entry("a", "/etc/x/sub/link", owner), "nested": entry("tree", "/etc/x/sub", owner),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := setConfigs(t, config)
-			r.write("config/a", "A")
-			r.write("config/tree/a", "A")
-			r.write("etc/target", "target")
+			r := configureLinks(t, config)
 			r.serviceLink("etc/x/sub/link", "/etc/target")
 			if err := os.Chown(r.path("etc/x/sub"), 42400, 42400); err != nil {
 				t.Fatal(err)

@@ -138,6 +138,9 @@ func OfProxy(err error) bool {
 	return errors.As(err, &op) && op.Op == "proxyconnect"
 }
 
+// ProxyHint is the hint of errors for which OfProxy reports true.
+const ProxyHint = "correct the proxy variables (HTTPS_PROXY, HTTP_PROXY), or list the host in NO_PROXY"
+
 // Transient reports whether an error is a network fault that may not occur next time.
 // Wrong certificates, unknown hosts and canceled contexts are not transient.
 func Transient(err error) bool {

@@ -209,7 +209,7 @@ func (e *MirrorError) Unwrap() error { return e.Err }
 // Hint returns a hint for the user.
 func (e *MirrorError) Hint() string {
 	if retry.OfProxy(e.Err) {
-		return "correct the proxy variables (http_proxy, https_proxy), or list hosts that need no proxy in no_proxy"
+		return retry.ProxyHint
 	}
 	return "use another mirror with --base-mirror URL"
 }

@@ -39,7 +39,7 @@ func ManPage(commands []Command, version string, date time.Time) string {
 	m.entry("1", "Images failed, or something else failed.")
 	m.entry("2", "Usage error: the command line is wrong.")
 	m.entry("75", "Another nightly run is active. Try again later.")
-	m.entry("130", "Interrupted.")
+	m.entry("128 + N", "Ended by signal N: 130 after Ctrl-C, 143 after SIGTERM.")
 	m.section("EXAMPLES")
 	for _, c := range commands {
 		if c.Hidden {

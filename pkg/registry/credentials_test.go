@@ -140,7 +140,7 @@ func TestLoginFiles(t *testing.T) {
 	}
 }
 
-// Files of settings may be pipes, as those of <(COMMAND) in a shell. One to which nobody writes
+// Files of settings may be pipes, as those of <(COMMAND) in a shell. One without a writer
 // holds nothing up when the context ends, and an endless one is refused.
 func TestSettingsFromPipes(t *testing.T) {
 	host, _ := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"}})
@@ -175,7 +175,7 @@ func TestSettingsFromPipes(t *testing.T) {
 		return ctx
 	}
 	if err := head(ended(), none); !errors.Is(err, stop) {
-		t.Errorf("nobody writes to the pipe: %v", err)
+		t.Errorf("a pipe without a writer: %v", err)
 	}
 	t.Setenv("REGISTRY_AUTH_FILE", "/dev/zero")
 	if err := head(t.Context(), none); err == nil || !strings.Contains(err.Error(), "larger than") {

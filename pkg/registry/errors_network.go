@@ -37,7 +37,7 @@ func (e *UnreachableError) Hint() string {
 	var dns *net.DNSError
 	switch {
 	case retry.OfProxy(e.Err):
-		return "correct the proxy variables (HTTPS_PROXY, HTTP_PROXY), or list the host in NO_PROXY"
+		return retry.ProxyHint
 	case imageref.IsLoopback(e.Host):
 		hint := "start one with `kolla-build registry serve"
 		if _, port, err := net.SplitHostPort(e.Host); err == nil && port != defaultPort {

@@ -123,29 +123,18 @@ func TestLogsTailAndAttempts(t *testing.T) {
 	}
 }
 
-// An image that is only loaded into an engine starts and ends as unchanged: the log of
-// its build is kept.
-func TestLogsOfUnchangedImages(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "x.log")
-	if err := os.WriteFile(path, []byte("the build\n"), 0o644); err != nil {
-		t.Fatal(err)
+// An image that has no step in a run keeps the log of its build: it is only loaded into an
+// engine, or the run is canceled before.
+func TestLogsOfImagesWithoutSteps(t *testing.T) {
+	ended := func(status build.Status) []build.Event {
+		return []build.Event{{Kind: build.EventImageEnd, Image: named("x"), Result: &build.Result{Image: named("x"), Status: status}}}
 	}
-	l := NewLogs(LogsOptions{Dir: dir})
-	l.Handle(build.Event{Time: at(0), Kind: build.EventImageStart, Image: named("x")})
-	l.Handle(build.Event{Kind: build.EventTransfer, Image: named("x"), Step: step("load", "load into Docker"), Current: 1})
-	l.Handle(build.Event{Kind: build.EventImageEnd, Image: named("x"), Result: &build.Result{Image: named("x"), Status: build.StatusUnchanged}})
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if got := read(t, path); got != "the build\n" {
-		t.Errorf("the log of the build was replaced by:\n%s", got)
-	}
-}
-
-// A run that is canceled before an image has a step keeps the log of its build.
-func TestLogsOfCanceledImages(t *testing.T) {
-	for _, ended := range []bool{false, true} {
+	load := build.Event{Kind: build.EventTransfer, Image: named("x"), Step: step("load", "load into Docker"), Current: 1}
+	for name, events := range map[string][]build.Event{
+		"loaded":       append([]build.Event{load}, ended(build.StatusUnchanged)...),
+		"canceled":     ended(build.StatusCanceled),
+		"not finished": nil,
+	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "x.log")
 		if err := os.WriteFile(path, []byte("the build\n"), 0o644); err != nil {
@@ -153,15 +142,14 @@ func TestLogsOfCanceledImages(t *testing.T) {
 		}
 		l := NewLogs(LogsOptions{Dir: dir})
 		l.Handle(build.Event{Time: at(0), Kind: build.EventImageStart, Image: named("x")})
-		if ended {
-			l.Handle(build.Event{Kind: build.EventImageEnd, Image: named("x"),
-				Result: &build.Result{Image: named("x"), Status: build.StatusCanceled}})
+		for _, e := range events {
+			l.Handle(e)
 		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
 		if got := read(t, path); got != "the build\n" {
-			t.Errorf("ended %v: the log of the build was replaced by:\n%s", ended, got)
+			t.Errorf("%s: the log of the build was replaced by:\n%s", name, got)
 		}
 	}
 }

@@ -90,7 +90,7 @@ func TestSecretsFromPipes(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stop)
 	if _, err := OpenSecrets(ctx, []string{"id=x,src=" + pipe}, nil, getenv); !errors.Is(err, stop) {
-		t.Errorf("nobody writes: %v", err)
+		t.Errorf("a pipe without a writer: %v", err)
 	}
 	if _, err := OpenSecrets(t.Context(), []string{"id=x,src=/dev/zero"}, nil, getenv); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("/dev/zero: %v", err)

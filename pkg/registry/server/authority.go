@@ -65,7 +65,7 @@ func recordAddr(dir, addr string) error {
 }
 
 func readCertificate(path string) (*x509.Certificate, error) {
-	raw, err := inputfile.ReadRegular(path, inputfile.MaxState)
+	raw, err := inputfile.ReadRegular(path, maxPEM)
 	if err != nil {
 		return nil, fmt.Errorf("reading certificate %s: %w", path, err)
 	}

@@ -85,7 +85,7 @@ func TestReceivedManifestsAreBounded(t *testing.T) {
 	for range connections {
 		client := connect()
 		for range streams {
-			body, end := io.Pipe() // which nobody closes
+			body, end := io.Pipe() // stays open
 			go func() { _, _ = io.WriteString(end, content[:16_500]) }()
 			clients.Go(func() { put(ctx, client, body) })
 		}
@@ -102,9 +102,15 @@ func TestReceivedManifestsAreBounded(t *testing.T) {
 		_, _ = fmt.Sscan(after, &n)
 		return n
 	}
-	for running() < connections*streams || openSpools(t, dir) < maxReceived {
-		time.Sleep(20 * time.Millisecond)
+	until := func(what string, done func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %d requests are running, %d manifests have an open file", what, running(), openSpools(t, dir))
+			}
+		}
 	}
+	until("all are sent", func() bool { return running() >= connections*streams && openSpools(t, dir) >= maxReceived })
 	for range 20 {
 		if n := openSpools(t, dir); n > maxReceived {
 			t.Fatalf("%d of %d manifests have an open file", n, connections*streams)
@@ -116,9 +122,7 @@ func TestReceivedManifestsAreBounded(t *testing.T) {
 	if status := put(t.Context(), operator, strings.NewReader(content)); status != http.StatusBadRequest {
 		t.Errorf("after that, a manifest that is not one: status %d", status)
 	}
-	for openSpools(t, dir) > 0 {
-		time.Sleep(20 * time.Millisecond)
-	}
+	until("all have ended", func() bool { return openSpools(t, dir) == 0 })
 }
 
 // A disk that is too full for a manifest that is being received is the server's fault.
