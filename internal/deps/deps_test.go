@@ -122,6 +122,7 @@ var shared = map[string]string{
 	"internal/regex":       "",
 	"internal/retry":       "",
 	"internal/rpmdb":       "",
+	"internal/rundir":      "",
 	"internal/stepproxy":   "internal/atomicfile internal/filelock internal/inputfile internal/redact",
 	"internal/suggest":     "",
 	"internal/textwrap":    "",

@@ -190,21 +190,32 @@ func Cause(ctx context.Context, err error) error {
 
 var sharedClient = NewHTTPClient(defaultStall, 8)
 
+// Dialer connects to servers on other machines.
+var Dialer = net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
+
+// NewTransport returns a transport with the limits of time that apply to all servers. It
+// uses the proxies of the environment.
+func NewTransport(connectionsPerHost int) *http.Transport {
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            Dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    connectionsPerHost,
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    15 * time.Second,
+		MaxResponseHeaderBytes: 256 << 10,
+	}
+}
+
 // NewHTTPClient returns a client that uses the proxies of the environment. stall
 // is how long a server may take to begin its answer.
 func NewHTTPClient(stall time.Duration, connectionsPerHost int) *http.Client {
+	t := NewTransport(connectionsPerHost)
+	t.ResponseHeaderTimeout = stall
+	t.MaxResponseHeaderBytes = 1 << 20
+	t.DisableCompression = true // checksums are of the stored bytes
 	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			ForceAttemptHTTP2:      true,
-			MaxIdleConnsPerHost:    connectionsPerHost,
-			IdleConnTimeout:        90 * time.Second,
-			TLSHandshakeTimeout:    15 * time.Second,
-			ResponseHeaderTimeout:  stall,
-			MaxResponseHeaderBytes: 1 << 20,
-			DisableCompression:     true, // checksums are of the stored bytes
-		},
+		Transport: t,
 		CheckRedirect: func(next *http.Request, via []*http.Request) error {
 			if len(via) >= maxRedirects {
 				return fmt.Errorf("the server redirected more than %d times", maxRedirects)

@@ -1,6 +1,7 @@
-// Package inputfile reads files that a user named, which may be a named pipe without a
-// writer or an endless device. Reading stops when its context ends. It must not know
-// what the files contain.
+// Package inputfile reads input of a bounded size: files that a user named, which may be a
+// named pipe without a writer or an endless device, and small files and streams that others
+// may have replaced. Reading a user's file stops when its context ends. It must not know what
+// the files contain.
 package inputfile
 
 import (
@@ -151,7 +152,7 @@ func (i *interruptible) Close() error {
 	return err
 }
 
-// TooLargeError reports that a file is larger than the limit.
+// TooLargeError reports that a file or a stream is larger than the limit.
 type TooLargeError struct {
 	Path  string
 	Limit int64 // in bytes
@@ -169,16 +170,23 @@ func Read(ctx context.Context, path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	return readAll(r, path, limit)
+	b, err := ReadAll(r, path, limit)
+	var large *TooLargeError
+	if err != nil && !errors.As(err, &large) {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return b, err
 }
 
-func readAll(r io.Reader, path string, limit int64) ([]byte, error) {
+// ReadAll returns what r has, up to limit bytes. If it has more, the error is a
+// *TooLargeError with the name. Other errors are those of r.
+func ReadAll(r io.Reader, name string, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("reading %s: %w", path, err)
+		return nil, err
 	case int64(len(b)) > limit:
-		return nil, &TooLargeError{path, limit}
+		return nil, &TooLargeError{name, limit}
 	}
 	return b, nil
 }

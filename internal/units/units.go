@@ -1,4 +1,4 @@
-// Package units formats sizes, durations and counts for people. It is the only
+// Package units formats sizes, durations, times and counts for people. It is the only
 // place that decides on units and precision; it must not know what it counts.
 package units
 
@@ -69,6 +69,12 @@ func Estimate(d time.Duration) string {
 	d = d.Round(5 * time.Minute)
 	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
 }
+
+// Time formats a point in time to the minute, in UTC: "2026-11-22 04:05 UTC".
+func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// LocalTime formats a point in time to the minute, in the zone of this machine.
+func LocalTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04") }
 
 // List joins names with commas. It lists at most limit of them and counts the others:
 // "a, b and 3 more".

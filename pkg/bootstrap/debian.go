@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // debianImage makes the layer and the configuration of a bootstrapped image.
@@ -49,7 +51,7 @@ func (b debianImage) config() func() ocispec.Image {
 // write runs mmdebstrap and writes the layer: its files, except those of the host and
 // of apt's working state, and our configuration.
 func (b debianImage) write(ctx context.Context, w io.Writer) error {
-	key, err := readSmallFile(b.keyring)
+	key, err := inputfile.ReadRegular(b.keyring, maxRelease)
 	if err != nil {
 		return fmt.Errorf("reading the keyring: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -224,7 +223,7 @@ func readFromMirror(ctx context.Context, mirror, path string) ([]byte, error) {
 		return nil, fmt.Errorf("mirror %q is not a URL", redact.URL(mirror))
 	}
 	if u.Scheme == "file" || u.Scheme == "copy" {
-		b, err := readSmallFile(filepath.Clean(u.Path))
+		b, err := inputfile.ReadRegular(filepath.Clean(u.Path), maxRelease)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && !isDir(strings.TrimSuffix(u.Path, path)):
 			return nil, &MirrorError{URL: mirror, Err: errors.New("no such directory")}
@@ -245,22 +244,6 @@ func readFromMirror(ctx context.Context, mirror, path string) ([]byte, error) {
 		return nil, &MirrorError{URL: redact.URL(mirror), Host: hostAndPort(u), Err: err}
 	}
 	return resp.Body, nil
-}
-
-func readSmallFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxRelease {
-		return nil, errors.New("not a regular file, or too large")
-	}
-	f, err := inputfile.OpenRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxRelease))
 }
 
 func isDir(path string) bool {

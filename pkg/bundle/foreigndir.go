@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/imagearchive"
 )
 
@@ -114,13 +115,14 @@ func openSkopeoDir(ctx context.Context, d *dirFiles) (*skopeoDir, error) {
 		return nil, &FormatError{Member: imagearchive.ManifestFile, Detail: "the manifest of the image", Err: err}
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) > maxManifest {
+	raw, err := inputfile.ReadAll(f, imagearchive.ManifestFile, maxManifest)
+	var large *inputfile.TooLargeError
+	switch {
+	case errors.As(err, &large):
 		return nil, &FormatError{Member: imagearchive.ManifestFile, Detail: fmt.Sprintf("more than %d bytes", maxManifest),
 			Advice: adviceForeignArchive}
+	case err != nil:
+		return nil, err
 	}
 	var m struct {
 		MediaType string          `json:"mediaType"`

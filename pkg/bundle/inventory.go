@@ -80,12 +80,7 @@ func readInventory(ctx context.Context, path string, st *store.Store) (*inventor
 		if st == nil {
 			return nil, fmt.Errorf("manifest %s is not in it, and there is no store", d)
 		}
-		r, err := st.OpenBlob(d)
-		if err != nil {
-			return nil, err
-		}
-		defer r.Close()
-		return io.ReadAll(io.LimitReader(r, maxManifest))
+		return st.ReadManifest(d)
 	}
 	for _, d := range images {
 		if err := inv.Add(fullName(d), d.Digest, read); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/kolla-build/kolla-build/internal/ocijson"
@@ -18,7 +17,7 @@ func (l *loader) complete(ctx context.Context) error {
 	for len(l.lateManifests) > 0 {
 		d := l.lateManifests[0]
 		l.lateManifests = l.lateManifests[1:]
-		b, err := l.readStored(d)
+		b, err := l.st.ReadManifest(d)
 		if err != nil {
 			return err
 		}
@@ -56,15 +55,6 @@ func (l *loader) complete(ctx context.Context) error {
 	return &FormatError{Blob: d, Of: l.expected[d].role.String(), Detail: detail, Advice: adviceTruncated}
 }
 
-func (l *loader) readStored(d digest.Digest) ([]byte, error) {
-	r, err := l.st.OpenBlob(d)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, maxManifest))
-}
-
 // withMissing adds the number of missing blobs to the error of a truncated tar.
 func (l *loader) withMissing(err error) error {
 	var fe *FormatError
@@ -90,7 +80,7 @@ func (l *loader) checkSharing(ctx context.Context) error {
 		if n, ok := visits[d]; ok || depth > ocijson.MaxNesting || ctx.Err() != nil {
 			return n, context.Cause(ctx)
 		}
-		raw, err := l.readStored(d)
+		raw, err := l.st.ReadManifest(d)
 		var doc ocijson.Document
 		if err == nil {
 			doc, err = ocijson.Parse(raw)

@@ -77,7 +77,7 @@ func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (
 	if _, read := l.received[d.Digest]; !read {
 		return nil, nil, nil
 	}
-	raw, err := l.readStored(d.Digest)
+	raw, err := l.st.ReadManifest(d.Digest)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,7 +105,7 @@ func (l *loader) replaceIndex(ctx context.Context, d ocispec.Descriptor, present
 	if len(present) == 1 {
 		return ocispec.Descriptor{MediaType: present[0].MediaType, Digest: present[0].Digest, Size: present[0].Size}, nil
 	}
-	raw, err := l.readStored(d.Digest)
+	raw, err := l.st.ReadManifest(d.Digest)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}

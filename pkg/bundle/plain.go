@@ -157,7 +157,7 @@ func (l *loader) replaced(ctx context.Context, d digest.Digest, done map[digest.
 	if depth > ocijson.MaxNesting {
 		return ocispec.Descriptor{}, errors.New("its indexes are nested too deeply")
 	}
-	raw, err := l.readStored(d)
+	raw, err := l.st.ReadManifest(d)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}

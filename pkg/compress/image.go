@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/memo"
 )
 
@@ -185,12 +186,9 @@ func (c *Compressor) document(d digest.Digest, into any) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	raw, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
-	switch {
-	case err != nil:
+	raw, err := inputfile.ReadAll(r, d.String(), maxDocument)
+	if err != nil {
 		return nil, err
-	case len(raw) > maxDocument:
-		return nil, fmt.Errorf("%s has more than %d bytes", d, maxDocument)
 	}
 	return raw, json.Unmarshal(raw, into)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -16,15 +15,13 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/lock"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
-
-// maxManifest is the size of the largest manifest that is read, in bytes.
-const maxManifest = ocijson.MaxBytes
 
 // WriteBases writes base images into an OCI layout. image returns one of them.
 func WriteBases(ctx context.Context, bases []lock.Base, dir string,
@@ -145,11 +142,11 @@ func (d *Dir) checkBase(b lock.Base) error {
 		return fmt.Errorf("%s: %w", filepath.Join(d.path, blobPath(b.Digest)), withoutPath(err))
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
+	data, err := inputfile.ReadAll(f, f.Name(), ocijson.MaxBytes)
 	if err != nil {
 		return err
 	}
-	if len(data) > maxManifest || digest.FromBytes(data) != b.Digest {
+	if digest.FromBytes(data) != b.Digest {
 		return fmt.Errorf("%s does not have its digest", filepath.Join(d.path, blobPath(b.Digest)))
 	}
 	m, err := ocijson.Parse(data)

@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
 
@@ -158,10 +159,7 @@ func (inv *Inventory) Write(w io.Writer) error {
 // Read reads a file that Write has written. It is untrusted: its size and every digest
 // are checked.
 func Read(r io.Reader) (*Inventory, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
-	if err == nil && len(b) > maxBytes {
-		err = fmt.Errorf("more than %d bytes", maxBytes)
-	}
+	b, err := inputfile.ReadAll(r, "the file", maxBytes)
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
 	}

@@ -57,7 +57,7 @@ func TestReadRefuses(t *testing.T) {
 		`{"version":1,"images":[{"layers":[` + strings.Repeat(`"`+digest.FromString("").String()+`",`, maxLayers) +
 			`""]}]}`: "more than 100000 layers",
 		strings.Repeat(" ", maxBytes) +
-			`{}`: "more than 67108864 bytes",
+			`{}`: "more than 64.0 MiB",
 		`{"version":1,"images":{}}`: "images: not a list",
 		`{"version":1} x`:           "",
 		`{"version":1,"images":[{"name":"a","digest":"` + digest.FromString("").String() + `","layers":[]}]}`: "image 1",

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/httpget"
 	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
@@ -160,15 +161,10 @@ func (c *Client) presentsCertificate(key hostKey) bool {
 }
 
 func newTransport(jobs int) *http.Transport {
-	return &http.Transport{
-		DialContext:            dial,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConns:           4 * jobs,
-		MaxIdleConnsPerHost:    4 * jobs, // more look-ups than uploads run at once
-		IdleConnTimeout:        90 * time.Second,
-		TLSHandshakeTimeout:    15 * time.Second,
-		MaxResponseHeaderBytes: 256 << 10,
-	}
+	t := httpget.NewTransport(4 * jobs) // more look-ups than uploads run at once
+	t.MaxIdleConns = t.MaxIdleConnsPerHost
+	t.DialContext = dial
+	return t
 }
 
 type dialKey struct{}
@@ -191,7 +187,7 @@ func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 			return conn, err
 		}
 	}
-	return (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, addr)
+	return httpget.Dialer.DialContext(ctx, network, addr)
 }
 
 // Close closes idle connections. The Client can still be used.

@@ -8,6 +8,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // TLSError reports why a TLS connection to a registry failed.
@@ -46,16 +48,14 @@ func (e *TLSError) cause() string {
 	case errors.As(e.Err, &invalid) && invalid.Reason == x509.Expired:
 		now := time.Now()
 		if now.Before(invalid.Cert.NotBefore) {
-			return fmt.Sprintf("its certificate is not valid before %s (the clock says %s)", date(invalid.Cert.NotBefore), date(now))
+			return fmt.Sprintf("its certificate is not valid before %s (the clock says %s)", units.Time(invalid.Cert.NotBefore), units.Time(now))
 		}
-		return fmt.Sprintf("its certificate expired on %s", date(invalid.Cert.NotAfter))
+		return fmt.Sprintf("its certificate expired on %s", units.Time(invalid.Cert.NotAfter))
 	case errors.As(e.Err, &invalid):
 		return "its certificate cannot be verified: " + strings.TrimPrefix(invalid.Error(), "x509: ")
 	}
 	return "no TLS connection: " + strings.TrimPrefix(strings.TrimPrefix(e.Err.Error(), "remote error: "), "tls: ")
 }
-
-func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 func namesOf(c *x509.Certificate) string {
 	var names []string

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	digest "github.com/opencontainers/go-digest"
@@ -244,8 +245,9 @@ func mediaType(header string) string {
 
 // readLimited reads all, up to a limit.
 func readLimited(r io.Reader, limit int64, subject string) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(b)) > limit {
+	b, err := inputfile.ReadAll(r, subject, limit)
+	var large *inputfile.TooLargeError
+	if errors.As(err, &large) {
 		err = &SizeError{What: subject, Limit: limit}
 	}
 	return b, err

@@ -81,14 +81,12 @@ func (f File) Read() ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	b, err := io.ReadAll(io.LimitReader(r, maxText+1))
-	if err != nil {
+	b, err := inputfile.ReadAll(r, f.Origin, maxText)
+	var large *inputfile.TooLargeError
+	if err != nil && !errors.As(err, &large) {
 		return nil, fmt.Errorf("reading %s: %w", f.Origin, withoutPath(err))
 	}
-	if len(b) > maxText {
-		return nil, &inputfile.TooLargeError{Path: f.Origin, Limit: maxText}
-	}
-	return b, nil
+	return b, err
 }
 
 // IsDir reports whether f is a directory.

@@ -9,11 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/rundir"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
@@ -23,12 +23,6 @@ const (
 	maxTotal = 1 << 30  // bytes of all runs
 	MaxLog   = 64 << 20 // bytes of one image's log
 )
-
-// nameLayout is the form of the names of runs, in UTC. Directories with other names are
-// never removed.
-const nameLayout = "2006-01-02T150405Z"
-
-var names = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d{6}Z(-\d+)?$`)
 
 // Dir returns the directory of logs in a data directory.
 func Dir(dataDir string) string { return filepath.Join(dataDir, "logs") }
@@ -58,24 +52,21 @@ func Start(dataDir string, now time.Time, elsewhere string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("keeping logs: %w", err)
 	}
-	name := now.UTC().Format(nameLayout)
-	for i := 2; ; i++ {
-		r := run{name, filepath.Join(dir, name)}
+	var r run
+	err = rundir.Create(rundir.NameUTC(now), func(name string) error {
+		r = run{name, filepath.Join(dir, name)}
 		if elsewhere == "" {
-			err = os.Mkdir(r.path, 0o755)
-		} else {
-			err = os.Symlink(elsewhere, r.path)
+			return os.Mkdir(r.path, 0o755)
 		}
-		switch {
-		case err == nil && elsewhere == "":
-			return r.path, nil
-		case err == nil:
-			return elsewhere, r.writeEarlier()
-		case !errors.Is(err, fs.ErrExist):
-			return "", fmt.Errorf("keeping logs: %w", err)
-		}
-		name = fmt.Sprintf("%s-%d", now.UTC().Format(nameLayout), i)
+		return os.Symlink(elsewhere, r.path)
+	})
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("keeping logs: %w", err)
+	case elsewhere != "":
+		return elsewhere, r.writeEarlier()
 	}
+	return r.path, nil
 }
 
 // End removes the directory of a run that wrote no logs.
@@ -96,18 +87,12 @@ func list(dir string) ([]run, error) {
 	}
 	var runs []run
 	for _, e := range entries {
-		if names.MatchString(e.Name()) {
+		if rundir.IsNameUTC(e.Name()) {
 			runs = append(runs, run{e.Name(), filepath.Join(dir, e.Name())})
 		}
 	}
-	slices.SortFunc(runs, func(a, b run) int { return strings.Compare(b.sortKey(), a.sortKey()) })
+	slices.SortFunc(runs, func(a, b run) int { return rundir.Compare(b.name, a.name) })
 	return runs, nil
-}
-
-// sortKey sorts the tenth run of a second after the second one.
-func (r run) sortKey() string {
-	base, n, _ := strings.Cut(r.name, "Z")
-	return fmt.Sprintf("%s %9s", base, strings.TrimPrefix(n, "-"))
 }
 
 // removeOld removes the oldest runs until at most count of them with at most total bytes are left.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"strings"
 	"time"
@@ -145,6 +144,9 @@ func (s *Store) readDocument(d digest.Digest, kind string) (ocijson.Document, in
 	return m, int64(len(b)), nil
 }
 
+// ReadManifest returns a manifest or an index, of up to ocijson.MaxBytes. Its digest is checked.
+func (s *Store) ReadManifest(d digest.Digest) ([]byte, error) { return s.readSmall(d, "manifest") }
+
 // readSmall reads a manifest or config and checks its digest. kind is its role in
 // the image, for errors.
 func (s *Store) readSmall(d digest.Digest, kind string) ([]byte, error) {
@@ -157,11 +159,12 @@ func (s *Store) readSmall(d digest.Digest, kind string) ([]byte, error) {
 		return nil, blobError(d, kind, path, err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, ocijson.MaxBytes+1))
-	if err != nil {
+	b, err := inputfile.ReadAll(f, path, ocijson.MaxBytes)
+	var large *inputfile.TooLargeError
+	switch {
+	case err != nil && !errors.As(err, &large):
 		return nil, blobError(d, kind, path, err)
-	}
-	if len(b) > ocijson.MaxBytes {
+	case err != nil:
 		return nil, &BlobError{Digest: d, Of: kind, Path: path,
 			Detail: "larger than a manifest or config can be (" + units.Bytes(ocijson.MaxBytes) + ")"}
 	}

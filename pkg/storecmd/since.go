@@ -4,15 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
-	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -54,15 +50,7 @@ func storeInventory(s *store.Store) (*inventory.Inventory, error) {
 	}
 	inv := inventory.New("store", time.Now())
 	for _, e := range entries {
-		err := inv.Add(e.Name, e.Digest, func(d digest.Digest) ([]byte, error) {
-			r, err := s.OpenBlob(d)
-			if err != nil {
-				return nil, err
-			}
-			defer r.Close()
-			return io.ReadAll(io.LimitReader(r, ocijson.MaxBytes+1))
-		})
-		if err != nil {
+		if err := inv.Add(e.Name, e.Digest, s.ReadManifest); err != nil {
 			return nil, err
 		}
 	}

@@ -61,7 +61,7 @@ func Images(cfg *config.Config, con *console.Console, asJSON bool) error {
 	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tSTORED")
 	for _, e := range entries {
 		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", e.Name, platforms(s, e), e.Digest, units.Bytes(e.Size),
-			e.Stored.Local().Format("2006-01-02 15:04"))
+			units.LocalTime(e.Stored))
 	}
 	return w.Flush()
 }

@@ -149,7 +149,7 @@ type RecoverError struct {
 // Error implements error.
 func (e *RecoverError) Error() string {
 	return fmt.Sprintf("ending the publication of %s, which was interrupted while its tags were updated: %v",
-		e.Started.Local().Format("2006-01-02 15:04"), e.Err)
+		units.LocalTime(e.Started), e.Err)
 }
 
 // Unwrap returns the cause.

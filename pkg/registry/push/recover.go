@@ -53,7 +53,7 @@ func (p *Publisher) Recover(ctx context.Context, names []string) ([]string, erro
 			return done, &RecoverError{Started: rec.Started, Path: path, Err: err}
 		}
 		done = append(done, fmt.Sprintf("the publication of %s was interrupted while its tags were updated: %s",
-			rec.Started.Local().Format("2006-01-02 15:04"), outcome))
+			units.LocalTime(rec.Started), outcome))
 	}
 	return done, nil
 }

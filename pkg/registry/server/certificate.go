@@ -21,6 +21,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // Generated certificates: an authority, which other hosts have to trust once, and a
@@ -127,14 +128,14 @@ const certificateWarning = 14 * 24 * time.Hour
 // warn logs that clients refuse the certificate, or soon will.
 func (c *certificates) warn(now time.Time) {
 	leaf := c.pair.Leaf
-	switch date := func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }; {
+	switch {
 	case now.Before(leaf.NotBefore):
 		c.log("warning: the certificate %s is not valid before %s, and the clock says %s: clients refuse it", c.certificate,
-			date(leaf.NotBefore), date(now))
+			units.Time(leaf.NotBefore), units.Time(now))
 	case now.After(leaf.NotAfter):
-		c.log("warning: the certificate %s expired on %s: clients refuse it", c.certificate, date(leaf.NotAfter))
+		c.log("warning: the certificate %s expired on %s: clients refuse it", c.certificate, units.Time(leaf.NotAfter))
 	case now.After(leaf.NotAfter.Add(-certificateWarning)):
-		c.log("warning: the certificate %s expires on %s", c.certificate, date(leaf.NotAfter))
+		c.log("warning: the certificate %s expires on %s", c.certificate, units.Time(leaf.NotAfter))
 	}
 }
 

@@ -3,7 +3,6 @@ package server
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -262,15 +261,7 @@ func parseManifest(raw []byte) (manifest, error) {
 
 // readManifest reads a manifest of a size that a registry accepts.
 func readManifest(path string) (manifest, error) {
-	f, err := inputfile.OpenRegular(path)
-	if err != nil {
-		return manifest{}, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
-	if err == nil && len(raw) > maxManifest {
-		err = errors.New("it is larger than a manifest")
-	}
+	raw, err := inputfile.ReadRegular(path, maxManifest)
 	if err != nil {
 		return manifest{}, err
 	}

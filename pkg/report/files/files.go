@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/rundir"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/report"
@@ -40,12 +40,6 @@ type Logs struct {
 
 // keepReports is how many runs' directories --report-dir has.
 const keepReports = 30
-
-// nameLayout is the form of their names; directories with other names are never
-// removed.
-const nameLayout = "2006-01-02T150405"
-
-var dirNames = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d{6}(-\d+)?$`)
 
 // Open determines the paths of a run's files, and removes the files of an earlier run, so
 // that they are not mistaken for those of a run that ends before its reports.
@@ -107,20 +101,15 @@ func removeReport(path string) error {
 
 // makeDir makes this run's directory, for the files that no option puts elsewhere.
 func (f *Files) makeDir(started time.Time) error {
-	name := started.Format(nameLayout)
-	for i := 2; ; i++ {
-		f.dir = filepath.Join(f.parent, name)
-		err := os.MkdirAll(f.parent, 0o755)
-		if err == nil {
-			err = os.Mkdir(f.dir, 0o755)
-		}
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, fs.ErrExist) {
-			return usererr.Errorf("name a directory that this user may write to", "--report-dir: %w", err)
-		}
-		name = fmt.Sprintf("%s-%d", started.Format(nameLayout), i)
+	err := os.MkdirAll(f.parent, 0o755)
+	if err == nil {
+		err = rundir.Create(rundir.Name(started), func(name string) error {
+			f.dir = filepath.Join(f.parent, name)
+			return os.Mkdir(f.dir, 0o755)
+		})
+	}
+	if err != nil {
+		return usererr.Errorf("name a directory that this user may write to", "--report-dir: %w", err)
 	}
 	for path, name := range map[*string]string{&f.HTML: "index.html", &f.JUnit: "junit.xml",
 		&f.Metrics: "metrics.prom", &f.SummaryJSON: "summary.json", &f.logsDir: "logs"} {
@@ -190,11 +179,11 @@ func (f Files) removeOld() error {
 	}
 	var runs []string
 	for _, e := range entries {
-		if e.IsDir() && dirNames.MatchString(e.Name()) {
+		if e.IsDir() && rundir.IsName(e.Name()) {
 			runs = append(runs, e.Name())
 		}
 	}
-	slices.Sort(runs)
+	slices.SortFunc(runs, rundir.Compare)
 	for len(runs) > keepReports {
 		if err := os.RemoveAll(filepath.Join(f.parent, runs[0])); err != nil {
 			return fmt.Errorf("removing old reports: %w", err)
