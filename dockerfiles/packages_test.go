@@ -57,8 +57,8 @@ func stagesOf(f render.Dockerfile) map[string]*stage {
 	return out
 }
 
-// packageTargets returns the distributions with packages other than Debian's, for each
-// release and type. Each has both architectures in turn.
+// packageTargets returns the distributions that do not use Debian's packages, for each
+// release and type. The architectures alternate.
 func packageTargets(t *testing.T) []target {
 	releases := []string{"2024.1", "2024.2", "2025.1", "2025.2", "2026.1", facts.Master}
 	if testing.Short() {

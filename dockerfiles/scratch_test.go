@@ -16,14 +16,13 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// A scratchRoot is a directory that in-image scripts see as "/": the host's
-// programs, read-only, and everything else the test's own. Scripts run in
-// namespaces of their own, as root or, without privileges, as a user that root
-// is mapped to.
+// A scratchRoot is a directory that in-image scripts see as "/". The host's programs
+// are mounted read-only; all other files are the test's. Scripts run in new namespaces, as
+// root or, without privileges, as a user that root is mapped to.
 type scratchRoot struct {
 	t     *testing.T
 	dir   string
-	cache string // of the host, to be seen as /cache, if any
+	cache string // a directory of the host that is mounted at /cache, "" for none
 }
 
 // enter mounts the host's programs below $1, the directory $1/local, if it exists, as their
@@ -50,13 +49,13 @@ func unshareArgs() []string {
 var canUnshare = sync.OnceValue(func() error {
 	out, err := exec.Command("unshare", append(unshareArgs(), "true")...).CombinedOutput()
 	if err != nil {
-		return errors.New("this machine lets nobody make namespaces: " + strings.TrimSpace(string(out)))
+		return errors.New("this machine does not permit namespaces: " + strings.TrimSpace(string(out)))
 	}
 	return nil
 })
 
-// newScratchRoot returns a root in which the given programs are. It skips the
-// test where they, or namespaces, are not to be had.
+// newScratchRoot returns a root with the given programs of the host. It skips the test
+// if they or namespaces are not available.
 func newScratchRoot(t *testing.T, programs ...string) *scratchRoot {
 	t.Helper()
 	if err := canUnshare(); err != nil {
@@ -86,7 +85,7 @@ func newScratchRoot(t *testing.T, programs ...string) *scratchRoot {
 	return r
 }
 
-// user is a line of passwd. Without privileges there is one id only.
+// user returns a line of passwd. Without privileges, only one ID is available.
 func (r *scratchRoot) user(name, id string) string {
 	if os.Getuid() != 0 {
 		id = "0"

@@ -138,6 +138,7 @@ func TestSetConfigsRestoresLinks(t *testing.T) {
 // A link in the middle of a path may be of the image. The message has the command that makes it
 // root's, and with that the container starts.
 func TestSetConfigsForeignLinkRemedy(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Root(t) // only root can give a link another owner
 	r := setConfigs(t, entry("a", "/etc/keystone/sub/a", `, "owner": "keystone", "perm": "0660"`))
 	r.write("config/a", "A")
@@ -158,6 +159,7 @@ func TestSetConfigsForeignLinkRemedy(t *testing.T) {
 
 // Owners and modes of what cannot be reached are not changed, which is a warning.
 func TestSetConfigsLoopingLinks(t *testing.T) {
+	testenv.Slow(t)
 	r := setConfigs(t, `{"command": "c", "permissions": [
 		{"path": "/srv", "owner": "keystone", "perm": "0770", "recurse": true},
 		{"path": "/srv/loop", "owner": "keystone", "perm": "0770", "recurse": true}]}`)
@@ -199,6 +201,7 @@ func TestSetConfigsLinksToOwnDirectory(t *testing.T) {
 
 // A file is kept where its path leads, and not through a link that was kept.
 func TestSetConfigsKeepsFilesBehindLinks(t *testing.T) {
+	testenv.Slow(t)
 	r := setConfigs(t, `{"command": "c", "config_files": [
 		{"source": "/config/tree", "dest": "/etc/x", "owner": "keystone", "perm": "0660"},
 		{"source": "/config/a", "dest": "/etc/x/link/a", "owner": "keystone", "perm": "0660"}]}`)
@@ -217,6 +220,7 @@ func TestSetConfigsKeepsFilesBehindLinks(t *testing.T) {
 
 // The owner of a link may be unable to write to its directory, which another service owns.
 func TestSetConfigsRestoresLinksInForeignDirectories(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Root(t) // only root can give a link another owner
 	const owner = `, "owner": "keystone", "perm": "0660"`
 	for name, config := range map[string]string{
@@ -272,6 +276,7 @@ func TestSetConfigsReplacesFilesOfServices(t *testing.T) {
 
 // --check follows the links that a start follows, and reports those of services.
 func TestSetConfigsCheckOfLinks(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Root(t) // only root can give a link another owner
 	const config = `{"command": "c", "config_files": [
 		{"source": "/config/a", "dest": "/srv/a", "owner": "keystone", "perm": "0660"},

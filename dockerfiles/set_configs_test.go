@@ -280,9 +280,9 @@ func TestSetConfigsErrors(t *testing.T) {
 	}
 }
 
-// A service may make links to the image's files in its directories. The files must not
-// become the service's at the next start. Links of the image and of administrators are
-// followed, as in Kolla.
+// A service may create links in its directories that refer to the image's files. The next
+// start must not give those files to the service. Links from the image or an administrator
+// are followed, as in Kolla.
 func TestSetConfigsServiceLinks(t *testing.T) {
 	testenv.Root(t) // only root can give a link another owner
 	r := setConfigs(t, `{"command": "true", "permissions": [
@@ -323,6 +323,7 @@ func TestSetConfigsServiceLinks(t *testing.T) {
 // A service may replace a directory in the path of a destination by a link. Nothing is
 // written to its target, and links of root are followed.
 func TestSetConfigsLinksInDestinations(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Root(t) // only root can give a link another owner
 	const owner = `, "owner": "keystone", "perm": "0660"`
 	files := `{"command": "c", "files": [{"path": "/etc/keystone/sub/new", "owner": "keystone", "perm": "0660"}]}`
@@ -391,6 +392,7 @@ sys.exit(status)
 
 // A service may replace what it owns by a link at any moment between two system calls.
 func TestSetConfigsRaces(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Root(t)
 	const owner = `, "owner": "keystone", "perm": "0660"`
 	permissions := `{"command": "c", "permissions": [{"path": "/etc/keystone", "owner": "keystone", "perm": "0660", "recurse": true}]}`

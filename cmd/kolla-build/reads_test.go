@@ -33,6 +33,7 @@ var defaultsFrom = map[string]string{
 // TestCommandsDeclareWhatTheyRead compares the options that each command declares, and
 // that its help, completion and manual page show, with those that its code reads.
 func TestCommandsDeclareWhatTheyRead(t *testing.T) {
+	testenv.Slow(t) // it type-checks the program
 	root := testenv.RepoRoot(t)
 	program, err := optionuse.Load(root, modulePath+"pkg/config.Config", []string{"Origin", "IsSet", "Value", "Text"},
 		"./cmd/kolla-build", "./pkg/...", "./internal/...", "./dockerfiles", "./profiles")

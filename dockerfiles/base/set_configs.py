@@ -777,7 +777,7 @@ def restore_defaults(state):
         item = ConfigFile(backup, path, preserve_properties=True,
                           follow='none')
         item.copy()
-        # A directory is restored once: restoring removes what has been added to it.
+        # A directory is restored once: that removes what was added to it.
         if item.omitted and os.path.islink(backup):
             omitted.add(path)
     return omitted

@@ -71,7 +71,7 @@ func TestDeb(t *testing.T) {
 }
 
 // TestApt lets the real apt read the repository and resolve a dependency, in
-// directories of its own.
+// temporary directories.
 func TestApt(t *testing.T) {
 	apt := testenv.Program(t, "apt-get", "apt")
 	s := start(t, standin.Content{Suite: "noble"})

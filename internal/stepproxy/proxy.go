@@ -1,7 +1,7 @@
 // Package stepproxy is the HTTP and HTTPS proxy that build steps have instead of a
-// network: it records what they fetch, or answers from earlier records. For HTTPS
-// servers it uses certificates of its own. It must not know builders, images or the
-// format of locks.
+// network: it records what they fetch, or answers from earlier records. It signs
+// the certificates for HTTPS servers itself. It must not know builders, images or the format of
+// locks.
 package stepproxy
 
 import (

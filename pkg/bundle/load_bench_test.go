@@ -12,7 +12,7 @@ import (
 )
 
 // BenchmarkLoadNothingNew loads a set of 187 images again that the store has: 20 layers
-// in common, 7 of their own each. KOLLA_BENCH_LAYER is the size of a layer in bytes.
+// are shared, and each image has 7 more. KOLLA_BENCH_LAYER is the size of a layer in bytes.
 func BenchmarkLoadNothingNew(b *testing.B) {
 	size := int64(100_000)
 	if text := os.Getenv("KOLLA_BENCH_LAYER"); text != "" {

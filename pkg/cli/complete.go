@@ -193,7 +193,11 @@ func (c *completer) value(f *pflag.Flag, prefix, value string) {
 	if o.Kind == config.Bool {
 		choices = []string{"true", "false"}
 	}
-	for _, choice := range append(slices.Clone(choices), o.Suggestions...) {
+	offered := choices
+	if o.Suggestions != nil {
+		offered = slices.Concat(choices, o.Suggestions())
+	}
+	for _, choice := range offered {
 		c.add(prefix+choice, "")
 	}
 	kind := o.Values

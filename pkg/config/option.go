@@ -47,12 +47,12 @@ type Option struct {
 	Default string
 	// DefaultText describes a default that follows from something else.
 	DefaultText string
-	Choices     []string // the allowed values, nil for any
-	Suggestions []string // values that completion offers; others are allowed as well
-	Values      Values   // kind of the value, if Arg and Choices do not show it
-	Min         int      // Int: the smallest value
-	Arg         string   // name of the value in help, such as DIR
-	Env         []string // further environment variables, besides those made from the name
+	Choices     []string        // the allowed values, nil for any
+	Suggestions func() []string // returns values that completion offers; others are allowed as well
+	Values      Values          // kind of the value, if Arg and Choices do not show it
+	Min         int             // Int: the smallest value
+	Arg         string          // name of the value in help, such as DIR
+	Env         []string        // further environment variables, besides those made from the name
 	Group       Group
 	From        Provenance
 	Help        string // one or more sentences
@@ -152,6 +152,9 @@ func (o *Option) EnvNames() []string {
 	upper := strings.ToUpper(o.Key())
 	return append([]string{"KOLLA_BUILD_" + upper, "OS_DEFAULT__" + upper}, o.Env...)
 }
+
+// words returns a function for Option.Suggestions.
+func words(list ...string) func() []string { return func() []string { return list } }
 
 // initialisms are the words that are written in capitals in the fields of Config.
 var initialisms = map[string]string{"url": "URL", "json": "JSON", "yaml": "YAML", "rpm": "RPM", "html": "HTML",

@@ -63,7 +63,7 @@ var buildOptions = []*Option{
 	{Name: "clamp-times", Kind: Bool, Default: "true", Group: GroupBuild, From: Ours,
 		Help: "Set files in layers that are newer than the image's created time to that time. The same inputs then give the same digests."},
 	{Name: "compression", Kind: String, Default: "gzip", Arg: "ALGORITHM[:LEVEL]",
-		Suggestions: []string{"gzip", "zstd", "estargz"}, Group: GroupBuild, From: Ours,
+		Suggestions: words("gzip", "zstd", "estargz"), Group: GroupBuild, From: Ours,
 		Help: "Compression of layers: gzip (levels 1 to 9), zstd (1 to 22), or estargz (1 to 9) for lazy pulling. " +
 			"Consumers of zstd need Docker 23, containerd 1.5 or Podman 3.3."},
 	{Name: "pull", Kind: Bool, Default: "true", Group: GroupBuild, From: Upstream,
@@ -81,10 +81,10 @@ var buildOptions = []*Option{
 	{Name: "squash-tmp-dir", Kind: String, Arg: "DIR", Group: GroupBuild, From: UpstreamFile,
 		Note: "squash-tmp-dir has no effect: layers are squashed inside the store (--data-dir)",
 		Help: "Temporary directory for squashing. Not used: layers are squashed inside the store."},
-	{Name: "network_mode", Kind: String, Default: "host", Arg: "MODE", Suggestions: []string{"host", "none", "default"},
+	{Name: "network_mode", Kind: String, Default: "host", Arg: "MODE", Suggestions: words("host", "none", "default"),
 		Group: GroupBuild, From: Upstream,
 		Help: "Network of build steps: host, none or default. The default is the builder's own."},
-	{Name: "allow", Kind: Multi, Arg: "ENTITLEMENT", Suggestions: []string{"network.host", "security.insecure"}, Group: GroupBuild, From: Ours,
+	{Name: "allow", Kind: Multi, Arg: "ENTITLEMENT", Suggestions: words("network.host", "security.insecure"), Group: GroupBuild, From: Ours,
 		Help: "Allow steps more than a sandbox: network.host for RUN --network=host, security.insecure for RUN " +
 			"--security=insecure. The host's network needs it only with --buildkit-addr or another --network_mode than host. Repeatable."},
 	{Name: "secret", Kind: Multi, Arg: "id=NAME[,src=FILE|,env=VARIABLE]", Group: GroupBuild, From: Ours, NonEmpty: true,

@@ -54,7 +54,7 @@ var baseOptions = []*Option{
 		Arg: "ARCH", Group: GroupBase, From: Upstream,
 		derive: deriveDebianArch,
 		Help:   "Debian's name of the architecture. It is used in addresses of downloads."},
-	{Name: "platform", Kind: String, Arg: "OS/ARCH", Suggestions: []string{"linux/amd64", "linux/arm64"}, Group: GroupBase, From: Upstream,
+	{Name: "platform", Kind: String, Arg: "OS/ARCH", Suggestions: words("linux/amd64", "linux/arm64"), Group: GroupBase, From: Upstream,
 		Help: "Platform to build for, such as linux/arm64. Several are separated by commas. Without it, images are built for base-arch."},
 	{Name: "base-mirror", Kind: String, Arg: "URL", Group: GroupBase, From: Ours,
 		DefaultText: "the mirror in the host's package configuration",
@@ -85,7 +85,7 @@ var baseOptions = []*Option{
 }
 
 var releaseOptions = []*Option{
-	{Name: "openstack-release", Kind: String, Default: facts.Master, Arg: "NAME", Suggestions: suggestedReleases(),
+	{Name: "openstack-release", Kind: String, Default: facts.Master, Arg: "NAME", Suggestions: suggestedReleases,
 		Group: GroupRelease, From: Upstream, Common: true,
 		Help: "Build this OpenStack release, such as 2025.1. The default base tag, the sources and other facts follow from it."},
 	{Name: "openstack-release-codename", Kind: String, DefaultText: "follows from openstack-release", Arg: "NAME",

@@ -12,8 +12,8 @@ import (
 )
 
 // cleanChecks are the values of rows of KindClean: checks for files that an image must
-// not contain. Each returns findings. If a check is perFile, each finding is a row of
-// its own, so that exceptions can name files; otherwise all findings are one row.
+// not contain. Each returns findings. If perFile is set, each finding
+// becomes a separate row, so that exceptions can name files; otherwise all findings are one row.
 var cleanChecks = map[string]struct {
 	find    func(*Image) []string
 	perFile bool

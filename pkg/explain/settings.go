@@ -32,7 +32,7 @@ func optionOfVariable(name string) *config.Option {
 	if other, ok := otherOption[name]; ok {
 		name = other
 	}
-	// Templates have a variable config_dir of their own; these options decide no variable.
+	// Templates set their variable config_dir themselves; no option decides it.
 	if o := config.Lookup(name); o != nil && !o.CommandLineOnly {
 		return o
 	}

@@ -85,8 +85,9 @@ func Distros() []Distro { return distros() }
 // DistroNames returns the names of the distributions, sorted.
 func DistroNames() []string {
 	var names []string
-	for _, d := range distros() {
-		names = append(names, d.Name)
+	entries, _ := files.ReadDir("data/distributions")
+	for _, f := range entries {
+		names = append(names, strings.TrimSuffix(f.Name(), ".conf"))
 	}
 	return names
 }

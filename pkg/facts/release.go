@@ -42,41 +42,47 @@ type Release struct {
 	sources     []*inifile.Entry
 }
 
-var releases = sync.OnceValue(func() map[string]*Release {
-	byName := map[string]*Release{}
+// releases have a function for each release, which reads its file once. Every start of the
+// program needs a release, and few need the old ones, whose files are long.
+var releases = sync.OnceValue(func() map[string]func() *Release {
+	byName := map[string]func() *Release{}
 	entries, _ := files.ReadDir("data/releases")
 	for _, f := range entries {
-		release := &Release{Name: strings.TrimSuffix(f.Name(), ".conf"), baseTags: map[string]string{}, prettyNames: map[string]string{}}
-		release.Branch = stableBranch(release.Name)
-		content, _ := parse(path.Join("data/releases", f.Name()))
-		for _, e := range content.Entries {
-			image, unbuildable := strings.CutPrefix(e.Section, unbuildablePrefix)
-			switch {
-			case unbuildable:
-				e.Section = image
-				release.unbuildable = append(release.unbuildable, e)
-			case strings.HasSuffix(e.Section, userSuffix):
-				release.users = append(release.users, e)
-			case e.Section == baseTagsSection:
-				release.baseTags[e.Key] = e.Value
-			case e.Section == prettyNamesSection:
-				release.prettyNames[e.Key] = e.Value
-			case e.Section != releaseSection:
-				release.sources = append(release.sources, e)
-			case e.Key == "newer":
-				release.newer = e.Value
-			case e.Key == "whole_repositories":
-				release.wholeRepos = e.Value
-			case e.Key == "codename":
-				release.Codename = e.Value
-			case e.Key == "branch":
-				release.Branch = e.Value
-			}
-		}
-		byName[release.Name] = release
+		name := strings.TrimSuffix(f.Name(), ".conf")
+		byName[name] = sync.OnceValue(func() *Release { return readRelease(name) })
 	}
 	return byName
 })
+
+func readRelease(name string) *Release {
+	r := &Release{Name: name, Branch: stableBranch(name), baseTags: map[string]string{}, prettyNames: map[string]string{}}
+	content, _ := parse(path.Join("data/releases", name+".conf"))
+	for _, e := range content.Entries {
+		image, unbuildable := strings.CutPrefix(e.Section, unbuildablePrefix)
+		switch {
+		case unbuildable:
+			e.Section = image
+			r.unbuildable = append(r.unbuildable, e)
+		case strings.HasSuffix(e.Section, userSuffix):
+			r.users = append(r.users, e)
+		case e.Section == baseTagsSection:
+			r.baseTags[e.Key] = e.Value
+		case e.Section == prettyNamesSection:
+			r.prettyNames[e.Key] = e.Value
+		case e.Section != releaseSection:
+			r.sources = append(r.sources, e)
+		case e.Key == "newer":
+			r.newer = e.Value
+		case e.Key == "whole_repositories":
+			r.wholeRepos = e.Value
+		case e.Key == "codename":
+			r.Codename = e.Value
+		case e.Key == "branch":
+			r.Branch = e.Value
+		}
+	}
+	return r
+}
 
 func stableBranch(release string) string {
 	if release == Master {
@@ -90,8 +96,8 @@ func stableBranch(release string) string {
 func Releases() []string {
 	names := []string{Master}
 	for range releases() {
-		for name, r := range releases() {
-			if r.newer == names[len(names)-1] {
+		for name, read := range releases() {
+			if read().newer == names[len(names)-1] {
 				names = append(names, name)
 				break
 			}
@@ -103,10 +109,10 @@ func Releases() []string {
 // LookupRelease returns the OpenStack release of that name. An unknown one has master's
 // facts and the branch name of a stable release.
 func LookupRelease(name string) (Release, bool) {
-	if r, ok := releases()[name]; ok {
-		return *r, true
+	if read, ok := releases()[name]; ok {
+		return *read(), true
 	}
-	r := *releases()[Master]
+	r := *releases()[Master]()
 	r.Name, r.Branch = name, stableBranch(name)
 	return r, false
 }
@@ -115,8 +121,8 @@ func LookupRelease(name string) (Release, bool) {
 func (r Release) chain() []*Release {
 	byName := releases()
 	chain := []*Release{&r}
-	for next := byName[r.newer]; next != nil && len(chain) <= len(byName); next = byName[next.newer] {
-		chain = append(chain, next)
+	for read := byName[r.newer]; read != nil && len(chain) <= len(byName); read = byName[chain[len(chain)-1].newer] {
+		chain = append(chain, read())
 	}
 	return chain
 }

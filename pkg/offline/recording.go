@@ -113,8 +113,8 @@ func removeState(state string) {
 	}
 }
 
-// OpenNetwork returns the network of the steps of the run. Their builder has a state
-// directory of its own, so that every step runs and fetches.
+// OpenNetwork returns the network of the steps of the run. Their builder has a
+// separate state directory, so that every step runs and fetches.
 func (r *Recording) OpenNetwork(ctx context.Context, cfg *config.Config) (*Network, error) {
 	client := httpget.NewHTTPClient(seconds(max(1, cfg.Timeout)), 2*max(1, cfg.Threads))
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -122,7 +122,7 @@ func (r *Recording) OpenNetwork(ctx context.Context, cfg *config.Config) (*Netwo
 	if r.recorder, err = stepproxy.NewRecorder(ctx, recordDir(cfg), client); err != nil {
 		return nil, err
 	}
-	// Each image has caches of its own, so that it fetches all that it needs.
+	// Images do not share caches, so that each one fetches all that it needs.
 	n, err := openNetwork(cfg, r.recorder, func(id image.ID) string { return "lock-" + id.String() })
 	if err != nil {
 		return nil, err

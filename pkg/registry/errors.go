@@ -141,8 +141,8 @@ func (e *ReadOnlyError) Hint() string {
 	return "it is read-only, or a cache of another registry: name the registry to publish to with --registry"
 }
 
-// AnswerError is an answer of the registry that is none of the other errors: a fault
-// of its own (5xx), a limit on the rate (429), or a refusal with a reason.
+// AnswerError is an answer of the registry that no other error type describes: an
+// internal fault (5xx), a rate limit (429), or a refusal with a reason.
 type AnswerError struct {
 	Host          string // HOST[:PORT] that answered
 	Ref           string // what was requested, or ""

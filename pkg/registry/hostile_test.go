@@ -95,7 +95,7 @@ func swapHost(host string) string {
 	return "127.0.0.1" + strings.TrimPrefix(host, "localhost")
 }
 
-// hostileRegistry answers requests below /v2/ with content of its own.
+// hostileRegistry answers requests below /v2/ with the handlers of content.
 func hostileRegistry(t *testing.T, content map[string]func(w http.ResponseWriter, r *http.Request)) string {
 	return registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")

@@ -11,8 +11,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
-// maxLabelled is how many images have series of their own. In practice there are
-// fewer; the limit protects monitoring systems, which keep every name forever.
+// maxLabelled is how many images get separate series. Real runs have fewer; the limit
+// protects monitoring systems, which keep every name forever.
 const maxLabelled = 2000
 
 // WriteOpenMetrics writes the run as OpenMetrics text, for a scrape target or for

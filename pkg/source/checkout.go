@@ -69,7 +69,7 @@ func (f *Fetcher) fetchGit(ctx context.Context, spec Spec) (blob, Resolved, erro
 	defer os.RemoveAll(dir)
 	c := &checkout{gitCommand: gitCommand{opts: f.opts, location: remoteLocation(spec), workTree: filepath.Join(dir, "tree")},
 		f: f, spec: spec, ref: ref, gitDir: filepath.Join(dir, "tree", ".git"), newGitDir: filepath.Join(dir, "new.git")}
-	// Each command has its own limit, but a repository says how many there are.
+	// Each git command has a limit, but the repository decides how many of them run.
 	limit := 2 * max(gitTime, f.opts.MaxElapsed)
 	limited, cancel := context.WithTimeoutCause(ctx, limit, &child.LimitError{Program: "git", Limit: units.Duration(limit)})
 	defer cancel()

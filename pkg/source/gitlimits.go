@@ -71,7 +71,7 @@ func limitSize(ctx context.Context, dir string, limits untar.Limits) (limited co
 			switch files, size := measure(ctx, dir); {
 			case size > limits.Bytes:
 				cancel(&child.LimitError{Program: "git", Limit: units.Bytes(limits.Bytes) + " of files"})
-			case files > 2*limits.Members: // git has as many files of its own for a while
+			case files > 2*limits.Members: // for a while, git has as many files besides the tree
 				cancel(&child.LimitError{Program: "git", Limit: fmt.Sprintf("%d files", 2*limits.Members)})
 			}
 			wait = max(sizeInterval, measureShare*time.Since(started))

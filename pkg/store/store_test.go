@@ -329,7 +329,7 @@ func TestGC(t *testing.T) {
 	}
 	s.Close()
 	res, err := other.GC(ctx)
-	if err != nil || res.Blobs != 3 { // manifest, config and the layer of its own
+	if err != nil || res.Blobs != 3 { // manifest, config and the layer that no other image has
 		t.Errorf("GC = %+v, %v, want 3 blobs", res, err)
 	}
 	if err := other.Verify(ctx, b); err != nil {

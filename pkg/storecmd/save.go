@@ -218,7 +218,7 @@ func saveFromStore(
 	return sum, nil
 }
 
-// withArtifacts adds the signatures and SBOMs of images, which have tags of their own.
+// withArtifacts adds the signatures and SBOMs of images, which are stored under separate tags.
 func withArtifacts(ctx context.Context, s *store.Store, entries []store.Entry) ([]store.Entry, error) {
 	all, err := s.Entries()
 	if err != nil {

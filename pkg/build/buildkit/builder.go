@@ -202,8 +202,8 @@ func (b *Builder) openSession(ctx context.Context) error {
 	b.ended = make(chan struct{})
 	go func() {
 		defer close(b.ended)
-		// The error can be ignored: Lost reports the end, and builds get errors of
-		// their own.
+		// The error can be ignored: Lost reports the end, and each build gets
+		// an error.
 		_ = s.Run(ctx, b.client.Dialer())
 	}()
 	return nil

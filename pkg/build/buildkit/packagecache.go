@@ -58,7 +58,7 @@ func cachesOf(args []string) []string {
 }
 
 // addPackageCaches returns def with a cache mount on each step that calls a
-// package manager and has no cache mount of its own. scope names the cache, whose
+// package manager and declares no cache mount. scope names the cache, whose
 // content is for one distribution and architecture.
 func addPackageCaches(ctx context.Context, def *llb.Definition, scope string) (*llb.Definition, error) {
 	var tool digest.Digest

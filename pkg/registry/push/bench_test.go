@@ -14,7 +14,7 @@ import (
 )
 
 // BenchmarkPushSet pushes and commits a set of 187 images in the shape of
-// Kolla's (a shared base, two small layers of their own) to the embedded
+// Kolla's (a shared base, and two small layers for each image) to the embedded
 // registry, then looks the set up again as a run in which nothing changed does.
 func BenchmarkPushSet(b *testing.B) {
 	const n = 187

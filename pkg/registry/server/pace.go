@@ -98,7 +98,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 		b.err = err
 	}
 	if err == io.EOF {
-		_ = b.control.SetReadDeadline(time.Time{}) // the next request has limits of its own
+		_ = b.control.SetReadDeadline(time.Time{}) // the next request sets its limits
 	}
 	return n, err
 }
