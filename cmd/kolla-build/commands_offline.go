@@ -48,6 +48,7 @@ func fetchCommand() *command {
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.Lock, "lock", "", "Read this `FILE` instead of kolla-build.lock.")
 				f.StringVarP(&opts.Output, "output", "o", "", "Write to this `DIR`. Files that are already there are verified and kept.")
+				f.BoolVar(&opts.Prune, "prune", false, "Remove files of earlier locks from the directory.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build fetch --output inputs",

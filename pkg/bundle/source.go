@@ -151,7 +151,7 @@ func openDirectory(ctx context.Context, dir string, track *progressTracker) (*so
 var jsonBegin = regexp.MustCompile(`^\{\s*"`)
 
 func newSource(r io.Reader, closer func()) (*source, error) {
-	magic := make([]byte, 6)
+	magic := make([]byte, 32)
 	n, err := io.ReadFull(r, magic)
 	magic = magic[:n]
 	switch {
@@ -159,6 +159,8 @@ func newSource(r io.Reader, closer func()) (*source, error) {
 		return nil, &FormatError{Detail: "it is empty"}
 	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, err
+	case parts.IsBeginning(magic):
+		return nil, &FormatError{Detail: "it is a part of a bundle", Advice: "name the files of the parts, which cannot be read from a pipe"}
 	case jsonBegin.Match(magic):
 		return nil, &FormatError{Detail: "it is JSON, and not a bundle", Advice: "save --since reads the files of kolla-build inventory"}
 	}

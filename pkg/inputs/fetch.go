@@ -35,6 +35,8 @@ import (
 type FetchOptions struct {
 	Lock *lock.Lock
 	Dir  string
+	// Prune removes files of earlier locks, which remain otherwise.
+	Prune bool
 
 	// Caches are directories whose files are named after their sha256: recorded files,
 	// and archives of sources.
@@ -53,6 +55,11 @@ type FetchOptions struct {
 type Result struct {
 	Files, Present, Copied, Downloaded int
 	Bytes                              int64
+
+	// Stale are files in the directory that do not belong to the lock, which were removed with
+	// FetchOptions.Prune.
+	Stale      int
+	StaleBytes int64
 }
 
 // Fetch fills a directory with the inputs of a lock. Existing files with the right
@@ -83,6 +90,10 @@ type fetcher struct {
 	FetchOptions
 	root  *os.Root
 	items []item
+	pages []string // paths of the Python index
+
+	stale      int // files of earlier locks
+	staleBytes int64
 
 	present, copied, downloaded atomic.Int64
 	bytes                       atomic.Int64 // fetched so far
@@ -94,7 +105,7 @@ type fetcher struct {
 
 func (f *fetcher) result() Result {
 	return Result{Files: len(f.items), Present: int(f.present.Load()), Copied: int(f.copied.Load()),
-		Downloaded: int(f.downloaded.Load()), Bytes: f.bytes.Load()}
+		Downloaded: int(f.downloaded.Load()), Bytes: f.bytes.Load(), Stale: f.stale, StaleBytes: f.staleBytes}
 }
 
 func (f *fetcher) run(ctx context.Context) error {
@@ -130,7 +141,14 @@ func (f *fetcher) run(ctx context.Context) error {
 	if err := atomicfile.SyncFileSystem(f.Dir); err != nil {
 		return fmt.Errorf("writing the inputs to disk: %w", err)
 	}
-	return atomicfile.WriteFile(filepath.Join(f.Dir, lock.FileName), f.Lock.Marshal(), atomicfile.Options{Durable: true, Mode: 0o644})
+	err = atomicfile.WriteFile(filepath.Join(f.Dir, lock.FileName), f.Lock.Marshal(), atomicfile.Options{Durable: true, Mode: 0o644})
+	if err != nil {
+		return err
+	}
+	if err := f.findStale(); err != nil {
+		return fmt.Errorf("looking for files of earlier locks in %s: %w", f.Dir, err)
+	}
+	return nil
 }
 
 // getAll gets the missing items. It continues after errors, unless every other item would have

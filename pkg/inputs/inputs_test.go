@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ type world struct {
 	lock   *lock.Lock
 	image  v1.Image
 	cache  string
+	prune  bool
 
 	mu       sync.Mutex
 	files    map[string]string
@@ -98,7 +100,7 @@ func write(t *testing.T, path, text string) {
 }
 
 func (w *world) fetch(dir string) (Result, error) {
-	return Fetch(context.Background(), FetchOptions{Lock: w.lock, Dir: dir, Caches: []string{w.cache}, HTTP: http.DefaultClient, Threads: 4,
+	return Fetch(context.Background(), FetchOptions{Lock: w.lock, Dir: dir, Prune: w.prune, Caches: []string{w.cache}, HTTP: http.DefaultClient, Threads: 4,
 		Stall: time.Minute, Retry: retry.Policy{Retries: 1, BaseDelay: time.Millisecond}, Notice: func(string, ...any) {},
 		Images: func(ctx context.Context, bases []lock.Base, to string) error {
 			return WriteBases(ctx, bases, to, func(context.Context, lock.Base) (v1.Image, error) { return w.image, nil })
@@ -169,6 +171,63 @@ func TestFetchAndOpen(t *testing.T) {
 		return err
 	}); err != nil || fmt.Sprint(named) != "[debian:trixie]" {
 		t.Errorf("%v, %v", named, err)
+	}
+}
+
+// Files of an earlier lock remain, and are counted, until they are pruned. Files beside the layout
+// belong to the user.
+func TestStaleFiles(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	if res, err := w.fetch(dir); err != nil || res.Stale != 0 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	write(t, filepath.Join(dir, "README"), "mine")
+	if err := os.Symlink("mirror", filepath.Join(dir, "other")); err != nil {
+		t.Fatal(err)
+	}
+	w.lock.Files = slices.DeleteFunc(w.lock.Files, func(f lock.File) bool {
+		return strings.HasSuffix(f.URL, ".deb") || strings.HasSuffix(f.URL, ".whl")
+	})
+	var err error
+	if w.image, err = random.Image(100, 1); err != nil {
+		t.Fatal(err)
+	}
+	d, err := w.image.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.lock.Bases[0].Digest = digest.Digest(d.String())
+	const stale = 2 + 1 + 4 // packages, a page of the Python index, and blobs of the base image
+	if res, err := w.fetch(dir); err != nil || res.Stale != stale || res.StaleBytes < 7000 {
+		t.Errorf("%+v, %v; want %d stale files", res, err, stale)
+	}
+	deb := filepath.Join(dir, w.hostDir(), "debian/pool/a+b/a_1+2_amd64.deb")
+	if _, err := os.Stat(deb); err != nil {
+		t.Error(err)
+	}
+	w.prune = true
+	for _, want := range []int{stale, 0} {
+		if res, err := w.fetch(dir); err != nil || res.Stale != want {
+			t.Errorf("%+v, %v; want %d files removed", res, err, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, w.hostDir(), "debian/pool")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an empty directory remains: %v", err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "README")); err != nil || string(text) != "mine" {
+		t.Errorf("%q, %v", text, err)
+	}
+	in, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if err := in.Check([]string{"base"}); err != nil {
+		t.Error(err)
+	}
+	if err := in.checkBase(w.lock.Bases[0]); err != nil {
+		t.Error(err)
 	}
 }
 

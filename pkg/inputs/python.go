@@ -67,5 +67,6 @@ func (f *fetcher) writePage(dir, text string) error {
 	if err := f.root.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	f.pages = append(f.pages, path.Join(dir, "index.html"))
 	return atomicfile.WriteFile(filepath.Join(f.Dir, dir, "index.html"), []byte(text), atomicfile.Options{Mode: 0o644})
 }

@@ -30,7 +30,11 @@ func (e *NoCatalogError) Error() string {
 
 // Hint returns what the user can do.
 func (e *NoCatalogError) Hint() string {
-	return "name the images in full instead of by regular expressions: nova-api nova-conductor"
+	const names = "name the images in full instead of by regular expressions: nova-api nova-conductor"
+	if u := (*UnauthorizedError)(nil); errors.As(e.Err, &u) && !u.Denied {
+		return u.Hint() + "; if it never lists them, " + names
+	}
+	return names
 }
 
 // Unwrap returns the cause.

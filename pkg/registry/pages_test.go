@@ -85,3 +85,21 @@ func TestPageThatCannotBeRequested(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// Without a login, a registry may list nothing and serve everything else, or serve nothing.
+func TestHintOfMissingCatalog(t *testing.T) {
+	for _, c := range []struct {
+		err          error
+		login, names bool
+	}{
+		{&registry.UnauthorizedError{Host: "site.example:4000"}, true, true},
+		{&registry.UnauthorizedError{Host: "site.example:4000", Denied: true}, false, true},
+		{&registry.NotFoundError{}, false, true},
+	} {
+		hint := (&registry.NoCatalogError{Host: "site.example:4000", Err: c.err}).Hint()
+		login, names := strings.Contains(hint, "docker login site.example:4000"), strings.Contains(hint, "name the images in full")
+		if login != c.login || names != c.names {
+			t.Errorf("%v: %s", c.err, hint)
+		}
+	}
+}

@@ -98,7 +98,7 @@ func writeReport(w io.Writer, report *bundle.Report) error {
 	for _, p := range report.Problems {
 		fmt.Fprintln(w, problemText(p))
 	}
-	if len(report.Images)+report.Blobs == 0 {
+	if report.Parts != nil && len(report.Images)+report.Blobs == 0 {
 		return nil // parts alone
 	}
 	affected := map[string]bool{}

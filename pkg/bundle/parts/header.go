@@ -18,7 +18,7 @@ const magic = `{"kolla-bundle-part":`
 
 const (
 	headerSize = 1024
-	version    = 1
+	version    = 2 // of the parts that a Writer writes
 
 	// maxParts is the number of parts that a set may have, parity parts included.
 	maxParts = 4096
@@ -34,13 +34,13 @@ const (
 // Header describes a part. Sizes are in bytes.
 type Header struct {
 	Version int           `json:"kolla-bundle-part"`
-	Set     digest.Digest `json:"set"`    // of the whole stream
+	Set     digest.Digest `json:"set"`    // of the checksums of the data parts; in version 1 of the whole stream
 	Size    int64         `json:"size"`   // of the whole stream
 	Data    int           `json:"data"`   // parts that make up the stream
 	Parity  int           `json:"parity"` // parts that restore others
 	Payload int64         `json:"payload"`
 	Number  int           `json:"number"` // from 0, parity parts after data parts
-	Digest  digest.Digest `json:"digest"` // of this part's payload
+	Digest  checksum      `json:"digest"` // of this part's payload
 	Check   digest.Digest `json:"check"`  // of this header without this field
 }
 
@@ -60,7 +60,7 @@ func (h *Header) shard() int64 { return (h.Payload + align - 1) / align * align 
 
 // sameSet reports whether two parts belong together.
 func (h *Header) sameSet(o *Header) bool {
-	return h.Set == o.Set && h.Size == o.Size && h.Data == o.Data && h.Parity == o.Parity && h.Payload == o.Payload
+	return h.Version == o.Version && h.Set == o.Set && h.Size == o.Size && h.Data == o.Data && h.Parity == o.Parity && h.Payload == o.Payload
 }
 
 func (h Header) check() digest.Digest {
@@ -91,7 +91,7 @@ func readHeader(r io.Reader) (*Header, error) {
 		}
 		return nil, err
 	}
-	if !bytes.HasPrefix(b, []byte(magic)) {
+	if !IsBeginning(b) {
 		return nil, errors.New("it is not a part of a bundle, or its header is damaged")
 	}
 	h := &Header{}
@@ -99,17 +99,24 @@ func readHeader(r io.Reader) (*Header, error) {
 		return nil, fmt.Errorf("its header is damaged: %w", err)
 	}
 	switch {
-	case h.Version != version:
-		return nil, fmt.Errorf("it has version %d, this program knows %d", h.Version, version)
+	case h.Version != 1 && h.Version != version:
+		return nil, versionError(h.Version)
 	case h.Check != h.check():
 		return nil, errors.New("its header is damaged")
-	case h.Set.Validate() != nil || h.Digest.Validate() != nil || h.Set.Algorithm() != digest.SHA256 || h.Digest.Algorithm() != digest.SHA256,
+	case h.Set.Validate() != nil || h.Set.Algorithm() != digest.SHA256 || !h.Digest.valid(h.Version),
 		h.Data < 1, h.Parity < 0, h.Data > maxParts, h.Parity > maxParts-h.Data, h.Number < 0, h.Number >= h.Data+h.Parity,
 		h.Payload < 1, h.Size < 1, h.Payload > h.Size, h.Size > int64(h.Data)*h.Payload, h.Size <= int64(h.Data-1)*h.Payload,
 		h.Payload > 1<<50:
 		return nil, errors.New("its header contradicts itself")
 	}
 	return h, nil
+}
+
+// versionError reports that a later release wrote a part: its version.
+type versionError int
+
+func (e versionError) Error() string {
+	return fmt.Sprintf("it has version %d, this program knows 1 and %d", int(e), version)
 }
 
 // IsPart reports whether a file is a part of a bundle: it begins as one, or has the name of
@@ -125,8 +132,8 @@ func IsPart(file string) bool {
 // IsPartName reports whether a file is named as parts are.
 func IsPartName(file string) bool { return isPartExt(filepath.Ext(file)) }
 
-// SetOf returns the digest of the stream that a part belongs to, "" if its header cannot be
-// read.
+// SetOf returns the digest that the parts of a set have in common, "" if the header of this one
+// cannot be read.
 func SetOf(file string) digest.Digest {
 	h, err := header(file)
 	if err != nil {
@@ -154,10 +161,18 @@ func begins(file string) bool {
 		return false
 	}
 	defer f.Close()
-	b := make([]byte, len(magic))
-	_, err = io.ReadFull(f, b)
-	return err == nil && string(b) == magic
+	return beginsAt(f, 0)
 }
+
+// beginsAt reports whether a part begins at an offset of a file.
+func beginsAt(f io.ReaderAt, offset int64) bool {
+	b := make([]byte, len(magic))
+	_, err := f.ReadAt(b, offset)
+	return err == nil && IsBeginning(b)
+}
+
+// IsBeginning reports whether bytes are the beginning of a part.
+func IsBeginning(b []byte) bool { return bytes.HasPrefix(b, []byte(magic)) }
 
 // name returns the file name of a part: .001, .002, … and .p01, .p02, …
 func name(base string, data, number int) string {

@@ -2,17 +2,23 @@ package parts
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
-	"github.com/opencontainers/go-digest"
 )
 
 // write makes a set of a pseudo-random stream and returns both.
@@ -39,6 +45,154 @@ func write(t *testing.T, rng *rand.Rand, length, size int64, parity int) (stream
 	return stream, files
 }
 
+// toVersion1 makes parts those that earlier releases wrote.
+func toVersion1(t *testing.T, stream []byte, files []string) {
+	t.Helper()
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := readHeader(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Version, h.Set, h.Digest = 1, digest.FromBytes(stream), checksum(digest.FromBytes(b[headerSize:]))
+		head, err := h.encode()
+		if err == nil {
+			err = os.WriteFile(file, append(head, b[headerSize:]...), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The header and the checksums are those that the documentation describes, for any tool.
+func TestFormat(t *testing.T) {
+	_, files := write(t, rand.New(rand.NewPCG(9, 9)), 150_000, MinSize, 30)
+	var lines strings.Builder
+	for i, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, _, _ := bytes.Cut(b, []byte("\n"))
+		var h struct {
+			Version int    `json:"kolla-bundle-part"`
+			Set     string `json:"set"`
+			Data    int    `json:"data"`
+			Parity  int    `json:"parity"`
+			Number  int    `json:"number"`
+			Digest  string `json:"digest"`
+		}
+		if err := json.Unmarshal(line, &h); err != nil {
+			t.Fatal(err)
+		}
+		if h.Version != 2 || h.Data != 3 || h.Parity != 1 || h.Number != i {
+			t.Errorf("%s: %s", file, line)
+		}
+		if got := fmt.Sprintf("xxh64:%016x", xxhash.Sum64(b[headerSize:])); h.Digest != got {
+			t.Errorf("%s: checksum %s, want %s", file, h.Digest, got)
+		}
+		if i < h.Data {
+			lines.WriteString(h.Digest + "\n")
+		} else if got := digest.FromString(lines.String()); h.Set != got.String() {
+			t.Errorf("set %s, want %s", h.Set, got)
+		}
+	}
+	// As the reference implementation computes it.
+	if got := xxhash.Sum64String("abc"); got != 0x44bc2cf5ad770999 {
+		t.Errorf("the checksum of abc is %x", got)
+	}
+}
+
+// Parts that were joined, as cat joins the files of split, and those of a later release.
+func TestUnusableSets(t *testing.T) {
+	stream, files := write(t, rand.New(rand.NewPCG(11, 11)), 200_000, MinSize, 0)
+	var all []byte
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	dir := t.TempDir()
+	joined, later := filepath.Join(dir, "joined"), filepath.Join(dir, "set.001")
+	if err := os.WriteFile(joined, all, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h, err := readHeader(bytes.NewReader(all))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Version++
+	head, err := h.encode()
+	if err == nil {
+		err = os.WriteFile(later, append(head, all[headerSize:]...), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string][2]string{
+		joined: {joined + ": it contains several parts", "split -b " + strconv.Itoa(MinSize)},
+		later:  {later + ": it has version 3, this program knows 1 and 2", "a later one"},
+	} {
+		_, _, err := read(t, file)
+		var unusable *SetError
+		if !errors.As(err, &unusable) || !strings.HasPrefix(err.Error(), want[0]) || !strings.Contains(unusable.Hint(), want[1]) {
+			t.Errorf("%s: %v, %+v", file, err, unusable)
+		}
+	}
+	// What the hint tells restores the parts.
+	var separate []string
+	for i := 0; i*MinSize < len(all); i++ {
+		name := filepath.Join(dir, fmt.Sprintf("x%c", 'a'+i))
+		if err := os.WriteFile(name, all[i*MinSize:min(len(all), (i+1)*MinSize)], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		separate = append(separate, name)
+	}
+	if got, _, err := read(t, separate...); err != nil || !bytes.Equal(got, stream) {
+		t.Errorf("separated parts: %d bytes, %v", len(got), err)
+	}
+}
+
+// A medium with a part that cannot be read is one with a lost part.
+func TestUnreadablePart(t *testing.T) {
+	stream, files := write(t, rand.New(rand.NewPCG(10, 10)), 300_000, MinSize, 40)
+	s, err := Open(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.newStream(t.Context(), nil, true)
+	defer r.Close()
+	if _, err := io.ReadFull(r, make([]byte, 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("input/output error")
+	r.current = &countingReader{iotest.ErrReader(broken), r.current, s}
+	if err := os.Truncate(files[3], MinSize/2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		t.Error(err)
+	}
+	want := []string{files[1] + ": input/output error", files[3] + ": its content is damaged"}
+	if got := s.Problems(); !slices.Equal(got, want) {
+		t.Errorf("problems %q, want %q", got, want)
+	}
+	restored, err := s.Reader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer restored.Close()
+	if got, err := io.ReadAll(restored); err != nil || !bytes.Equal(got, stream) {
+		t.Errorf("%d bytes restored (%v)", len(got), err)
+	}
+}
+
 func read(t *testing.T, files ...string) ([]byte, *Set, error) {
 	t.Helper()
 	s, err := Open(files...)
@@ -62,9 +216,14 @@ func TestRoundTrip(t *testing.T) {
 		for _, parity := range []int{0, 1, 10, 33, 50} {
 			stream, files := write(t, rng, length, MinSize, parity)
 			rng.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
-			for _, named := range [][]string{files, files[:1]} {
-				if got, _, err := read(t, named...); err != nil || !bytes.Equal(got, stream) {
-					t.Errorf("%d bytes, parity %d%%: %d bytes, %v", length, parity, len(got), err)
+			for version := 2; version > 0; version-- {
+				if version == 1 {
+					toVersion1(t, stream, files)
+				}
+				for _, named := range [][]string{files, files[:1]} {
+					if got, _, err := read(t, named...); err != nil || !bytes.Equal(got, stream) {
+						t.Errorf("version %d, %d bytes, parity %d%%: %d bytes, %v", version, length, parity, len(got), err)
+					}
 				}
 			}
 			var total int64
@@ -167,6 +326,9 @@ func TestDamagedMedia(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, seed))
 		parity := 5 + rng.IntN(40)
 		stream, files := write(t, rng, 1+rng.Int64N(3<<20), MinSize, parity)
+		if seed%3 == 0 {
+			toVersion1(t, stream, files)
+		}
 		data := 0
 		for _, f := range files {
 			if !strings.Contains(filepath.Ext(f), "p") {
@@ -319,13 +481,18 @@ func TestPartsBesideTheNamed(t *testing.T) {
 
 // FuzzHeader reads headers: accepted ones are consistent and written back equal.
 func FuzzHeader(f *testing.F) {
-	h := Header{Version: version, Set: digest.NewDigestFromEncoded(digest.SHA256, digestHex), Size: 100, Data: 2, Parity: 1,
-		Payload: 64, Number: 1, Digest: digest.NewDigestFromEncoded(digest.SHA256, digestHex)}
-	b, err := h.encode()
-	if err != nil {
-		f.Fatal(err)
+	for v, sum := range map[int]checksum{1: checksum("sha256:" + digestHex), version: "xxh64:0123456789abcdef"} {
+		h := Header{Version: v, Set: digest.NewDigestFromEncoded(digest.SHA256, digestHex), Size: 100, Data: 2, Parity: 1,
+			Payload: 64, Number: 1, Digest: sum}
+		b, err := h.encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, err := readHeader(bytes.NewReader(b)); err != nil {
+			f.Errorf("version %d: %v", v, err)
+		}
+		f.Add(b)
 	}
-	f.Add(b)
 	f.Add([]byte(magic + "1}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := readHeader(bytes.NewReader(b))

@@ -1,7 +1,6 @@
 package parts
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -13,11 +12,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/kolla-build/kolla-build/internal/asynchash"
-	"github.com/kolla-build/kolla-build/internal/ctxio"
 )
 
 // Part is a file of a set.
@@ -174,20 +169,49 @@ func open(files, neighbours []string) (*Set, error) {
 			return nil, &SetError{Detail: fmt.Sprintf("%s and %s are parts of different sets", first, file), Advice: "name the parts of one set"}
 		}
 		p := &Part{File: file, Number: h.Number, Parity: h.Number >= h.Data}
-		if st, err := os.Stat(file); err != nil {
-			p.Err = err
-		} else if want := headerSize + h.length(); st.Size() != want {
-			p.Err = fmt.Errorf("it has %d bytes instead of %d", st.Size(), want)
-		}
+		p.Err = checkLength(file, headerSize+h.length())
 		if other, ok := s.parts[h.Number]; !ok || other.Err != nil && p.Err == nil {
 			s.parts[h.Number] = p
 		}
 	}
-	if first == "" {
-		return nil, &SetError{Detail: "no part can be used", Parts: problems(s.bad)}
+	if first != "" {
+		return s, nil
 	}
-	return s, nil
+	for _, p := range s.bad {
+		if later := versionError(0); errors.As(p.Err, &later) {
+			return nil, &SetError{Detail: p.File + ": " + later.Error(), Advice: "use the release of kolla-build that saved it, or a later one"}
+		}
+	}
+	advice := ""
+	if len(files) > 1 {
+		advice = "several files must be parts of one bundle: name whole bundles one at a time"
+	}
+	return nil, &SetError{Detail: "no part can be used", Parts: problems(s.bad), Advice: advice}
 }
+
+// checkLength compares the size of a part with the one that its header tells.
+func checkLength(file string, want int64) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case st.Size() == want:
+		return nil
+	case st.Size() > want && beginsAt(f, want):
+		return joinedError(want)
+	}
+	return fmt.Errorf("it has %d bytes instead of %d", st.Size(), want)
+}
+
+// joinedError reports that a file has several parts, one after another: the size of the first one.
+type joinedError int64
+
+func (joinedError) Error() string { return "it contains several parts, which must be separate files" }
 
 func header(file string) (*Header, error) {
 	st, err := os.Stat(file)
@@ -257,6 +281,12 @@ func (s *Set) usable() int {
 // complete returns an error if the stream cannot be restored.
 func (s *Set) complete() error {
 	if missing := s.Needed(); missing > 0 {
+		for _, p := range s.parts {
+			if joined := joinedError(0); errors.As(p.Err, &joined) {
+				return &SetError{Detail: p.File + ": " + joined.Error(),
+					Advice: fmt.Sprintf("separate them with split -b %d, or copy them again", int64(joined))}
+			}
+		}
 		return &SetError{Detail: NeededText(missing, s.header.Data), Parts: s.Problems(), Advice: "copy the missing and damaged parts again"}
 	}
 	return nil
@@ -321,7 +351,7 @@ func (s *Set) verify(ctx context.Context, p *Part, buf []byte) error {
 		return err
 	}
 	defer f.Close()
-	sum := digest.Canonical.Hash()
+	sum := newHash(h.Version)
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -336,7 +366,7 @@ func (s *Set) verify(ctx context.Context, p *Part, buf []byte) error {
 			return err
 		}
 	}
-	if got := digest.NewDigest(digest.Canonical, sum); got != h.Digest {
+	if newChecksum(h.Version, sum.Sum(nil)) != h.Digest {
 		return errDamaged
 	}
 	return nil
@@ -357,132 +387,4 @@ func (s *Set) open(p *Part) (*os.File, *Header, error) {
 		return nil, nil, err
 	}
 	return f, h, nil
-}
-
-// Reader returns the stream. Missing and damaged parts are restored while it is
-// read. A set with parity is verified first; without parity, damage is found while
-// the damaged part is read. At its end the whole stream has been verified.
-func (s *Set) Reader(ctx context.Context) (io.ReadCloser, error) {
-	s.plan(s.header.Size)
-	if s.header.Parity > 0 {
-		if err := s.Verify(ctx); err != nil {
-			return nil, err
-		}
-	} else if err := s.complete(); err != nil {
-		return nil, err
-	}
-	return pipe(ctx, s.write), nil
-}
-
-// Scan returns the stream as the parts have it, damage included, up to the first data part
-// that is missing or has another size. At its end, all parts have been verified, and Problems
-// returns the damaged ones.
-func (s *Set) Scan(ctx context.Context) io.ReadCloser { return pipe(ctx, s.scan) }
-
-func (s *Set) scan(ctx context.Context, w io.Writer) error {
-	scanned := 0
-	for n := range s.header.Data {
-		p := s.parts[n]
-		if p == nil || p.Err != nil {
-			break
-		}
-		scanned++
-		s.plan(s.length(n))
-		var damaged *SetError
-		if err := s.copyPart(ctx, w, p); errors.As(err, &damaged) {
-			p.Err = errDamaged
-		} else if err != nil {
-			return err
-		}
-	}
-	return s.verifyAll(ctx, func(p *Part) bool { return p.Number >= scanned })
-}
-
-// pipe returns a reader of the output of a function.
-func pipe(ctx context.Context, write func(context.Context, io.Writer) error) io.ReadCloser {
-	ctx, cancel := context.WithCancel(ctx)
-	pr, pw := io.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		w := bufio.NewWriterSize(pw, 1<<20)
-		err := write(ctx, w)
-		if err == nil {
-			err = w.Flush()
-		}
-		pw.CloseWithError(err)
-	}()
-	return &reader{PipeReader: pr, cancel: cancel, done: done}
-}
-
-type reader struct {
-	*io.PipeReader
-	cancel context.CancelFunc
-	done   chan struct{}
-}
-
-func (r *reader) Close() error {
-	r.cancel()
-	err := r.PipeReader.Close()
-	<-r.done
-	return err
-}
-
-func (s *Set) write(ctx context.Context, w io.Writer) error {
-	streamHash := asynchash.New(digest.Canonical.Hash())
-	defer streamHash.Sum()
-	w = io.MultiWriter(w, streamHash)
-	restored, err := s.restore(ctx)
-	if err != nil {
-		return err
-	}
-	defer restored.close()
-	for n := range s.header.Data {
-		if p := s.parts[n]; p != nil && p.Err == nil {
-			err = s.copyPart(ctx, w, p)
-		} else if f := restored[n]; f != nil {
-			_, err = io.CopyBuffer(w, &countingReader{ctxio.NewReader(ctx, f), s}, make([]byte, 1<<20))
-		} else {
-			err = s.reconstruct(ctx, map[int]io.Writer{n: w})
-			s.count(s.length(n))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if digest.NewDigestFromBytes(digest.Canonical, streamHash.Sum()) != s.header.Set {
-		return &SetError{Detail: "the parts do not contain the saved stream", Advice: "copy the parts again"}
-	}
-	return nil
-}
-
-func (s *Set) copyPart(ctx context.Context, w io.Writer, p *Part) error {
-	f, h, err := s.open(p)
-	if err != nil {
-		return fmt.Errorf("%s: %w", p.File, err)
-	}
-	defer f.Close()
-	sum := asynchash.New(digest.Canonical.Hash())
-	defer sum.Sum()
-	n, err := io.CopyBuffer(io.MultiWriter(w, sum), &countingReader{ctxio.NewReader(ctx, io.LimitReader(f, h.length())), s},
-		make([]byte, 1<<20))
-	switch {
-	case err != nil:
-		return err
-	case n != h.length() || digest.NewDigestFromBytes(digest.Canonical, sum.Sum()) != h.Digest:
-		return &SetError{Detail: p.File + ": its content is damaged", Advice: "copy this part again"}
-	}
-	return nil
-}
-
-// countingReader counts the bytes that are read of a set.
-type countingReader struct {
-	r   io.Reader
-	set *Set
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.set.count(int64(n))
-	return n, err
 }

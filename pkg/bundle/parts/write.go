@@ -13,9 +13,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/reedsolomon"
-	"github.com/opencontainers/go-digest"
 
-	"github.com/kolla-build/kolla-build/internal/asynchash"
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/partialfile"
@@ -28,21 +26,20 @@ const memory = 16 << 20
 // written all of them. Until then they have temporary names of package partialfile, under
 // which a Writer with the same base finds the files of an interrupted one.
 type Writer struct {
-	ctx        context.Context
-	base       string
-	size       int64 // of a part, header included
-	parity     int   // percent of the data parts
-	streamHash *asynchash.Hash
-	total      int64
-	done       []*Header
-	files      []string          // names of the incomplete parts, by number
-	first      *partialfile.File // its lock protects the set
-	cur        *os.File
-	out        *disk.EarlyWriter // writes to cur
-	sum        *asynchash.Hash   // of cur
-	n          int64             // bytes in cur
-	closed     bool
-	set        Header // valid after Close
+	ctx    context.Context
+	base   string
+	size   int64 // of a part, header included
+	parity int   // percent of the data parts
+	total  int64
+	sums   []checksum        // of the complete parts, by number
+	files  []string          // names of the incomplete parts, by number
+	first  *partialfile.File // its lock protects the set
+	cur    *os.File
+	out    *disk.EarlyWriter // writes to cur
+	sum    hash.Hash         // of cur
+	n      int64             // bytes in cur
+	closed bool
+	set    Header // valid after Close
 }
 
 // Create begins a set of parts named base.001 and so on, of at most size bytes each.
@@ -60,7 +57,6 @@ func Create(ctx context.Context, base string, size int64, parity int) (*Writer, 
 	if w.first, err = partialfile.Open(w.data(0)); err != nil {
 		return nil, err
 	}
-	w.streamHash = asynchash.New(digest.Canonical.Hash())
 	return w, nil
 }
 
@@ -192,7 +188,6 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // count adds to the size of the current part, and closes the part when it is full.
 func (w *Writer) count(b []byte) error {
-	w.streamHash.Write(b)
 	w.sum.Write(b)
 	w.n += int64(len(b))
 	w.total += int64(len(b))
@@ -219,7 +214,7 @@ func (w *Writer) begin(name string, keep bool) error {
 			return err
 		}
 	}
-	w.cur, w.n, w.sum = f.File, 0, asynchash.New(digest.Canonical.Hash())
+	w.cur, w.n, w.sum = f.File, 0, newHash(version)
 	w.files = append(w.files, name)
 	if !keep {
 		if err := f.Truncate(0); err != nil {
@@ -232,7 +227,7 @@ func (w *Writer) begin(name string, keep bool) error {
 }
 
 func (w *Writer) finish() error {
-	w.done = append(w.done, &Header{Digest: digest.NewDigestFromBytes(digest.Canonical, w.sum.Sum())})
+	w.sums = append(w.sums, newChecksum(version, w.sum.Sum(nil)))
 	cur := w.cur
 	w.cur = nil
 	if cur == w.first.File {
@@ -253,7 +248,7 @@ func (w *Writer) Close() (names []string, err error) {
 			return nil, err
 		}
 	}
-	data := len(w.done)
+	data := len(w.sums)
 	if data == 0 {
 		return nil, errors.New("there is nothing to write")
 	}
@@ -263,7 +258,7 @@ func (w *Writer) Close() (names []string, err error) {
 	}
 	set := Header{
 		Version: version,
-		Set:     digest.NewDigestFromBytes(digest.Canonical, w.streamHash.Sum()),
+		Set:     setDigest(w.sums),
 		Size:    w.total,
 		Data:    data,
 		Parity:  parity,
@@ -274,9 +269,9 @@ func (w *Writer) Close() (names []string, err error) {
 			return nil, fmt.Errorf("computing parity: %w", err)
 		}
 	}
-	for i, part := range w.done {
+	for i, sum := range w.sums {
 		h := set
-		h.Number, h.Digest = i, part.Digest
+		h.Number, h.Digest = i, sum
 		if err := writeHeader(partialfile.Name(w.files[i]), h); err != nil {
 			return nil, err
 		}
@@ -380,7 +375,7 @@ func (w *Writer) addParity(set *Header) error {
 	for i, path := range w.files {
 		flag := os.O_RDONLY
 		if i >= data {
-			flag, sums[i] = os.O_RDWR, digest.Canonical.Hash()
+			flag, sums[i] = os.O_RDWR, newHash(version)
 		}
 		f, err := os.OpenFile(partialfile.Name(path), flag, 0)
 		if err != nil {
@@ -420,7 +415,7 @@ func (w *Writer) addParity(set *Header) error {
 		return err
 	}
 	for i := data; i < len(files); i++ {
-		w.done[i].Digest = digest.NewDigest(digest.Canonical, sums[i])
+		w.sums[i] = newChecksum(version, sums[i].Sum(nil))
 	}
 	return nil
 }
@@ -456,9 +451,7 @@ func (w *Writer) Abort() {
 	if w.closed {
 		return
 	}
-	w.streamHash.Sum()
 	if w.cur != nil {
-		w.sum.Sum()
 		w.cur.Close()
 	}
 	w.first.Close()
