@@ -185,8 +185,24 @@ def validate_entry(where, entry, known, required, strict):
     for key in sorted(required):
         if entry.get(key) is None:
             raise InvalidConfig('%s lacks "%s"' % (where, key))
+    for key in ('dest', 'owner', 'path', 'source'):
+        if not isinstance(entry.get(key, ''), (str, type(None))):
+            raise InvalidConfig('%s: "%s" is not a string: %s'
+                                % (where, key, entry[key]))
     if entry.get('perm') not in (None, ''):
         parse_perm(entry['perm'])
+    validate_exclude(where, entry.get('exclude') or [])
+
+
+def validate_exclude(where, patterns):
+    if not isinstance(patterns, list):
+        raise InvalidConfig('%s: "exclude" is not a list' % where)
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (TypeError, re.error) as error:
+            raise InvalidConfig('%s: "exclude" has the invalid expression %s: '
+                                '%s' % (where, pattern, error))
 
 
 def parse_perm(perm):
@@ -461,8 +477,13 @@ def change_node(node, path, owner, perm):
 
 def location(path):
     """Resolve links in the path of the directory, but not the last part."""
-    directory, name = os.path.split(path.rstrip('/'))
+    directory, name = os.path.split(path.rstrip('/') or '/')
     return os.path.join(os.path.realpath(directory), name)
+
+
+def contains(directory, path):
+    """Report whether path is in directory, or is the directory itself."""
+    return (path + '/').startswith(directory.rstrip('/') + '/')
 
 
 class ConfigFile:
@@ -492,7 +513,13 @@ class ConfigFile:
         if not sources and not self.optional:
             raise MissingRequiredSource('the source does not exist: %s'
                                         % self.source)
-        return [(source, self.dest_of(source)) for source in sources]
+        pairs = [(source, self.dest_of(source)) for source in sources]
+        for _, dest in pairs:
+            # To restore such a directory would remove the copy of its files.
+            if contains(merged_path(dest), DEFAULTS):
+                raise InvalidConfig('%s cannot be replaced or merged into; '
+                                    'name what is in it' % dest)
+        return pairs
 
     def dest_of(self, source):
         if self.dest.endswith('/'):
@@ -505,6 +532,8 @@ class ConfigFile:
             if location(source) == location(dest):
                 raise InvalidConfig('%s and %s are the same file'
                                     % (source, dest))
+            if contains(location(source), location(dest)):
+                raise InvalidConfig('%s is in the source, %s' % (dest, source))
             if not self.merge:
                 remove(dest)
             try:
@@ -699,6 +728,7 @@ def create_files(config):
 
 def set_permissions(entry):
     owner, perm = entry['owner'], entry.get('perm')
+    parse_owner(owner)  # a mistake is reported even if nothing has the path yet
     exclude = [re.compile(pattern) for pattern in entry.get('exclude') or []]
     for top in sorted(glob.glob(entry['path'])):
         set_owner_and_mode(top, owner, perm)
