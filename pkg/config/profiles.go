@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/kolla-build/kolla-build/internal/suggest"
 )
@@ -52,10 +53,13 @@ func (l *loader) unknownProfile(name string) error {
 	} else if len(names) == 0 {
 		message = fmt.Sprintf("there is no profile %q, and no other one", name)
 	}
-	parts := strings.Split(name, ",")
+	parts := strings.FieldsFunc(name, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 	switch {
 	case len(parts) > 1 && !slices.ContainsFunc(parts, func(p string) bool { return len(l.c.Profiles[p]) == 0 }):
 		hint = "repeat the option for several profiles: -p " + strings.Join(parts, " -p ")
+		if g.entry != nil {
+			hint = "write the key once for each profile: profile = " + strings.Join(parts, ", profile = ")
+		}
 	case strings.HasPrefix(name, "[") || strings.HasPrefix(strings.TrimSpace(name), "- "):
 		hint = "write one profile, and the key again for each further one"
 	case l.likeLongOption(name) != "":

@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -212,6 +214,8 @@ func (g given) fault(name string, err error) error {
 			hint = fmt.Sprintf("write ${%s} if the name ends before the dot", unknown.name[:strings.Index(unknown.name, ".")])
 		} else if s := suggest.Nearest(unknown.name, interpolationNames()); s != "" {
 			hint = fmt.Sprintf("did you mean ${%s}?", s)
+		} else if os.Getenv(unknown.name) != "" {
+			hint = "values refer to options, not to the environment: write the value itself, and $$ for a dollar sign"
 		}
 	}
 	return g.err(name, err.Error(), hint)
@@ -236,6 +240,8 @@ func (g given) badValue(o *Option, value string, err error) error {
 		hint = "write key:value pairs with commas between them"
 		if name, text, ok := strings.Cut(value, "="); ok && !strings.ContainsAny(name, ":,") {
 			hint = fmt.Sprintf("write %s:%s; pairs are separated by commas", name, text)
+		} else if noProxyList.MatchString(value) {
+			hint = "a value has no commas: export no_proxy=HOST,HOST instead; steps get the proxy variables of the environment"
 		}
 	}
 	if n := g.likeLongOption(); n != "" {
@@ -243,6 +249,9 @@ func (g given) badValue(o *Option, value string, err error) error {
 	}
 	return g.err(o.Name, err.Error(), hint)
 }
+
+// noProxyList matches build arguments that set no_proxy to more than one host.
+var noProxyList = regexp.MustCompile(`(?i)(^|,)\s*no_proxy:[^:]*,`)
 
 const boolHint = "write true, yes, on or 1, or false, no, off or 0"
 

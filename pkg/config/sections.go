@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -260,7 +261,7 @@ func releaseHint(name string) string {
 			return fmt.Sprintf("write %s", r)
 		}
 	}
-	return suggest.DidYouMean(name, facts.Releases())
+	return cmp.Or(suggest.DidYouMean(name, facts.Releases()), "the known ones are "+strings.Join(facts.Releases(), ", "))
 }
 
 // ansibleNames are the keys that do what variables of kolla-ansible and kayobe do.

@@ -48,6 +48,10 @@ func (l *loader) fillSources() {
 			l.fail(l.lastGiven(name, "type").err("type",
 				fmt.Sprintf("%q is not one of %s", kind, strings.Join(sourceTypes, ", ")), suggest.DidYouMean(kind, sourceTypes)))
 		}
+		if given := l.lastGiven(name, "location"); kind == "" && given.entry != nil && given.entry.Value != "" {
+			l.warnings = append(l.warnings, warningAt(given.origin, "location",
+				fmt.Sprintf("[%s] has a location and no type, so it describes no source", name), "add type = url, git or local"))
+		}
 		l.checkDigests(name, sums)
 	}
 }
@@ -124,10 +128,23 @@ func (c *Config) CheckSources(images []string) []Warning {
 		}
 		w := Warning{File: s.first.File, Line: s.first.Line, Column: 2, SourceLine: s.first.Text, Option: s.name,
 			Message: fmt.Sprintf("[%s] describes a source, but there is no image %q", s.name, image)}
-		if n := suggest.Nearest(image, images); n != "" {
+		if right := sourceSection(name, known); right != "" {
+			w.Hint = fmt.Sprintf("did you mean [%s]?", right)
+		} else if n := suggest.Nearest(image, images); n != "" {
 			w.Hint = fmt.Sprintf("did you mean [%s]?", n+strings.TrimPrefix(name, image))
 		}
 		warnings = append(warnings, w)
 	}
 	return warnings
+}
+
+// sourceSection returns the name of the section for a plugin or an addition of a known image
+// that a section with plural and singular confused was meant to be, "" for other names.
+func sourceSection(name string, known map[string]bool) string {
+	for wrong, right := range map[string]string{"-plugins-": "-plugin-", "-addition-": "-additions-"} {
+		if image, rest, ok := strings.Cut(name, wrong); ok && known[image] {
+			return image + right + rest
+		}
+	}
+	return ""
 }

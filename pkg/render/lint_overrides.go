@@ -24,16 +24,20 @@ func (l *linter) overrides(ctx context.Context, files []string) error {
 	}
 	t := l.analyze(merged.source, merged.origin)
 	if !l.checkText(t) {
-		l.found = append(l.found,
-			Finding{File: files[0], Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile",
-				Hint: "write {% extends parent_template %} on its first line", Everywhere: true})
+		l.found = append(l.found, withoutParent(files[0]))
 	}
 	l.checkOverriddenNames(t)
 	return nil
 }
 
+func withoutParent(file string) Finding {
+	return Finding{File: file, Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile",
+		Hint: "write {% extends parent_template %} on its first line", Everywhere: true}
+}
+
 // UnknownNames returns warnings about blocks and variables of the configuration's
-// overrides that have no effect, because no template has or reads them. Files with
+// overrides that have no effect, because no template has or reads them, and of overrides
+// that extend no template. Files with
 // mistakes are left to Render.
 func UnknownNames(ctx context.Context, t *Tree, overrides []string) []Finding {
 	merged, err := mergeOverrides(ctx, overrides)
@@ -47,7 +51,11 @@ func UnknownNames(ctx context.Context, t *Tree, overrides []string) []Finding {
 		}
 	}
 	override := l.analyze(merged.source, merged.origin)
-	l.found = nil // without the findings in templates
+	extends := l.checkText(override)
+	l.found = nil // without the findings in templates and those of text
+	if !extends {
+		l.found = append(l.found, withoutParent(overrides[0]))
+	}
 	l.checkOverriddenNames(override)
 	for i := range l.found {
 		l.found[i].Warning = true

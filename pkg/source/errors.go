@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 )
 
@@ -25,9 +26,21 @@ func (e *Error) Error() string {
 		}
 	}
 	if e.Err != nil {
-		parts = append(parts, e.Err.Error())
+		parts = append(parts, shortened(e.Err))
 	}
 	return strings.Join(parts, ": ")
+}
+
+// shortened returns the text of an error. Of a name that does not resolve it omits the name,
+// which the location has, and the address of the resolver: many images can have the error.
+func shortened(err error) string {
+	text := err.Error()
+	var operation *net.OpError
+	var dns *net.DNSError
+	if errors.As(err, &operation) && errors.As(operation, &dns) {
+		text = strings.ReplaceAll(text, operation.Error(), dns.Err)
+	}
+	return text
 }
 
 // Unwrap returns the cause.

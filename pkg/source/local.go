@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -69,8 +70,11 @@ func findLocal(spec Spec, localsBase string) (string, fs.FileInfo, error) {
 	}
 	switch {
 	case os.IsNotExist(err):
-		return "", nil, &Error{Section: spec.Name, Location: path, Problem: "no such file or directory",
-			hint: fmt.Sprintf("check location in [%s] and --locals-base", spec.Name)}
+		hint := fmt.Sprintf("check location in [%s] and --locals-base", spec.Name)
+		if strings.HasPrefix(path, "~") {
+			hint = fmt.Sprintf("~ is not expanded in files: write the whole path in [%s]", spec.Name)
+		}
+		return "", nil, &Error{Section: spec.Name, Location: path, Err: syscall.ENOENT, hint: hint}
 	case err != nil:
 		return "", nil, &Error{Section: spec.Name, Location: path, Err: plainFileError(err)}
 	case !info.IsDir() && !info.Mode().IsRegular():
