@@ -73,6 +73,7 @@ const (
 	machineHint = "the program is for another architecture than the image"
 	networkHint = "check the address of the repository, and that steps can reach it: proxy variables and --network-mode"
 	keyHint     = "an earlier step must add the key of the repository, in the file that its signed-by names"
+	rpmKeyHint  = "an earlier step must add the key that signs the packages of the repository: gpgkey in its .repo file, or rpm --import"
 	patchHint   = "the patch may be for another version of the file: update it, or remove it from the series"
 	programHint = "the image does not have this program: an earlier step must install the package that has it"
 )
@@ -116,11 +117,22 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		{re: line(`dpkg: error processing package .*`), rank: rankWrapper, first: true, family: aptFamily, reader: true, joins: true},
 		{re: line(`(E: |Error: (Some index files|Sub-process|Unable to (fetch|correct)) ).*`), rank: rankSummary, family: aptFamily},
 
-		// dnf.
+		// dnf. Version 5 calls GPG PGP or OpenPGP.
+		{re: line(`.*(?P<text>repomd\.xml (GPG|PGP|OpenPGP) signature verification error: .*)`), rank: rankResource, first: true,
+			family: dnfFamily, hint: rpmKeyHint},
+		{re: line(`.*(?P<text>Failed to retrieve GPG key for repo .*)`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyHint},
+		{re: line(`(?P<text>The GPG keys listed for the .* repository are already installed but they are not correct for this package)\..*`),
+			rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyHint},
+		{re: line(`(?P<text>(Public key for \S+ is not installed|Package \S+ is not signed)).*`), rank: rankCause, first: true,
+			family: dnfFamily, hint: rpmKeyHint},
+		{re: line(`\s*(?P<text>(Open)?PGP check for package .* has failed: .*)`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyHint},
 		{re: line(`(Error: )?(?P<text>No match for argument: (?P<name>\S+))`), rank: rankCause, first: true, family: dnfFamily},
-		{re: line(`Error: Failed to download metadata for repo .*`), rank: rankResource, first: true, family: dnfFamily},
+		{re: line(`Error: Failed to download metadata for repo .*|Failed to download metadata \(.*\) for repository .*`),
+			rank: rankResource, first: true, family: dnfFamily},
 		{re: line(`\s*- (?P<text>nothing provides .*)`), rank: rankCause, first: true, family: dnfFamily},
-		{re: line(`Error: (GPG check FAILED|Problem: ).*`), rank: rankCause, family: dnfFamily},
+		{re: line(`Error: Problem: .*`), rank: rankCause, family: dnfFamily},
+		{re: line(`Error: GPG check FAILED|Transaction failed: Signature verification failed\.`), rank: rankSummary, family: dnfFamily,
+			hint: rpmKeyHint},
 		{re: line(`Error: (?P<text>Unable to find a match: (?P<name>\S+).*)`), rank: rankSummary, family: dnfFamily},
 
 		// pip and Python.
