@@ -3,40 +3,111 @@ package dockerfiles_test
 import (
 	"bytes"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 )
 
-// earlyEnd matches a command at the end of a pipe that may end before its input. With pipefail,
-// SIGPIPE then fails the commands before it, if they write more than a pipe holds.
-var earlyEnd = regexp.MustCompile(`[^|]\|\s*(?:grep\s+(?:-\S+\s+)*-[a-zA-Z]*[qm]|head\b|awk\s[^|]*\bexit\b|sed\s[^|]*[0-9;{]q\b)`)
+var (
+	// earlyEnd matches a command at the end of a pipe that may end before its input. With pipefail,
+	// SIGPIPE then fails the commands before it, if they write more than a pipe holds.
+	earlyEnd = regexp.MustCompile(`(?:^|[^|])\|&?\s*(?:grep\s+(?:-\S+\s+)*-[a-zA-Z]*[qm]|head\b|awk\s[^|]*\bexit\b|sed\s[^|]*[0-9;{]q\b)`)
+	// continued matches the end of a line whose command the next line continues.
+	continued = regexp.MustCompile(`\\\n|(\|&?)[ \t]*(#.*)?\n`)
+	// sourced matches the name of a file that a script reads.
+	sourced = regexp.MustCompile(`(?m)^\s*(?:source|\.)\s+["']?\S*?([\w.-]+)["']?\s*$`)
+)
 
 func TestPipesReadTheirInput(t *testing.T) {
-	scripts := 0
+	all := shellFiles(t)
+	scripts := withPipefail(all)
+	for _, path := range slices.Sorted(maps.Keys(scripts)) {
+		for _, line := range earlyEnds(scripts[path]) {
+			t.Errorf("%s: a pipe with pipefail ends before its input: %s", path, line)
+		}
+	}
+	if len(scripts) < 20 {
+		t.Errorf("%d scripts with pipefail", len(scripts))
+	}
+}
+
+func TestEarlyEndsAreFound(t *testing.T) {
+	for script, want := range map[string]int{
+		"a | head -1\n":                        1,
+		"a |& grep -q x\n":                     1,
+		"a \\\n  | grep -q x\n":                1,
+		"a |\n  head -1\n":                     1,
+		"a | # why\n  grep -m1 x\n":            1,
+		"a || head -1 file\n":                  0,
+		"a | grep x\nhead -1 file\n":           0,
+		"a | sed -n 1p\n":                      0,
+		"a | awk '{ print; exit }'\nb | cat\n": 1,
+	} {
+		if found := earlyEnds([]byte(script)); len(found) != want {
+			t.Errorf("%q: %q, want %d", script, found, want)
+		}
+	}
+	files := map[string][]byte{"x/main.sh": []byte("set -o pipefail\n. /opt/lib.sh\n"), "y/lib.sh": []byte("source \"$here/more.sh\"\n"),
+		"y/more.sh": nil, "y/other.sh": nil}
+	if got := slices.Sorted(maps.Keys(withPipefail(files))); !slices.Equal(got, []string{"x/main.sh", "y/lib.sh", "y/more.sh"}) {
+		t.Errorf("scripts with pipefail: %q", got)
+	}
+}
+
+// earlyEnds returns the lines of a script with a pipe whose end may not read its input.
+func earlyEnds(script []byte) []string {
+	var found []string
+	for line := range bytes.SplitSeq(continued.ReplaceAll(script, []byte("$1 ")), []byte("\n")) {
+		if earlyEnd.Match(line) {
+			found = append(found, string(line))
+		}
+	}
+	return found
+}
+
+// withPipefail returns the files that set pipefail, and those that these source.
+func withPipefail(files map[string][]byte) map[string][]byte {
+	scripts := map[string][]byte{}
+	var add func(path string)
+	add = func(path string) {
+		if scripts[path] != nil {
+			return
+		}
+		scripts[path] = append([]byte{}, files[path]...)
+		for _, m := range sourced.FindAllSubmatch(files[path], -1) {
+			for other := range files {
+				if filepath.Base(other) == string(m[1]) {
+					add(other)
+				}
+			}
+		}
+	}
+	for path, content := range files {
+		if bytes.Contains(content, []byte("pipefail")) {
+			add(path)
+		}
+	}
+	return scripts
+}
+
+// shellFiles returns the content of all files that may be scripts, by path.
+func shellFiles(t *testing.T) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
 	for _, dir := range []string{".", "../scripts", "../examples", "../testdata/deploy"} {
 		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 			if err != nil || !e.Type().IsRegular() || filepath.Ext(path) == ".go" {
 				return err
 			}
-			content, err := os.ReadFile(path)
-			if err != nil || !bytes.Contains(content, []byte("pipefail")) {
-				return err
-			}
-			scripts++
-			for i, line := range bytes.Split(content, []byte("\n")) {
-				if earlyEnd.Match(line) {
-					t.Errorf("%s:%d: a pipe with pipefail ends before its input: %s", path, i+1, line)
-				}
-			}
-			return nil
+			files[path], err = os.ReadFile(path)
+			return err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if scripts < 20 {
-		t.Errorf("%d scripts with pipefail", scripts)
-	}
+	return files
 }
