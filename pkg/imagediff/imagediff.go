@@ -98,7 +98,7 @@ func (d *Difference) compareLayers(ctx context.Context) error {
 	if len(a) != len(b) {
 		return d.compareDistinctLayers(ctx, a, b)
 	}
-	steps := instructions(d.B.content)
+	steps, r := instructions(d.B.content), newReading()
 	for i := range a {
 		if a[i].digest == b[i].digest {
 			continue
@@ -107,7 +107,7 @@ func (d *Difference) compareLayers(ctx context.Context) error {
 		if i < len(steps) {
 			l.Step = steps[i]
 		}
-		inA, inB, err := readBoth(ctx, a[i:i+1], b[i:i+1])
+		inA, inB, err := r.both(ctx, a[i:i+1], b[i:i+1])
 		if err != nil {
 			return fmt.Errorf("layer %d: %w", i+1, err)
 		}
@@ -132,7 +132,7 @@ func (d *Difference) compareDistinctLayers(ctx context.Context, a, b []layer) er
 	if len(b) > 0 {
 		l.B = b[0].digest
 	}
-	inA, inB, err := readBoth(ctx, a, b)
+	inA, inB, err := newReading().both(ctx, a, b)
 	if err != nil {
 		return err
 	}
@@ -171,23 +171,38 @@ func layersOf(img v1.Image) ([]layer, error) {
 	return layers, nil
 }
 
-// readBoth reads the layers of both images, the two images at the same time.
-func readBoth(ctx context.Context, a, b []layer) (inA, inB []*inspect.Layer, err error) {
+// maxEntries is how many files the layers of an image that differ may have. Images of OpenStack
+// have up to 150,000, and a file takes up to 600 bytes of memory.
+const maxEntries = 250_000
+
+// maxFileNames is how many bytes the names of a layer's files may have.
+const maxFileNames = 32 << 20
+
+// reading reads the layers of two images that differ, up to maxEntries of each image.
+type reading struct{ left [2]int }
+
+func newReading() *reading { return &reading{[2]int{maxEntries, maxEntries}} }
+
+// both reads layers of both images, the two images at the same time.
+func (r *reading) both(ctx context.Context, a, b []layer) (inA, inB []*inspect.Layer, err error) {
 	g, ctx := errgroup.WithContext(ctx)
-	read := func(layers []layer, to *[]*inspect.Layer) {
+	read := func(layers []layer, left *int, to *[]*inspect.Layer) {
 		g.Go(func() error {
 			for _, l := range layers {
-				content, _, err := inspect.ReadLayer(ctx, l.Layer, inspect.Options{Digests: true})
+				// 0 would be the default.
+				limits := inspect.Limits{Entries: max(*left, 1), Names: maxFileNames}
+				content, _, err := inspect.ReadLayer(ctx, l.Layer, inspect.Options{Digests: true, Limits: limits})
 				if err != nil {
 					return err
 				}
 				*to = append(*to, content)
+				*left -= content.Count()
 			}
 			return nil
 		})
 	}
-	read(a, &inA)
-	read(b, &inB)
+	read(a, &r.left[0], &inA)
+	read(b, &r.left[1], &inB)
 	return inA, inB, g.Wait()
 }
 

@@ -203,6 +203,31 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
+// TestEntriesOfAllLayers checks that the layers of an image are limited together.
+func TestEntriesOfAllLayers(t *testing.T) {
+	files := step{"RUN x", nil, []string{"a", "b"}}
+	layers, err := layersOf(build(t, "A=1", files, files, files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for left, ok := range map[int]bool{6: true, 5: false, 2: false} {
+		r := &reading{[2]int{left, 100}}
+		if _, _, err := r.both(t.Context(), layers, layers); (err == nil) != ok {
+			t.Errorf("6 entries of %d: %v", left, err)
+		}
+		r = &reading{[2]int{100, left}}
+		for i, l := range layers {
+			if _, _, err = r.both(t.Context(), nil, []layer{l}); err != nil {
+				t.Logf("layer %d: %v", i, err)
+				break
+			}
+		}
+		if (err == nil) != ok {
+			t.Errorf("6 entries of %d, one layer after the other: %v", left, err)
+		}
+	}
+}
+
 func TestFind(t *testing.T) {
 	first, second := build(t, "A=1", base), build(t, "A=2", base)
 	f := newFixture(t, map[string]v1.Image{"registry.invalid/kolla/app:one": first, "registry.invalid/kolla/app:two": second,

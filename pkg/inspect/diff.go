@@ -39,7 +39,7 @@ type Facts struct {
 	Digest  string    `json:"digest,omitempty"`
 }
 
-func facts(e Entry) *Facts {
+func facts(e *Entry) *Facts {
 	return &Facts{e.Type, fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d:%d", e.UID, e.GID), e.Size, e.ModTime.UTC(), e.Link, e.Digest.String()}
 }
 
@@ -55,14 +55,14 @@ func CompareLayers(a, b *Layer) []FileChange {
 func entriesOf(l *Layer) map[string]Found {
 	out := map[string]Found{}
 	for _, r := range l.Removed {
-		out[r] = Found{Entry{Path: r, Type: removedType}, -1}
+		out[r] = Found{&Entry{Path: r, Type: removedType}, -1}
 	}
 	for _, o := range l.Opaque {
 		name := path.Join(o, opaque)
-		out[name] = Found{Entry{Path: name, Type: removedType}, -1}
+		out[name] = Found{&Entry{Path: name, Type: removedType}, -1}
 	}
-	for _, e := range l.Entries {
-		out[e.Path] = Found{e, -1}
+	for i := range l.Entries {
+		out[l.Entries[i].Path] = Found{&l.Entries[i], -1}
 	}
 	return out
 }
@@ -102,7 +102,7 @@ func compare(a, b map[string]Found) []FileChange {
 	return out
 }
 
-func differences(a, b Entry) []string {
+func differences(a, b *Entry) []string {
 	if a.Type != b.Type {
 		return []string{"type"}
 	}

@@ -15,18 +15,18 @@ import (
 
 // Limits are what a layer may contain. More is a *LimitError.
 type Limits struct {
-	Entries int   // files, directories and links; 0 means 1 million
-	Names   int64 // bytes of paths, links and extended attributes; 0 means 128 MiB
+	Entries int   // files, directories and links; 0 means 524,288
+	Names   int64 // bytes of paths, links and extended attributes; 0 means 64 MiB
 	Bytes   int64 // uncompressed; 0 means 256 GiB
 	Capture int64 // bytes of the content of named files; 0 means 512 MiB
 }
 
 func (l Limits) orDefault() Limits {
 	if l.Entries == 0 {
-		l.Entries = 1 << 20
+		l.Entries = 1 << 19
 	}
 	if l.Names == 0 {
-		l.Names = 128 << 20
+		l.Names = 64 << 20
 	}
 	if l.Bytes == 0 {
 		l.Bytes = 256 << 30

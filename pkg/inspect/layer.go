@@ -54,6 +54,9 @@ type Layer struct {
 	Opaque []string
 }
 
+// Count is how many entries the layer's archive has.
+func (l *Layer) Count() int { return len(l.Entries) + len(l.Removed) + len(l.Opaque) }
+
 // Content is the content of a named file.
 type Content struct {
 	Data []byte

@@ -9,7 +9,7 @@ import (
 
 // Found is an entry of the file system of an image.
 type Found struct {
-	Entry
+	*Entry
 	Layer int // index of its layer, 0 for the lowest
 }
 
@@ -33,7 +33,8 @@ func Merge(layers []*Layer) *Tree {
 	o := overlay[Found]{}
 	for i, l := range layers {
 		o.remove(l)
-		for _, e := range l.Entries {
+		for j := range l.Entries {
+			e := &l.Entries[j]
 			o.put(e.Path, e.Type == Dir, Found{e, i})
 		}
 	}

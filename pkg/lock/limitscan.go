@@ -34,7 +34,8 @@ var knownKeys = func() map[string]map[string]bool {
 }()
 
 // limitScan is what a scan finds out about a lock before it is parsed. The parser of TOML has
-// no limits: it takes a hundred times the size of a list, and notes every unknown key.
+// no limits: it takes a hundred times the size of a list, notes every unknown key, and compares
+// it with all others of its table.
 type limitScan struct {
 	data []byte
 	path string
@@ -43,7 +44,9 @@ type limitScan struct {
 
 	table           string
 	entries, values int
-	unknown         error // the first key or form that locks of this version do not have
+	unknown         error           // the first key or form that locks of this version do not have
+	unknownKeys     map[string]bool // with their tables
+	otherForms      int
 }
 
 // scan reads a lock up to its limits.
@@ -58,6 +61,9 @@ func (s *limitScan) scan() error {
 		if s.values > maxValues {
 			return s.fail("more than %d values", maxValues)
 		}
+		if len(s.unknownKeys)+s.otherForms > maxUnknown {
+			return s.unknown
+		}
 	}
 	return nil
 }
@@ -66,9 +72,23 @@ func (s *limitScan) fail(format string, args ...any) error {
 	return &Error{Path: s.path, Line: s.line, Problem: fmt.Sprintf(format, args...)}
 }
 
+// note remembers the first form that is not that of a lock.
 func (s *limitScan) note(format string, args ...any) {
+	s.otherForms++
 	if s.unknown == nil {
 		s.unknown = s.fail(format, args...)
+	}
+}
+
+// noteKey remembers a key that locks of this version do not have. Later versions may have it in
+// thousands of entries.
+func (s *limitScan) noteKey(name string) {
+	if s.unknownKeys == nil {
+		s.unknownKeys = map[string]bool{}
+	}
+	s.unknownKeys[name] = true
+	if s.unknown == nil {
+		s.unknown = s.fail("unknown key %q", name)
 	}
 }
 
@@ -91,14 +111,14 @@ func (s *limitScan) statement() error {
 		s.entries++
 		s.table = strings.Trim(text, "[]")
 		if knownKeys[s.table] == nil || s.table == "" {
-			s.note("unknown key %q", s.table)
+			s.noteKey(s.table)
 		}
 	case end > maxKey:
 		return s.fail("a key of more than %d bytes", maxKey)
 	case end < len(rest) && rest[end] == '=':
 		s.pos += end + 1
-		if !knownKeys[s.table][text] && s.unknown == nil {
-			s.note("unknown key %q", strings.TrimPrefix(s.table+"."+text, "."))
+		if !knownKeys[s.table][text] {
+			s.noteKey(strings.TrimPrefix(s.table+"."+text, "."))
 		}
 	default:
 		s.note("neither a key with a value nor the name of a table")

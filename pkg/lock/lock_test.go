@@ -133,7 +133,12 @@ func TestLockLimits(t *testing.T) {
 		"a nested list":  {start + "images = " + strings.Repeat("[\n", maxList+1), "a list of more than"},
 		"a dotted key":   {start + strings.Repeat("a.", maxList+1) + "b = 1\n", "a key of more than"},
 		"tables":         {start + "file = [" + strings.Repeat("{},\n", maxList+1) + "]\n", "a list of more than"},
-		"unknown keys":   {start + strings.Repeat("x = 1\n", maxValues), "values"},
+		"one key":        {start + strings.Repeat("x = 1\n", maxValues), "values"},
+		"unknown keys":   {start + numbered("x%d = 1\n", maxValues/2), "unknown key \"x0\""},
+		"quoted keys":    {start + numbered("\"x%d\" = 1\n", maxValues/2), "neither a key"},
+		"unknown tables": {start + numbered("[x%d]\n", maxEntries/2), "unknown key \"x0\""},
+		"known tables":   {start + numbered("[[file]]\nx%d = 1\n", maxEntries/2), "unknown key \"file.x0\""},
+		"a later lock":   {"version = 2\n" + strings.Repeat("[[file]]\nx = 1\n", 2*maxUnknown), "version 2"},
 		"several lines":  {start + "x = \"\"\"\n\"\"\"\n", "several lines"},
 		"a quoted key":   {start + "\"x\" = 1\n", "neither a key"},
 		"braces":         {start + "set = {base = \"debian\"}\n", "unknown key"},
@@ -150,6 +155,15 @@ func TestLockLimits(t *testing.T) {
 			t.Errorf("%s: %d bytes were allocated", name, got)
 		}
 	}
+}
+
+// numbered repeats a format with the numbers up to n.
+func numbered(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
 }
 
 func TestPackageOf(t *testing.T) {

@@ -28,6 +28,7 @@ const (
 	maxValues  = 3_000_000
 	maxList    = 100_000 // values of one list
 	maxKey     = 255     // bytes
+	maxUnknown = 1000    // keys that only other versions have
 	maxFile    = 1 << 40 // bytes of an input; the sum of all inputs does not overflow
 	maxText    = 8192    // bytes of one value
 )

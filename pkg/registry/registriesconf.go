@@ -153,6 +153,10 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// maxRegistriesConf is the size in bytes of the largest registries.conf. The parser of TOML
+// takes a hundred times the size of a dotted key, and compares each key with all others.
+const maxRegistriesConf = 256 << 10
+
 func readRegistriesFile(ctx context.Context, path string) (registriesFile, error) {
 	b, err := readConfigFile(ctx, path)
 	if err != nil {
@@ -163,6 +167,9 @@ func readRegistriesFile(ctx context.Context, path string) (registriesFile, error
 
 func parseRegistriesConf(b []byte) (registriesFile, error) {
 	fail := func(err error) (registriesFile, error) { return registriesFile{}, err }
+	if len(b) > maxRegistriesConf {
+		return fail(fmt.Errorf("it is larger than %d bytes", maxRegistriesConf))
+	}
 	var content registriesFile
 	if err := toml.Unmarshal(b, &content); err != nil {
 		var mistake *toml.DecodeError

@@ -2,10 +2,11 @@ package server_test
 
 import (
 	"crypto/tls"
-	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/net/http2"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
@@ -170,38 +172,110 @@ func TestTagsThatChangeDuringDeletions(t *testing.T) {
 	}
 }
 
-// TestHTTP2Limits reads the settings that the server announces.
-func TestHTTP2Limits(t *testing.T) {
-	authority := registrytest.NewAuthority(t, "site")
-	certificate, key := authority.Issue(t, "server", time.Hour, "localhost", "127.0.0.1")
-	s := registrytest.Embedded(t, server.Options{Certificate: certificate, Key: key})
-	conn, err := tls.Dial("tcp", s.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+// announced are what a server lets a new client of HTTP/2 send before it has read anything.
+type announced struct{ streams, window, streamWindow, frame, header int }
+
+// connectHTTP2 opens a connection from a local address, which stays open until the test ends.
+func connectHTTP2(t *testing.T, addr, from string) (net.Conn, announced) {
+	t.Helper()
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := tls.DialWithDialer(dialer, "tcp", addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
 	if p := conn.ConnectionState().NegotiatedProtocol; p != "h2" {
 		t.Fatalf("the protocol is %q", p)
 	}
-	// The preface, and an empty frame of settings.
-	if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err != nil {
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}
-	header := make([]byte, 9)
-	if _, err := io.ReadFull(conn, header); err != nil || header[3] != 4 {
-		t.Fatalf("the first frame is %x, %v", header, err)
-	}
-	payload := make([]byte, int(header[1])<<8|int(header[2]))
-	if _, err := io.ReadFull(conn, payload); err != nil {
+	framer := http2.NewFramer(conn, conn)
+	// The answer to a ping follows everything that the server sends by itself.
+	if err := errors.Join(framer.WriteSettings(), framer.WritePing(false, [8]byte{})); err != nil {
 		t.Fatal(err)
 	}
-	settings := map[uint16]uint32{}
-	for ; len(payload) >= 6; payload = payload[6:] {
-		settings[binary.BigEndian.Uint16(payload)] = binary.BigEndian.Uint32(payload[2:])
+	a := announced{streams: math.MaxInt, window: 65535, streamWindow: 65535, frame: 1 << 14, header: math.MaxInt} // without settings
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch f := frame.(type) {
+		case *http2.WindowUpdateFrame:
+			a.window += int(f.Increment)
+		case *http2.SettingsFrame:
+			for id, to := range map[http2.SettingID]*int{http2.SettingMaxConcurrentStreams: &a.streams, http2.SettingMaxFrameSize: &a.frame,
+				http2.SettingInitialWindowSize: &a.streamWindow, http2.SettingMaxHeaderListSize: &a.header} {
+				if value, ok := f.Value(id); ok {
+					*to = int(value)
+				}
+			}
+		case *http2.PingFrame:
+			return conn, a
+		}
 	}
-	for id, limit := range map[uint16]uint32{3: 16, 4: 256 << 10, 5: 16 << 10, 6: 17 << 10} { // streams, bytes of a stream, a frame and headers
-		if got, ok := settings[id]; !ok || got > limit {
-			t.Errorf("setting %d is %d, more than %d", id, got, limit)
+}
+
+// TestHTTP2Limits reads what the server announces to clients: enough for fast uploads to a few
+// of them, and little to all others.
+func TestHTTP2Limits(t *testing.T) {
+	authority := registrytest.NewAuthority(t, "site")
+	certificate, key := authority.Issue(t, "server", time.Hour, "localhost", "127.0.0.1")
+	addr := registrytest.Embedded(t, server.Options{Certificate: certificate, Key: key}).Addr().String()
+	// 100 MB/s need 2 MB that the server has not answered, if an answer takes 20 ms.
+	const fast = 2_000_000
+	var wide, sum int
+	for i := range 5 {
+		for range 20 {
+			_, a := connectHTTP2(t, addr, fmt.Sprintf("127.0.0.%d", i+1))
+			if a.window >= fast {
+				wide++
+				if a.streams < 4 || 3*a.streamWindow < fast {
+					t.Errorf("three streams of a fast connection cannot use its window: %+v", a)
+				}
+			} else if a.window > 64<<10 || a.streamWindow > 64<<10 || a.streams > 8 {
+				t.Errorf("another connection has %+v", a)
+			}
+			if a.streams > 16 || a.frame > 16<<10 || a.header > 17<<10 {
+				t.Errorf("connection %+v", a)
+			}
+			sum += a.window
+		}
+		if want := min(16*(i+1), 64); wide != want {
+			t.Errorf("%d connections of %d addresses are fast, want %d", wide, i+1, want)
+		}
+	}
+	// What all connections may send, and the server has to keep.
+	if most := sum + 4000*64<<10; most > 512<<20 {
+		t.Errorf("clients can send %d MiB that are not read", most>>20)
+	}
+}
+
+// TestFastConnectionsAreFreed checks that a connection with a large window leaves it to others
+// when it ends.
+func TestFastConnectionsAreFreed(t *testing.T) {
+	authority := registrytest.NewAuthority(t, "site")
+	certificate, key := authority.Issue(t, "server", time.Hour, "localhost", "127.0.0.1")
+	addr := registrytest.Embedded(t, server.Options{Certificate: certificate, Key: key}).Addr().String()
+	var conns []net.Conn
+	for {
+		conn, a := connectHTTP2(t, addr, "127.0.0.1")
+		if conns = append(conns, conn); a.window <= 64<<10 {
+			break
+		}
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		conn, a := connectHTTP2(t, addr, "127.0.0.1")
+		if a.window > 64<<10 {
+			return
+		}
+		conn.Close()
+		if time.Now().After(deadline) { // the server learns of the ends by itself, soon
+			t.Fatalf("after %d connections have ended, another one has %+v", len(conns), a)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 // limitConnections accepts at most total connections at the same time, and at most ofAddress
 // of one client's address. It logs when a limit is reached.
 func limitConnections(ln net.Listener, total, ofAddress int, log func(format string, args ...any)) net.Listener {
-	counting := &countingListener{Listener: ln, total: total, ofAddress: ofAddress, log: log, open: map[netip.Prefix]int{}}
+	counting := &countingListener{Listener: ln, count: newConnectionCount(total, ofAddress), log: log}
 	return netutil.LimitListener(counting, total)
 }
 
@@ -19,12 +19,10 @@ func limitConnections(ln net.Listener, total, ofAddress int, log func(format str
 // too many.
 type countingListener struct {
 	net.Listener
-	total, ofAddress int
-	log              func(format string, args ...any)
+	count *connectionCount
+	log   func(format string, args ...any)
 
 	mu     sync.Mutex
-	open   map[netip.Prefix]int
-	sum    int
 	logged bool // a limit was reached and has been logged, and many connections are still open
 }
 
@@ -43,6 +41,72 @@ func (l *countingListener) Accept() (net.Conn, error) {
 	}
 }
 
+// add counts a connection, unless its client has too many.
+func (l *countingListener) add(client netip.Prefix) bool {
+	sum, ok := l.count.add(client)
+	switch {
+	case !ok:
+		l.report("%v has %d connections, more are closed", client, l.count.ofAddress)
+	case sum == l.count.total:
+		l.report("%d connections are open, more wait", l.count.total)
+	}
+	return ok
+}
+
+// report logs that a limit is reached, once until most connections have ended.
+func (l *countingListener) report(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.logged {
+		l.logged = true
+		l.log("warning: "+format, args...)
+	}
+}
+
+func (l *countingListener) remove(client netip.Prefix) {
+	if l.count.remove(client) < l.count.ofAddress/2 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.logged = false
+	}
+}
+
+// connectionCount counts connections, in all and of each client.
+type connectionCount struct {
+	total, ofAddress int // limits
+
+	mu   sync.Mutex
+	open map[netip.Prefix]int
+	sum  int
+}
+
+func newConnectionCount(total, ofAddress int) *connectionCount {
+	return &connectionCount{total: total, ofAddress: ofAddress, open: map[netip.Prefix]int{}}
+}
+
+// add counts a connection, unless there are too many, and returns how many there are.
+func (c *connectionCount) add(client netip.Prefix) (sum int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open[client] >= c.ofAddress || c.sum >= c.total {
+		return c.sum, false
+	}
+	c.open[client]++
+	c.sum++
+	return c.sum, true
+}
+
+// remove ends the count of a connection, and returns how many are left.
+func (c *connectionCount) remove(client netip.Prefix) (sum int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open[client]--; c.open[client] == 0 {
+		delete(c.open, client)
+	}
+	c.sum--
+	return c.sum
+}
+
 // clientOf is the address of a client. An IPv6 client has all addresses of its /64.
 func clientOf(addr net.Addr) netip.Prefix {
 	a, err := netip.ParseAddrPort(addr.String())
@@ -52,40 +116,6 @@ func clientOf(addr net.Addr) netip.Prefix {
 	ip := a.Addr().Unmap()
 	prefix, _ := ip.Prefix(min(64, ip.BitLen())) // it fails for other lengths
 	return prefix
-}
-
-// add counts a connection, unless its client has too many.
-func (l *countingListener) add(client netip.Prefix) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[client] >= l.ofAddress {
-		l.report("%v has %d connections, more are closed", client, l.ofAddress)
-		return false
-	}
-	l.open[client]++
-	if l.sum++; l.sum == l.total {
-		l.report("%d connections are open, more wait", l.total)
-	}
-	return true
-}
-
-// report logs that a limit is reached, once until most connections have ended.
-func (l *countingListener) report(format string, args ...any) {
-	if !l.logged {
-		l.logged = true
-		l.log("warning: "+format, args...)
-	}
-}
-
-func (l *countingListener) remove(client netip.Prefix) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[client]--; l.open[client] == 0 {
-		delete(l.open, client)
-	}
-	if l.sum--; l.sum < l.ofAddress/2 {
-		l.logged = false
-	}
 }
 
 // countedConn ends its count when it is closed.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"strings"
 	"testing"
 )
@@ -69,7 +68,7 @@ func TestConnectionLimits(t *testing.T) {
 
 func TestConnectionLimitIsLogged(t *testing.T) {
 	var lines []string
-	l := &countingListener{total: 4, ofAddress: 4, open: map[netip.Prefix]int{},
+	l := &countingListener{count: newConnectionCount(4, 4),
 		log: func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }}
 	client := clientOf(&net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 1})
 	if other := clientOf(&net.TCPAddr{IP: net.ParseIP("2001:db8::2"), Port: 2}); other != client {
@@ -85,7 +84,7 @@ func TestConnectionLimitIsLogged(t *testing.T) {
 		}
 	}
 	want := "warning: 4 connections are open, more wait"
-	if len(lines) != 2 || lines[0] != want || lines[1] != want || len(l.open) > 0 {
-		t.Errorf("the log has %q, %d clients are left", lines, len(l.open))
+	if len(lines) != 2 || lines[0] != want || lines[1] != want || len(l.count.open) > 0 {
+		t.Errorf("the log has %q, %d clients are left", lines, len(l.count.open))
 	}
 }

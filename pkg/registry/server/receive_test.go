@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -44,7 +45,7 @@ func openSpools(t *testing.T, dir string) int {
 // have no file, and a client that goes away ends its turn.
 func TestReceivedManifestsAreBounded(t *testing.T) {
 	testenv.Slow(t)
-	const connections, streams = 20, 16
+	const connections, streams, ofAddress = 32, 10, 16
 	authority := registrytest.NewAuthority(t, "site")
 	certificate, key := authority.Issue(t, "server", time.Hour, "localhost", "127.0.0.1")
 	dir, err := filepath.EvalSymlinks(t.TempDir()) // as /proc names it
@@ -53,8 +54,9 @@ func TestReceivedManifestsAreBounded(t *testing.T) {
 	}
 	s := registrytest.Embedded(t, server.Options{Certificate: certificate, Key: key, Dir: dir})
 	base := "https://" + s.Addr().String()
-	connect := func() *http.Client {
-		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+	connect := func(address int) *http.Client {
+		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+address))}}
+		transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 		t.Cleanup(transport.CloseIdleConnections)
 		client := &http.Client{Transport: transport}
 		if resp, err := client.Get(base + "/v2/"); err != nil || resp.ProtoMajor != 2 {
@@ -82,15 +84,15 @@ func TestReceivedManifestsAreBounded(t *testing.T) {
 	}
 	content := strings.Repeat(" ", 30_000)
 	var clients sync.WaitGroup
-	for range connections {
-		client := connect()
+	for i := range connections {
+		client := connect(i / ofAddress) // so that all have a large window
 		for range streams {
 			body, end := io.Pipe() // stays open
 			go func() { _, _ = io.WriteString(end, content[:16_500]) }()
 			clients.Go(func() { put(ctx, client, body) })
 		}
 	}
-	operator := connect()
+	operator := connect(connections)
 	running := func() (n int) {
 		resp, err := operator.Get(base + "/metrics")
 		if err != nil {

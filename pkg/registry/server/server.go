@@ -27,9 +27,6 @@ import (
 const (
 	maxConnections = 4096
 	maxOfAddress   = maxConnections * 3 / 4 // so that one client does not shut out the others
-	maxStreams     = 16                     // of a connection with HTTP/2
-	maxFrame       = 16 << 10               // bytes, the smallest that HTTP/2 allows
-	maxReceive     = 256 << 10              // bytes that a connection may send before they are read
 	maxHeader      = 16 << 10               // bytes
 )
 
@@ -81,7 +78,7 @@ type Server struct {
 	addr    net.Addr
 	dir     string
 	drain   time.Duration
-	http    *http.Server
+	http    *httpServer
 	app     *handlers.App
 	lock    *filelock.Lock
 	unlog   func()
@@ -222,15 +219,7 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 		}
 		return result, err
 	}}
-	s.http = &http.Server{
-		Handler:           log.wrap(handler),
-		ReadHeaderTimeout: 30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    maxHeader,
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReadFrameSize: maxFrame,
-			MaxReceiveBufferPerConnection: maxReceive, MaxReceiveBufferPerStream: maxReceive},
-		ErrorLog: log.std(),
-	}
+	s.http = newHTTPServer(log.wrap(handler), certificates, log.std())
 	if !opts.ReadOnly {
 		if err := s.startJobs(opts, log.wrap(handler.trusted()), log); err != nil {
 			return nil, err
@@ -239,12 +228,7 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 	ln = limitConnections(ln, maxConnections, maxOfAddress, log.printf)
 	go func() {
 		defer close(s.done)
-		serve := func() error { return s.http.Serve(ln) }
-		if certificates != nil {
-			s.http.TLSConfig = &tls.Config{GetCertificate: certificates.get, MinVersion: tls.VersionTLS12}
-			serve = func() error { return s.http.ServeTLS(ln, "", "") }
-		}
-		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			s.err = fmt.Errorf("serving on %s: %w", s.addr, err)
 		}
 	}()
@@ -317,10 +301,7 @@ func (s *Server) Close() error {
 	s.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 		defer cancel()
-		if s.http.Shutdown(ctx) != nil {
-			// The time is up. A stalled client is not an error of the server.
-			err = s.http.Close()
-		}
+		err = s.http.close(ctx)
 		<-s.done
 		s.control.stop()
 		if s.cancel != nil {

@@ -21,7 +21,7 @@ func wordwrapFilter(fr *value.Frame, a []any) any {
 		sep = value.StrArg(v, "wrapstring")
 	}
 	breakLong, hyphens := value.OrBool(a[2], true), value.OrBool(a[4], true)
-	fr.Alloc(8 * len(s))
+	fr.Alloc(16 * len(s)) // its characters, and lines of single letters
 	var out []string
 	for _, line := range pystr.SplitLines(s, false) {
 		fr.Work(len(line))

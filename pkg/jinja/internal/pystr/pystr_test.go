@@ -41,6 +41,8 @@ func TestPython(t *testing.T) {
 		{fmt.Sprint(IsDigit('²'), IsNumeric('一'), IsNumeric('½'), IsPrintable('\u00a0'), IsSpace('\x1c')), "true true true false true"},
 		{fmt.Sprintf("%q", (&Wrapper{Width: 8, BreakLong: true, Hyphens: true}).Wrap("well-known words, extraordinary")), `["well-" "known" "words, e" "xtraordi" "nary"]`},
 		{fmt.Sprintf("%q", (&Wrapper{Width: 8}).Wrap("well-known words, extraordinary")), `["well-known" "words," "extraordinary"]`},
+		{fmt.Sprintf("%q", (&Wrapper{Width: 0, BreakLong: true}).Wrap("  ")), `[]`},
+		{fmt.Sprintf("%q", (&Wrapper{Width: 3, BreakLong: true}).Wrap("  ab    cdefg h ")), `["ab" "cde" "fg" "h"]`},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %s, want %s", c.got, c.want)

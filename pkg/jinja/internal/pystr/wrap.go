@@ -12,53 +12,60 @@ type Wrapper struct {
 	BreakLong, Hyphens bool
 }
 
-// Wrap splits a text into lines.
+// Wrap splits a text into lines. It finds one chunk after the other, since a list of the chunks
+// of a text of single letters would take a dozen times its size.
 func (w *Wrapper) Wrap(text string) []string {
-	chunks := w.split([]rune(text))
+	t := []rune(text)
 	var lines []string
-	for len(chunks) > 0 {
-		var cur [][]rune
-		n := 0
-		if len(lines) > 0 && blank(chunks[0]) {
-			chunks = chunks[1:]
+	// The next chunk, or what is left of it, is t[at:end]; it is empty at the end of the text.
+	at, end := 0, w.chunkEnd(t, 0)
+	next := func() { at, end = end, w.chunkEnd(t, end) }
+	for at < len(t) {
+		if len(lines) > 0 && blank(t[at:end]) {
+			next()
 		}
-		for len(chunks) > 0 && n+len(chunks[0]) <= w.Width {
-			n += len(chunks[0])
-			cur = append(cur, chunks[0])
-			chunks = chunks[1:]
+		// The line is t[start:at], and last is where its last chunk starts.
+		start, last := at, at
+		for at < len(t) && end-start <= w.Width {
+			last = at
+			next()
 		}
-		if len(chunks) > 0 && len(chunks[0]) > w.Width {
-			space := w.Width - n
-			switch {
-			case w.BreakLong:
-				end := min(space, len(chunks[0]))
-				if w.Hyphens && len(chunks[0]) > space {
-					if h := strings.LastIndex(string(chunks[0][:space]), "-"); h > 0 {
-						head := string(chunks[0][:space])[:h]
-						if strings.Trim(head, "-") != "" {
-							end = Len(head) + 1
-						}
-					}
-				}
-				cur = append(cur, chunks[0][:end])
-				chunks[0] = chunks[0][end:]
-			case len(cur) == 0:
-				cur = append(cur, chunks[0])
-				chunks = chunks[1:]
+		switch {
+		case end-at <= w.Width: // the chunk fits in the next line, or there is none
+		case w.BreakLong:
+			space := w.Width - (at - start)
+			if w.Width < 1 { // as in Python, for a width of 0.5
+				space = 1
 			}
+			last = at
+			at += w.breakAt(t[at:end], space)
+		case at == start:
+			next()
 		}
-		if len(cur) > 0 && blank(cur[len(cur)-1]) {
-			cur = cur[:len(cur)-1]
+		stop := at
+		if blank(t[last:stop]) {
+			stop = last
 		}
-		if len(cur) > 0 {
-			var b strings.Builder
-			for _, c := range cur {
-				b.WriteString(string(c))
-			}
-			lines = append(lines, b.String())
+		if stop > start {
+			lines = append(lines, string(t[start:stop]))
 		}
 	}
 	return lines
+}
+
+// breakAt returns how many characters of a long chunk fit in a space, with Hyphens up to a
+// hyphen.
+func (w *Wrapper) breakAt(chunk []rune, space int) int {
+	end := min(space, len(chunk))
+	if w.Hyphens && len(chunk) > space {
+		if h := strings.LastIndex(string(chunk[:space]), "-"); h > 0 {
+			head := string(chunk[:space])[:h]
+			if strings.Trim(head, "-") != "" {
+				end = Len(head) + 1
+			}
+		}
+	}
+	return end
 }
 
 func blank(r []rune) bool {
@@ -73,26 +80,19 @@ func blank(r []rune) bool {
 // wrapSpace reports white space of textwrap, which is ASCII only.
 func wrapSpace(r rune) bool { return r == ' ' || r >= '\t' && r <= '\r' }
 
-// split splits a text into words, white space and, with Hyphens, parts of words.
-func (w *Wrapper) split(t []rune) [][]rune {
-	var chunks [][]rune
-	for i := 0; i < len(t); {
-		end := i
-		if wrapSpace(t[i]) {
-			for end < len(t) && wrapSpace(t[end]) {
-				end++
-			}
-		} else if w.Hyphens {
-			end = hyphenChunk(t, i)
-		} else {
-			for end < len(t) && !wrapSpace(t[end]) {
-				end++
-			}
-		}
-		chunks = append(chunks, t[i:end])
-		i = end
+// chunkEnd returns the end of the chunk that starts at i: a word, white space or, with Hyphens,
+// a part of a word.
+func (w *Wrapper) chunkEnd(t []rune, i int) int {
+	switch {
+	case i >= len(t):
+		return i
+	case !wrapSpace(t[i]) && w.Hyphens:
+		return hyphenChunk(t, i)
 	}
-	return chunks
+	end := i
+	for space := wrapSpace(t[i]); end < len(t) && wrapSpace(t[end]) == space; end++ {
+	}
+	return end
 }
 
 // isLetter reports whether the character at an index is a letter.
