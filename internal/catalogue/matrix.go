@@ -216,7 +216,7 @@ func (m *matrix) arm64(names []string) {
 ## Recorded builds for arm64
 
 Built on Debian trixie from packages by ` + "`make catalogue ARCH=aarch64 IMAGES=REGEX`" + `, with QEMU's emulation
-([publishing.md](publishing.md#several-platforms)) on a machine that other jobs used too, before decision 21 (2026-11-29).
+([publishing.md](publishing.md#several-platforms)) on a machine that other jobs used too (2026-11-29).
 
 | image | size | time | contract |
 |---|---|---|---|
