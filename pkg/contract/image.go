@@ -123,7 +123,7 @@ func (im *Image) lookup(name string) (real string, entry inspect.Found, failure 
 			if _, implied := im.dirs[next]; !implied {
 				return next, inspect.Found{}, "/" + next + " does not exist"
 			}
-			found = inspect.Found{Entry: &inspect.Entry{Path: next, Type: inspect.Dir, Mode: 0o755}}
+			found = inspect.Found{Entry: inspect.Entry{Path: next, Type: inspect.Dir, Mode: 0o755}}
 		}
 		switch {
 		case found.Type == inspect.Symlink:
@@ -174,7 +174,7 @@ func (im *Image) info(e inspect.Found) fileInfo {
 		}
 		p = e.Link // a hard link to an entry of the same layer
 		if i := slices.IndexFunc(l.layer.Entries, func(x inspect.Entry) bool { return x.Path == p }); i >= 0 {
-			e.Entry = &l.layer.Entries[i]
+			e.Entry = l.layer.Entries[i]
 		}
 	}
 	return fileInfo{}

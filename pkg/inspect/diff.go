@@ -52,17 +52,17 @@ func CompareLayers(a, b *Layer) []FileChange {
 	return compare(entriesOf(a), entriesOf(b))
 }
 
-func entriesOf(l *Layer) map[string]Found {
-	out := map[string]Found{}
+func entriesOf(l *Layer) map[string]located {
+	out := map[string]located{}
 	for _, r := range l.Removed {
-		out[r] = Found{&Entry{Path: r, Type: removedType}, -1}
+		out[r] = located{&Entry{Path: r, Type: removedType}, -1}
 	}
 	for _, o := range l.Opaque {
 		name := path.Join(o, opaque)
-		out[name] = Found{&Entry{Path: name, Type: removedType}, -1}
+		out[name] = located{&Entry{Path: name, Type: removedType}, -1}
 	}
 	for i := range l.Entries {
-		out[l.Entries[i].Path] = Found{&l.Entries[i], -1}
+		out[l.Entries[i].Path] = located{&l.Entries[i], -1}
 	}
 	return out
 }
@@ -70,7 +70,7 @@ func entriesOf(l *Layer) map[string]Found {
 // CompareTrees compares the file systems of two images.
 func CompareTrees(a, b *Tree) []FileChange { return compare(a.byPath, b.byPath) }
 
-func compare(a, b map[string]Found) []FileChange {
+func compare(a, b map[string]located) []FileChange {
 	var out []FileChange
 	for name, old := range a {
 		current, ok := b[name]
@@ -80,13 +80,13 @@ func compare(a, b map[string]Found) []FileChange {
 				kind = "added"
 			}
 			out = append(out, FileChange{Path: name, Kind: kind, From: facts(old.Entry), To: facts(current.Entry),
-				FromLayer: old.Layer, ToLayer: current.Layer})
+				FromLayer: old.layer, ToLayer: current.layer})
 		} else if !ok && old.Type == removedType {
-			out = append(out, FileChange{Path: name, Kind: "added", From: facts(old.Entry), FromLayer: old.Layer, ToLayer: -1})
+			out = append(out, FileChange{Path: name, Kind: "added", From: facts(old.Entry), FromLayer: old.layer, ToLayer: -1})
 		} else if !ok {
-			out = append(out, FileChange{Path: name, Kind: "removed", From: facts(old.Entry), FromLayer: old.Layer, ToLayer: -1})
+			out = append(out, FileChange{Path: name, Kind: "removed", From: facts(old.Entry), FromLayer: old.layer, ToLayer: -1})
 		} else if changes := differences(old.Entry, current.Entry); len(changes) > 0 {
-			out = append(out, FileChange{name, "changed", changes, facts(old.Entry), facts(current.Entry), old.Layer, current.Layer})
+			out = append(out, FileChange{name, "changed", changes, facts(old.Entry), facts(current.Entry), old.layer, current.layer})
 		}
 	}
 	for name, current := range b {
@@ -95,7 +95,7 @@ func compare(a, b map[string]Found) []FileChange {
 			if current.Type == removedType {
 				kind = "removed" // from a lower layer
 			}
-			out = append(out, FileChange{Path: name, Kind: kind, To: facts(current.Entry), FromLayer: -1, ToLayer: current.Layer})
+			out = append(out, FileChange{Path: name, Kind: kind, To: facts(current.Entry), FromLayer: -1, ToLayer: current.layer})
 		}
 	}
 	slices.SortFunc(out, func(x, y FileChange) int { return cmp.Compare(x.Path, y.Path) })

@@ -129,7 +129,7 @@ func TestTree(t *testing.T) {
 		t.Errorf("paths %q", got)
 	}
 	b, ok := tree.byPath["d/b"]
-	if !ok || b.Layer != 1 || b.Size != 2 || b.Type != File || b.Digest.Encoded()[:8] != "785f3ec7" {
+	if !ok || b.layer != 1 || b.Size != 2 || b.Type != File || b.Digest.Encoded()[:8] != "785f3ec7" {
 		t.Errorf("d/b is %+v", b)
 	}
 }

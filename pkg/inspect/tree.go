@@ -9,33 +9,50 @@ import (
 
 // Found is an entry of the file system of an image.
 type Found struct {
-	*Entry
+	Entry
 	Layer int // index of its layer, 0 for the lowest
+}
+
+// located is a Found without a copy of the entry, of which a tree may have a million.
+type located struct {
+	*Entry
+	layer int
 }
 
 // Tree is the file system of an image, as a container sees it.
 type Tree struct {
-	byPath map[string]Found
+	byPath map[string]located
 }
 
 // Lookup returns the entry at a path, which has no leading slash; the root is "".
 // Directories that no layer lists are not found.
 func (t *Tree) Lookup(path string) (Found, bool) {
-	f, ok := t.byPath[path]
-	return f, ok
+	l, ok := t.byPath[path]
+	if !ok {
+		return Found{}, false
+	}
+	return Found{*l.Entry, l.layer}, true
 }
 
 // All returns the paths and entries in no particular order.
-func (t *Tree) All() iter.Seq2[string, Found] { return maps.All(t.byPath) }
+func (t *Tree) All() iter.Seq2[string, Found] {
+	return func(yield func(string, Found) bool) {
+		for name, l := range t.byPath {
+			if !yield(name, Found{*l.Entry, l.layer}) {
+				return
+			}
+		}
+	}
+}
 
 // Merge applies layers, the lowest first.
 func Merge(layers []*Layer) *Tree {
-	o := overlay[Found]{}
+	o := overlay[located]{}
 	for i, l := range layers {
 		o.remove(l)
 		for j := range l.Entries {
 			e := &l.Entries[j]
-			o.put(e.Path, e.Type == Dir, Found{e, i})
+			o.put(e.Path, e.Type == Dir, located{e, i})
 		}
 	}
 	return &Tree{o.files()}
