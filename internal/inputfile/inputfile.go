@@ -178,6 +178,16 @@ func Read(ctx context.Context, path string, limit int64) ([]byte, error) {
 	return b, err
 }
 
+// PlainError returns an error about a file as the file and the cause, without the name of the
+// system call, which tells a user nothing. Other errors are returned as they are.
+func PlainError(err error) error {
+	var in *fs.PathError
+	if errors.As(err, &in) {
+		return fmt.Errorf("%s: %w", in.Path, in.Err)
+	}
+	return err
+}
+
 // ReadAll returns what r has, up to limit bytes. If it has more, the error is a
 // *TooLargeError with the name. Other errors are those of r.
 func ReadAll(r io.Reader, name string, limit int64) ([]byte, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,16 @@ func TestRead(t *testing.T) {
 	}
 	if b, err := Read(t.Context(), "/dev/null", 4); err != nil || len(b) != 0 {
 		t.Errorf("/dev/null: %q, %v", b, err)
+	}
+}
+
+func TestPlainError(t *testing.T) {
+	_, err := Read(t.Context(), "nosuch", 4)
+	if err = PlainError(err); !errors.Is(err, fs.ErrNotExist) || err.Error() != "nosuch: no such file or directory" {
+		t.Errorf("%v", err)
+	}
+	if other := errors.New("other"); PlainError(other) != other || PlainError(nil) != nil {
+		t.Error("an error that names no file was changed")
 	}
 }
 

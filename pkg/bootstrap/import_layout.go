@@ -25,7 +25,7 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 	idx, m, err := openLayout(ctx, dir)
 	if err != nil {
 		return store.Entry{}, usererr.Errorf("a directory must be one, with oci-layout, index.json and blobs/",
-			"not an OCI layout: %w", err)
+			"not an OCI layout: %w", inputfile.PlainError(err))
 	}
 	images, names := imagesOf(m, opts.Name == "")
 	i, err := choose(names, opts.Name)

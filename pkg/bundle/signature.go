@@ -71,7 +71,7 @@ func ReadVerifyKey(ctx context.Context, path string) (ed25519.PublicKey, error) 
 func readPEM(ctx context.Context, path, advice string) (*pem.Block, error) {
 	b, err := inputfile.Read(ctx, path, maxKey)
 	if err != nil {
-		return nil, err
+		return nil, inputfile.PlainError(err)
 	}
 	block, _ := pem.Decode(b)
 	if block == nil {

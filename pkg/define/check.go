@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -173,6 +174,9 @@ func sourceMistakes(set *imageset.Set, f *render.Dockerfile) []render.Finding {
 			if origin := set.Config.Sources[in.Section].Origin; origin.Kind == config.OriginFile {
 				x.File, x.Line, x.Source = origin.File, origin.Line, origin.Text
 			}
+			// Many sites download archives, or clone repositories, in a later step. But no step
+			// creates a path that begins with ~, which is not expanded.
+			x.Warning = errors.Is(in, fs.ErrNotExist) && !strings.HasPrefix(in.Location, "~")
 		}
 		findings = append(findings, x)
 	}

@@ -38,7 +38,7 @@ func ReadLastRun(dataDir string) (*LastRun, error) {
 			"--rerun-failed: no earlier run in %s", dataDir)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--rerun-failed: %w", err)
+		return nil, fmt.Errorf("--rerun-failed: %w", inputfile.PlainError(err))
 	}
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	lines.Buffer(nil, len(data)+1)

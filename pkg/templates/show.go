@@ -30,6 +30,10 @@ func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, er
 	if !cfg.TemplateOnly && !cfg.ListImages && !cfg.ListDependencies && cfg.SaveDependency == "" {
 		return false, nil
 	}
+	if cfg.RerunFailed {
+		return true, usererr.Usage(cfg.Mistake("rerun-failed", "kolla-build plan --rerun-failed shows the images of the last run",
+			"lists and --template-only do not read the last run"))
+	}
 	normalized := *cfg
 	cfg = &normalized
 	if err := workspace.NormalizeNames(cfg, c); err != nil {

@@ -148,14 +148,10 @@ func parseSecret(text string, getenv func(string) string) (secretOption, error) 
 func readSecret(ctx context.Context, file string) ([]byte, error) {
 	value, err := inputfile.Read(ctx, file, secretsprovider.MaxSecretSize)
 	var large *inputfile.TooLargeError
-	var path *os.PathError
-	switch {
-	case errors.As(err, &large):
+	if errors.As(err, &large) {
 		err = fmt.Errorf("%s is larger than %d KiB", file, secretsprovider.MaxSecretSize>>10)
-	case errors.As(err, &path):
-		err = fmt.Errorf("%s: %w", file, path.Err)
 	}
-	return value, err
+	return value, inputfile.PlainError(err)
 }
 
 // mask adds the lines of a secret to the texts that are removed from the output of
@@ -214,7 +210,7 @@ func checkAgent(path string) error {
 	if err == nil && info.Mode().Type() != 0 && info.Mode().Type() != os.ModeSocket {
 		return fmt.Errorf("%s is neither a socket nor a regular file", path)
 	}
-	return err
+	return inputfile.PlainError(err)
 }
 
 // rootCause returns the innermost error, without the context that a library added.
@@ -226,7 +222,7 @@ func rootCause(err error) error {
 		}
 		var path *os.PathError
 		if errors.As(err, &path) {
-			return path
+			return inputfile.PlainError(path)
 		}
 		err = inner
 	}
