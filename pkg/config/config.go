@@ -265,6 +265,12 @@ func (c *Config) Mistake(option, hint, message string) *Error {
 	return e
 }
 
+// ProfileMistake returns an error about an expression of a profile, with the place of the profile
+// if a file defines it.
+func (c *Config) ProfileMistake(name, hint, message string) *Error {
+	return c.resolver.lastGiven(profilesSection, name).err(name, message, hint)
+}
+
 // UsageIfTyped marks an error about an option as a usage error if the option was given
 // on the command line. It returns nil for a nil error.
 func (c *Config) UsageIfTyped(option string, err error) error {

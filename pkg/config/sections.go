@@ -288,14 +288,14 @@ func (l *loader) sectionValue(name, key string) string {
 	case errors.As(err, &located):
 		l.fail(err)
 	default:
-		l.fail(l.lastGiven(name, key).err(key, err.Error(), ""))
+		l.fail(l.r.lastGiven(name, key).err(key, err.Error(), ""))
 	}
 	return text
 }
 
 // lastGiven returns the value that decides a section's key, as written.
-func (l *loader) lastGiven(name, key string) given {
-	s := l.r.sections[name]
+func (r *resolver) lastGiven(name, key string) given {
+	s := r.sections[name]
 	if s == nil {
 		return given{origin: Origin{Kind: OriginDefault}}
 	}

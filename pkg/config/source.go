@@ -17,20 +17,20 @@ func (l *loader) fillSources() {
 		if !isSource(name) || !l.knownSource(name) {
 			continue
 		}
-		raw := func(key string) string { return l.lastGiven(name, key).text }
+		raw := func(key string) string { return l.r.lastGiven(name, key).text }
 		source := Source{Name: section.name, Mirrors: parseList(raw("mirrors")), Type: raw("type"), Location: raw("location"),
 			Reference: raw("reference"),
 			Version:   raw("version"), Enabled: true, Origin: section.first}
 		if text := l.sectionValue(name, "enabled"); text != "" {
 			enabled, err := parseBool(text)
 			if err != nil {
-				l.fail(l.lastGiven(name, "enabled").err("enabled", err.Error(), boolHint))
+				l.fail(l.r.lastGiven(name, "enabled").err("enabled", err.Error(), boolHint))
 			}
 			source.Enabled = enabled
 		}
 		sums, err := parseDict(l.sectionValue(name, "sha256"))
 		if err != nil {
-			l.fail(l.lastGiven(name, "sha256").err("sha256", err.Error(), "write amd64:DIGEST,arm64:DIGEST"))
+			l.fail(l.r.lastGiven(name, "sha256").err("sha256", err.Error(), "write amd64:DIGEST,arm64:DIGEST"))
 		}
 		if len(sums) > 0 {
 			source.SHA256 = sums
@@ -45,10 +45,10 @@ func (l *loader) fillSources() {
 		}
 		kind := l.sectionValue(name, "type")
 		if kind != "" && !slices.Contains(sourceTypes, kind) {
-			l.fail(l.lastGiven(name, "type").err("type",
+			l.fail(l.r.lastGiven(name, "type").err("type",
 				fmt.Sprintf("%q is not one of %s", kind, strings.Join(sourceTypes, ", ")), suggest.DidYouMean(kind, sourceTypes)))
 		}
-		if given := l.lastGiven(name, "location"); kind == "" && given.entry != nil && given.entry.Value != "" {
+		if given := l.r.lastGiven(name, "location"); kind == "" && given.entry != nil && given.entry.Value != "" {
 			l.warnings = append(l.warnings, warningAt(given.origin, "location",
 				fmt.Sprintf("[%s] has a location and no type, so it describes no source", name), "add type = url, git or local"))
 		}
@@ -64,11 +64,11 @@ var (
 func (l *loader) checkDigests(name string, sums map[string]string) {
 	for _, arch := range slices.Sorted(maps.Keys(sums)) {
 		if !digest.MatchString(sums[arch]) {
-			l.fail(l.lastGiven(name, "sha256").err("sha256",
+			l.fail(l.r.lastGiven(name, "sha256").err("sha256",
 				fmt.Sprintf("the digest of %s is not 64 hexadecimal digits", arch), "sha256sum FILE prints it"))
 		}
 		if !slices.Contains(sumKeys, arch) {
-			l.fail(l.lastGiven(name, "sha256").err("sha256",
+			l.fail(l.r.lastGiven(name, "sha256").err("sha256",
 				fmt.Sprintf("%q is not one of %s", arch, strings.Join(sumKeys, ", ")), suggest.DidYouMean(arch, sumKeys)))
 		}
 	}

@@ -64,7 +64,7 @@ func (l *loader) userID(section, key, text string) int {
 		err = fmt.Errorf("%d is too large: the greatest is %d", n, maxID)
 	}
 	if err != nil {
-		l.fail(l.lastGiven(section, key).err(key, err.Error(), ""))
+		l.fail(l.r.lastGiven(section, key).err(key, err.Error(), ""))
 	}
 	return n
 }

@@ -126,7 +126,8 @@ func withoutInstruction(content []byte, line int) []byte {
 func convertAlone(ctx context.Context, set *imageset.Set, f *render.Dockerfile) (*buildkit.Definition, error) {
 	c := buildkit.NewConverter(buildkit.ConvertOptions{ForKeys: true, Platform: set.Platform, BuildArgs: set.Config.BuildArgs,
 		External: func(_ context.Context, reference string) (buildkit.External, error) { return standIn(set, reference) }})
-	d := buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Place, Content: f.Content}
+	d := buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Place, Content: f.Content,
+		SourceDisabled: sourceDisabled(set.Config, f.Name)}
 	ignore, err := ignoreFile(f, &d)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,8 @@ import (
 func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definition) {
 	x.ID, x.Reference, x.From, x.Parts = d.set.ID(f.Name), f.Reference, f.From, map[string]string{}
 	x.PlaceOf = f.PlaceOf
-	x.Dockerfile = buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Template, Content: f.Content, Labels: d.labels(f)}
+	x.Dockerfile = buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Template, Content: f.Content, Labels: d.labels(f),
+		SourceDisabled: sourceDisabled(d.set.Config, f.Name)}
 	if f.Err != nil {
 		x.Err = f.Err
 		return

@@ -106,6 +106,12 @@ func archiveRequest(cfg *config.Config, image string, wants func(string) bool) (
 	return req, nil
 }
 
+// sourceDisabled reports whether the configuration describes a source of an image and disables it.
+func sourceDisabled(cfg *config.Config, image string) bool {
+	s, ok := cfg.Sources[image]
+	return ok && s.Type != "" && !s.Enabled
+}
+
 func sourceSpec(cfg *config.Config, name string) (source.Spec, error) {
 	s, err := cfg.ExpandSource(name, nil)
 	if err != nil {

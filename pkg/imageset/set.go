@@ -299,15 +299,21 @@ func (s *Set) CheckNames(profiles []string, warn func(string, ...any)) {
 // maxEntries is how many entries of a profile a warning names.
 const maxEntries = 5
 
-// checkProfiles warns of entries of profiles that match no image.
+// profileMistake returns the error for an expression of a profile that does not compile.
+func (s *Set) profileMistake(profile string, err error) error {
+	return s.Config.ProfileMistake(profile, usererr.Hint(err), usererr.FirstLine(err))
+}
+
+// checkProfiles warns of entries of profiles that do not compile or match no image.
 func (s *Set) checkProfiles(profiles []string, warn func(string, ...any)) {
 	for _, profile := range profiles {
 		var unmatched []string
 		hint := ""
 		for _, entry := range s.Config.Profiles[profile] {
 			patterns, err := CompilePatterns([]string{entry})
-			if err != nil {
-				return // already reported
+			if err != nil { // lint selects no images by profiles
+				warn("warning: %v", s.profileMistake(profile, err))
+				continue
 			}
 			if err := patterns.regexes.Check(s.Graph); err != nil {
 				unmatched = append(unmatched, strconv.Quote(entry))
@@ -357,6 +363,9 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 	exprs := cfg.Regex
 	if len(exprs) == 0 {
 		for _, p := range cfg.Profile {
+			if _, err := CompilePatterns(cfg.Profiles[p]); err != nil {
+				return s.profileMistake(p, err)
+			}
 			exprs = append(exprs, cfg.Profiles[p]...)
 		}
 	}

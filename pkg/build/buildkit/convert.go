@@ -96,7 +96,9 @@ type Dockerfile struct {
 	// Ignored are the paths that IgnoreFile leaves out of the context, for messages.
 	Ignored    []string
 	IgnoreFile string
-	Labels     map[string]string
+	// SourceDisabled is set if the configuration describes a source of the image and disables it.
+	SourceDisabled bool
+	Labels         map[string]string
 
 	parsed *dockerfile.Dockerfile // nil until it is first used
 }

@@ -81,7 +81,11 @@ func checkCopies(d Dockerfile, file *dockerfile.Dockerfile, triggers []instructi
 			return file.ErrorAt(use.Line, fmt.Errorf("%s %s: %s leaves it out of the build context", use.Instruction, use.Path, d.IgnoreFile))
 		}
 		err := fmt.Errorf("%s %s: the build context has no such file%s", use.Instruction, use.Path, contextListing(d.Context))
-		if p == d.Name+"-archive" {
+		switch {
+		case p != d.Name+"-archive":
+		case d.SourceDisabled:
+			err = usererr.WithHint(err, fmt.Sprintf("the source of the image is disabled: omit enabled = false in [%s]", d.Name))
+		default:
 			err = usererr.WithHint(err, fmt.Sprintf("describe the source of the image in a section [%s] with type and location", d.Name))
 		}
 		return file.ErrorAt(use.Line, err)
