@@ -138,8 +138,11 @@ func (v *verifier) source(ctx context.Context, src *source) error {
 		return err
 	}
 	if src.rest != nil {
-		if _, err := io.Copy(io.Discard, src.rest); err != nil && ctx.Err() != nil {
-			return err
+		switch _, err := io.Copy(io.Discard, src.rest); {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil && !v.stopped:
+			v.problem(Problem{Kind: ProblemDamaged, Detail: err.Error()})
 		}
 	}
 	for _, name := range src.extra {

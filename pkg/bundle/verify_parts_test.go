@@ -3,8 +3,11 @@ package bundle
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -74,6 +77,37 @@ func TestVerifyParts(t *testing.T) {
 	}
 	if r := must[*Report](t)(Verify(t.Context(), files[1], VerifyOptions{})); r.OK || r.Parts.Needed != 3 {
 		t.Errorf("without the first: %+v, %+v", r, r.Parts)
+	}
+}
+
+// Parts that agree with each other, but not with the digest of the set, are refused by verify as
+// by load.
+func TestVerifyOtherSet(t *testing.T) {
+	for _, parity := range []int{0, 20} {
+		_, _, files := splitSet(t, 150_000, parts.MinSize, parity)
+		for _, file := range files {
+			b := must[[]byte](t)(os.ReadFile(file))
+			line, rest, _ := bytes.Cut(b, []byte("\n"))
+			var h parts.Header
+			if err := json.Unmarshal(line, &h); err != nil {
+				t.Fatal(err)
+			}
+			h.Set, h.Check = digest.FromString("another"), ""
+			h.Check = digest.FromBytes(must[[]byte](t)(json.Marshal(h)))
+			line = must[[]byte](t)(json.Marshal(h))
+			if err := os.WriteFile(file, append(append(line, '\n'), rest...), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := must[*Report](t)(Verify(t.Context(), files[0], VerifyOptions{}))
+		if r.OK || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Detail, "do not contain the saved stream") {
+			t.Errorf("parity %d: %+v, %+v", parity, r, r.Parts)
+		}
+		_, err := Load(t.Context(), files[0], must[*store.Store](t)(store.Open(t.TempDir())), LoadOptions{})
+		var other *parts.SetError
+		if !errors.As(err, &other) {
+			t.Errorf("parity %d: load: %v", parity, err)
+		}
 	}
 }
 

@@ -171,38 +171,37 @@ func layersOf(img v1.Image) ([]layer, error) {
 	return layers, nil
 }
 
-// maxEntries is how many files the layers of an image that differ may have. Images of OpenStack
-// have up to 150,000, and a file takes up to 600 bytes of memory.
-const maxEntries = 250_000
+// maxUsage are the limits of the layers of an image that differ, all of which can be in memory at
+// the same time. Images of OpenStack have up to 150,000 files, and a file takes up to 600 bytes
+// of memory.
+var maxUsage = inspect.Limits{Entries: 250_000, Names: 32 << 20, Implied: 100_000}
 
-// maxFileNames is how many bytes the names of a layer's files may have.
-const maxFileNames = 32 << 20
+// reading reads the layers of two images that differ.
+type reading struct {
+	limits inspect.Limits // of each image
+	usage  [2]inspect.Usage
+}
 
-// reading reads the layers of two images that differ, up to maxEntries of each image.
-type reading struct{ left [2]int }
-
-func newReading() *reading { return &reading{[2]int{maxEntries, maxEntries}} }
+func newReading() *reading { return &reading{limits: maxUsage} }
 
 // both reads layers of both images, the two images at the same time.
 func (r *reading) both(ctx context.Context, a, b []layer) (inA, inB []*inspect.Layer, err error) {
 	g, ctx := errgroup.WithContext(ctx)
-	read := func(layers []layer, left *int, to *[]*inspect.Layer) {
+	read := func(layers []layer, usage *inspect.Usage, to *[]*inspect.Layer) {
 		g.Go(func() error {
 			for _, l := range layers {
-				// 0 would be the default.
-				limits := inspect.Limits{Entries: max(*left, 1), Names: maxFileNames}
-				content, _, err := inspect.ReadLayer(ctx, l.Layer, inspect.Options{Digests: true, Limits: limits})
+				opts := inspect.Options{Digests: true, Limits: r.limits, Usage: usage}
+				content, _, err := inspect.ReadLayer(ctx, l.Layer, opts)
 				if err != nil {
 					return err
 				}
 				*to = append(*to, content)
-				*left -= content.Count()
 			}
 			return nil
 		})
 	}
-	read(a, &r.left[0], &inA)
-	read(b, &r.left[1], &inB)
+	read(a, &r.usage[0], &inA)
+	read(b, &r.usage[1], &inB)
 	return inA, inB, g.Wait()
 }
 

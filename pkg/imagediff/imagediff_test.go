@@ -26,6 +26,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/inspect"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
@@ -203,28 +204,45 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// TestEntriesOfAllLayers checks that the layers of an image are limited together.
-func TestEntriesOfAllLayers(t *testing.T) {
-	files := step{"RUN x", nil, []string{"a", "b"}}
+// The layers of an image are limited together, however they are read, and the error names the
+// whole limit.
+func TestLimitsOfAllLayers(t *testing.T) {
+	files := step{"RUN x", nil, []string{"d/a", "e/b"}}
 	layers, err := layersOf(build(t, "A=1", files, files, files))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for left, ok := range map[int]bool{6: true, 5: false, 2: false} {
-		r := &reading{[2]int{left, 100}}
-		if _, _, err := r.both(t.Context(), layers, layers); (err == nil) != ok {
-			t.Errorf("6 entries of %d: %v", left, err)
+	for _, c := range []struct {
+		limits inspect.Limits
+		want   string
+	}{
+		{inspect.Limits{Entries: 6, Names: 18, Implied: 6}, ""},
+		{inspect.Limits{Entries: 5}, "more than 5 entries"},
+		{inspect.Limits{Entries: 2}, "more than 2 entries"},
+		{inspect.Limits{Names: 17}, "more than 17 bytes in the names"},
+		{inspect.Limits{Names: 6}, "more than 6 bytes in the names"},
+		{inspect.Limits{Implied: 5}, "more than 5 directories without an entry"},
+		{inspect.Limits{Implied: 2}, "more than 2 directories without an entry"},
+	} {
+		check := func(how string, err error) {
+			t.Helper()
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%+v, %s: %v, want %q", c.limits, how, err, c.want)
+			}
 		}
-		r = &reading{[2]int{100, left}}
-		for i, l := range layers {
+		r := &reading{limits: c.limits}
+		_, _, err := r.both(t.Context(), layers, layers)
+		check("at once", err)
+		r = &reading{limits: c.limits}
+		for _, l := range layers {
 			if _, _, err = r.both(t.Context(), nil, []layer{l}); err != nil {
-				t.Logf("layer %d: %v", i, err)
 				break
 			}
 		}
-		if (err == nil) != ok {
-			t.Errorf("6 entries of %d, one layer after the other: %v", left, err)
-		}
+		check("one layer after the other", err)
+	}
+	if l := newReading().limits; l.Entries == 0 || l.Names == 0 || l.Implied == 0 {
+		t.Errorf("limits %+v: one is the default of a layer", l)
 	}
 }
 

@@ -17,6 +17,9 @@ import (
 type Limits struct {
 	Entries int   // files, directories and links; 0 means 524,288
 	Names   int64 // bytes of paths, links and extended attributes; 0 means 64 MiB
+	// Implied are directories that are only parts of other paths; 0 means 100,000. Builders list
+	// directories, and a path of 4 KiB can imply 2,000 of them.
+	Implied int
 	Bytes   int64 // uncompressed; 0 means 256 GiB
 	Capture int64 // bytes of the content of named files; 0 means 512 MiB
 }
@@ -28,6 +31,9 @@ func (l Limits) orDefault() Limits {
 	if l.Names == 0 {
 		l.Names = 64 << 20
 	}
+	if l.Implied == 0 {
+		l.Implied = 100_000
+	}
 	if l.Bytes == 0 {
 		l.Bytes = 256 << 30
 	}
@@ -37,18 +43,26 @@ func (l Limits) orDefault() Limits {
 	return l
 }
 
-// maxImplied is how many directories a layer may have that are only parts of other paths:
-// builders list directories, and a path of 4 KiB can imply 2,000 of them.
-const maxImplied = 100_000
+// Usage is what layers that are read one after another have together of Limits.Entries, Names and
+// Implied.
+type Usage struct {
+	entries int
+	names   int64
+	implied int
+}
 
-// LimitError reports that a layer is larger than any image needs.
+// LimitError reports that a layer, or layers with the same Usage, are larger than any image needs.
 type LimitError struct {
-	What string // such as "entries" or "bytes"
-	Max  int64
+	What   string // such as "entries" or "bytes"
+	Max    int64
+	Layers bool // Max is for several layers together
 }
 
 // Error implements error.
 func (e *LimitError) Error() string {
+	if e.Layers {
+		return fmt.Sprintf("the layers together have more than %d %s", e.Max, e.What)
+	}
 	return fmt.Sprintf("the layer has more than %d %s", e.Max, e.What)
 }
 

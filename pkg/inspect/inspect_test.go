@@ -137,7 +137,7 @@ func TestTree(t *testing.T) {
 func TestLimits(t *testing.T) {
 	l := layer(t, "a=12345678", "b=1", "c=1")
 	for name, limits := range map[string]Limits{
-		"entries": {Entries: 2}, "bytes in the names of its entries": {Names: 2}, "bytes": {Bytes: 1024}, "bytes of content": {Capture: 8},
+		"entries": {Entries: 2}, "bytes in the names of entries": {Names: 2}, "bytes": {Bytes: 1024}, "bytes of content": {Capture: 8},
 	} {
 		_, _, err := ReadLayer(t.Context(), l, Options{Limits: limits, Want: all})
 		var le *LimitError
@@ -153,12 +153,24 @@ func TestLimits(t *testing.T) {
 		t.Error("a link of more than 4 KiB was taken")
 	}
 	var implied []string
-	for i := range maxImplied/2000 + 1 {
+	for i := range (Limits{}).orDefault().Implied/2000 + 1 {
 		implied = append(implied, strconv.Itoa(i)+strings.Repeat("/a", 2000))
 	}
 	var tooMany *LimitError
 	if _, _, err := ReadLayer(t.Context(), layer(t, implied...), Options{}); !errors.As(err, &tooMany) {
 		t.Errorf("paths of many directories: %v", err)
+	}
+	for want, limits := range map[string]Limits{
+		"the layers together have more than 7 entries":                       {Entries: 7},
+		"the layers together have more than 7 bytes in the names of entries": {Names: 7},
+	} {
+		var usage Usage
+		for n := range 3 { // of 3 entries each
+			_, _, err := ReadLayer(t.Context(), l, Options{Limits: limits, Usage: &usage})
+			if n < 2 && err != nil || n == 2 && (err == nil || !strings.HasSuffix(err.Error(), want)) {
+				t.Errorf("layer %d: %v, want %s", n, err, want)
+			}
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -54,9 +54,6 @@ type Layer struct {
 	Opaque []string
 }
 
-// Count is how many entries the layer's archive has.
-func (l *Layer) Count() int { return len(l.Entries) + len(l.Removed) + len(l.Opaque) }
-
 // Content is the content of a named file.
 type Content struct {
 	Data []byte
@@ -66,6 +63,9 @@ type Content struct {
 // Options select what to read of a layer.
 type Options struct {
 	Limits Limits
+	// Usage, if it is not nil, has what the layers before had, and gets what this one has: the
+	// limits are for all of them. Layers with the same Usage must not be read at the same time.
+	Usage *Usage
 
 	// Digests computes the digest of each file.
 	Digests bool
@@ -84,7 +84,10 @@ type Options struct {
 // Options.Want selects, by path.
 func ReadLayer(ctx context.Context, l v1.Layer, opts Options) (*Layer, map[string]Content, error) {
 	opts.Limits = opts.Limits.orDefault()
-	r := reader{opts: opts, layer: &Layer{}, files: map[string]Content{}, names: opts.Limits.Names, dirs: map[string]bool{"": true}}
+	r := reader{opts: opts, layer: &Layer{}, files: map[string]Content{}, usage: opts.Usage, dirs: map[string]bool{"": true}}
+	if r.usage == nil {
+		r.usage = &Usage{}
+	}
 	if err := r.eachEntry(ctx, l, r.entry); err != nil {
 		return nil, nil, err
 	}
@@ -103,9 +106,8 @@ type reader struct {
 	layer    *Layer
 	files    map[string]Content
 	captured int64
-	names    int64             // bytes of names that may follow
+	usage    *Usage
 	dirs     map[string]bool   // that are listed, or part of another path
-	implied  int               // directories that were not listed when they were found
 	links    map[string]string // targets of wanted hard links
 }
 
@@ -120,7 +122,7 @@ func (r *reader) eachEntry(ctx context.Context, l v1.Layer, yield func(*tar.Head
 	tr := tar.NewReader(content)
 	body := &limitedReader{ctx: ctx, r: tr, max: r.opts.Limits.Bytes}
 	size := int64(0)
-	for n := 0; ; n++ {
+	for {
 		h, err := untar.Next(tr)
 		if errors.Is(err, io.EOF) {
 			// Checksums are verified at the end of the stream, which is after the
@@ -130,13 +132,10 @@ func (r *reader) eachEntry(ctx context.Context, l v1.Layer, yield func(*tar.Head
 			}
 			return nil
 		}
-		if err == nil && n >= r.opts.Limits.Entries {
-			err = &LimitError{"entries", int64(r.opts.Limits.Entries)}
-		}
 		if err == nil {
 			// The holes of a sparse entry take no bytes in the archive.
 			if size += h.Size; size < 0 || size > r.opts.Limits.Bytes {
-				err = &LimitError{"bytes", r.opts.Limits.Bytes}
+				err = &LimitError{What: "bytes", Max: r.opts.Limits.Bytes}
 			}
 		}
 		if err == nil {
@@ -150,9 +149,12 @@ func (r *reader) eachEntry(ctx context.Context, l v1.Layer, yield func(*tar.Head
 }
 
 func (r *reader) entry(h *tar.Header, body io.Reader) error {
+	if r.usage.entries++; r.usage.entries > r.opts.Limits.Entries {
+		return r.exceeded("entries", int64(r.opts.Limits.Entries))
+	}
 	name := clean(h.Name)
 	if len(name) > maxPath || len(h.Linkname) > maxPath {
-		return &LimitError{"bytes in the path of an entry", maxPath}
+		return &LimitError{What: "bytes in the path of an entry", Max: maxPath}
 	}
 	extra := extraOf(h)
 	if err := errors.Join(r.keep(name, h.Linkname), r.keep(slices.Collect(maps.Values(extra))...), r.addParents(name)); err != nil {
@@ -197,12 +199,17 @@ func (r *reader) entry(h *tar.Header, body io.Reader) error {
 // keep counts names that are kept.
 func (r *reader) keep(names ...string) error {
 	for _, name := range names {
-		r.names -= int64(len(name))
+		r.usage.names += int64(len(name))
 	}
-	if r.names < 0 {
-		return &LimitError{"bytes in the names of its entries", r.opts.Limits.Names}
+	if r.usage.names > r.opts.Limits.Names {
+		return r.exceeded("bytes in the names of entries", r.opts.Limits.Names)
 	}
 	return nil
+}
+
+// exceeded is the error for a limit of which r.usage has more.
+func (r *reader) exceeded(what string, limit int64) error {
+	return &LimitError{What: what, Max: limit, Layers: r.opts.Usage != nil}
 }
 
 // addParents notes the directories of a path.
@@ -213,8 +220,8 @@ func (r *reader) addParents(name string) error {
 			return nil
 		}
 		r.dirs[name] = true
-		if r.implied++; r.implied > maxImplied {
-			return &LimitError{"directories without an entry", maxImplied}
+		if r.usage.implied++; r.usage.implied > r.opts.Limits.Implied {
+			return r.exceeded("directories without an entry", int64(r.opts.Limits.Implied))
 		}
 	}
 }
@@ -261,7 +268,7 @@ func (r *reader) content(e *Entry, body io.Reader) error {
 
 func (r *reader) capture(body io.Reader, n int64) ([]byte, error) {
 	if r.captured += n; r.captured > r.opts.Limits.Capture {
-		return nil, &LimitError{"bytes of content", r.opts.Limits.Capture}
+		return nil, &LimitError{What: "bytes of content", Max: r.opts.Limits.Capture}
 	}
 	// The size in the header may be wrong: the buffer grows with the data.
 	return io.ReadAll(io.LimitReader(body, n))
@@ -334,7 +341,7 @@ func (b *limitedReader) Read(p []byte) (int, error) {
 	}
 	n, err := b.r.Read(p)
 	if b.remaining -= int64(n); b.remaining < 0 {
-		return 0, &LimitError{"bytes", b.max}
+		return 0, &LimitError{What: "bytes", Max: b.max}
 	}
 	return n, err
 }

@@ -60,7 +60,8 @@ func (h *Header) shard() int64 { return (h.Payload + align - 1) / align * align 
 
 // sameSet reports whether two parts belong together.
 func (h *Header) sameSet(o *Header) bool {
-	return h.Version == o.Version && h.Set == o.Set && h.Size == o.Size && h.Data == o.Data && h.Parity == o.Parity && h.Payload == o.Payload
+	return h.Version == o.Version && h.Set == o.Set && h.Size == o.Size && h.Data == o.Data && h.Parity == o.Parity &&
+		h.Payload == o.Payload
 }
 
 func (h Header) check() digest.Digest {
@@ -99,17 +100,27 @@ func readHeader(r io.Reader) (*Header, error) {
 		return nil, fmt.Errorf("its header is damaged: %w", err)
 	}
 	switch {
-	case h.Version != 1 && h.Version != version:
+	case h.Version > version && h.Check == checkOfLine(b, h.Check):
 		return nil, versionError(h.Version)
 	case h.Check != h.check():
 		return nil, errors.New("its header is damaged")
-	case h.Set.Validate() != nil || h.Set.Algorithm() != digest.SHA256 || !h.Digest.valid(h.Version),
+	case h.Version < 1, h.Version > version, h.Set.Validate() != nil || h.Set.Algorithm() != digest.SHA256 || !h.Digest.valid(h.Version),
 		h.Data < 1, h.Parity < 0, h.Data > maxParts, h.Parity > maxParts-h.Data, h.Number < 0, h.Number >= h.Data+h.Parity,
 		h.Payload < 1, h.Size < 1, h.Payload > h.Size, h.Size > int64(h.Data)*h.Payload, h.Size <= int64(h.Data-1)*h.Payload,
 		h.Payload > 1<<50:
 		return nil, errors.New("its header contradicts itself")
 	}
 	return h, nil
+}
+
+// checkOfLine returns the check of a header whose other fields may not be known to this release.
+func checkOfLine(b []byte, check digest.Digest) digest.Digest {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	end := []byte(`"check":"` + check + `"}`)
+	if !bytes.HasSuffix(line, end) {
+		return ""
+	}
+	return digest.FromBytes(append(bytes.TrimSuffix(line, end), `"check":""}`...))
 }
 
 // versionError reports that a later release wrote a part: its version.

@@ -159,6 +159,132 @@ func TestUnusableSets(t *testing.T) {
 	}
 }
 
+// Only a header with a matching check can be that of a later release, which may have other fields.
+func TestVersions(t *testing.T) {
+	sealed := func(line string) string {
+		check := digest.FromString(line).String()
+		return strings.Replace(line, `"check":""`, `"check":"`+check+`"`, 1)
+	}
+	line := func(version int) string {
+		return fmt.Sprintf(`{"kolla-bundle-part":%d,"set":"sha256:%s","size":100,"data":2,"parity":1,"payload":64,"number":1,`+
+			`"digest":"xxh64:0123456789abcdef","check":""}`, version, digestHex)
+	}
+	for name, c := range map[string]struct{ line, want string }{
+		"later":                    {sealed(line(3)), "it has version 3"},
+		"later, with other fields": {sealed(strings.Replace(line(3), `"size"`, `"new":true,"size"`, 1)), "it has version 3"},
+		"later, damaged":           {strings.Replace(sealed(line(3)), `"size":100`, `"size":101`, 1), "its header is damaged"},
+		"without a check":          {line(3), "its header is damaged"},
+		"0":                        {sealed(line(0)), "its header contradicts itself"},
+		"negative":                 {sealed(line(-1)), "its header contradicts itself"},
+		"known":                    {sealed(line(2)), ""},
+	} {
+		_, err := readHeader(strings.NewReader(fmt.Sprintf("%-*s", headerSize, c.line+"\n")))
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// Headers of the first part of 10,000 times "kolla-build\n" in parts of MinSize with a parity of
+// 30 percent, as the releases wrote them.
+const (
+	header1 = `{"kolla-bundle-part":1,"set":"sha256:28609ea64f4f15794c12f7b5112ee7b4f56f3dd095fa9de163b2ff81d876d98e",` +
+		`"size":120000,"data":2,"parity":1,"payload":64512,"number":0,` +
+		`"digest":"sha256:c595a67d6664b9b71ae02c0b7a873662ed9e566258ed646957f835065ccdbd56",` +
+		`"check":"sha256:f49798e3ddde0f0998b9eb7dd3054067725c5b56521ba30b325ca385ebd1404a"}`
+	header2 = `{"kolla-bundle-part":2,"set":"sha256:6e8c80c3930d98adeeab82c02205ffb2d442725cbb5a170d53848fead06eee65",` +
+		`"size":120000,"data":2,"parity":1,"payload":64512,"number":0,"digest":"xxh64:721c57420ef7fd8e",` +
+		`"check":"sha256:65ff85e05280cc454ca26ced94184d7f1316fffab57a4ae3148f59ad1581de49"}`
+)
+
+// The encoding of headers does not change, so that each release reads what another one wrote.
+func TestEncodingOfHeaders(t *testing.T) {
+	stream := bytes.Repeat([]byte("kolla-build\n"), 10_000)
+	w, err := Create(t.Context(), filepath.Join(t.TempDir(), "set.tar"), MinSize, 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(stream); err != nil {
+		t.Fatal(err)
+	}
+	files, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for version, line := range map[int]string{2: header2, 1: header1} {
+		want := fmt.Sprintf("%-*s", headerSize, line+"\n")
+		h, err := readHeader(strings.NewReader(want))
+		if err != nil || h.Version != version || h.Size != int64(len(stream)) {
+			t.Errorf("version %d: %+v, %v", version, h, err)
+			continue
+		}
+		if got, err := h.encode(); err != nil || string(got) != want {
+			t.Errorf("version %d is written as %s (%v)", version, got, err)
+		}
+		sum := newHash(version)
+		sum.Write(stream[:h.Payload])
+		if got := newChecksum(version, sum.Sum(nil)); got != h.Digest {
+			t.Errorf("version %d: checksum %s, want %s", version, got, h.Digest)
+		}
+	}
+	for line, convert := range map[string]bool{header2: false, header1: true} {
+		if convert {
+			toVersion1(t, stream, files)
+		}
+		b, err := os.ReadFile(files[0])
+		if err != nil || string(b[:headerSize]) != fmt.Sprintf("%-*s", headerSize, line+"\n") {
+			t.Errorf("%s has the header %s (%v)", files[0], bytes.TrimSpace(b[:headerSize]), err)
+		}
+	}
+}
+
+// A scan finds undamaged parts that are not the stream that was saved, which Reader refuses.
+func TestScanOfAnotherStream(t *testing.T) {
+	for version := 2; version > 0; version-- {
+		stream, files := write(t, rand.New(rand.NewPCG(12, 12)), 200_000, MinSize, 20)
+		if version == 1 {
+			toVersion1(t, stream, files)
+		}
+		replaceSet(t, files)
+		var other *SetError
+		if _, _, err := read(t, files[0]); !errors.As(err, &other) {
+			t.Errorf("version %d: reading: %v", version, err)
+		}
+		s, err := Open(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := s.Scan(t.Context())
+		if _, err := io.Copy(io.Discard, r); !errors.As(err, &other) || len(s.Problems()) > 0 {
+			t.Errorf("version %d: scanning: %v, %q", version, err, s.Problems())
+		}
+		r.Close()
+	}
+}
+
+// replaceSet gives parts another set, with a matching check.
+func replaceSet(t *testing.T, files []string) {
+	t.Helper()
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := readHeader(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Set = digest.FromString("another")
+		head, err := h.encode()
+		if err == nil {
+			err = os.WriteFile(file, append(head, b[headerSize:]...), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A medium with a part that cannot be read is one with a lost part.
 func TestUnreadablePart(t *testing.T) {
 	stream, files := write(t, rand.New(rand.NewPCG(10, 10)), 300_000, MinSize, 40)
@@ -188,8 +314,34 @@ func TestUnreadablePart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer restored.Close()
+	if n, err := restored.Read(nil); n != 0 || err != nil {
+		t.Errorf("an empty buffer: %d, %v", n, err)
+	}
 	if got, err := io.ReadAll(restored); err != nil || !bytes.Equal(got, stream) {
 		t.Errorf("%d bytes restored (%v)", len(got), err)
+	}
+	// A part that cannot even be opened, and one after it.
+	if s, err = Open(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{2, 4} {
+		if err := os.Remove(files[n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	scan := s.Scan(t.Context())
+	defer scan.Close()
+	if got, err := io.ReadAll(scan); err != nil || !bytes.Equal(got, stream[:2*s.header.Payload]) {
+		t.Errorf("%d bytes before a part that cannot be opened (%v)", len(got), err)
+	}
+	lost := 0
+	for _, p := range s.Parts() {
+		if p.Err != nil {
+			lost++
+		}
+	}
+	if lost != 3 {
+		t.Errorf("%d parts are lost, want 3: %q", lost, s.Problems())
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 
 // Reader returns the stream. Missing and damaged parts are restored while it is
 // read. A set with parity is verified first; without parity, damage is found while
-// the damaged part is read. At its end the whole stream has been verified.
+// the damaged part is read. At its end the whole stream has been verified. The reader is not
+// safe for concurrent use.
 func (s *Set) Reader(ctx context.Context) (io.ReadCloser, error) {
 	s.plan(s.header.Size)
 	if s.header.Parity > 0 {
@@ -31,11 +32,12 @@ func (s *Set) Reader(ctx context.Context) (io.ReadCloser, error) {
 }
 
 // Scan returns the stream as the parts have it, damage included, up to the first data part
-// that is missing, has another size, or cannot be read. At its end, all parts have been verified, and Problems
-// returns the damaged ones.
+// that is missing, has another size, or cannot be read. At its end, all parts have been verified,
+// and Problems returns the damaged ones. If all data parts are good and are not the saved stream,
+// the error at the end is a *SetError. The reader is not safe for concurrent use.
 func (s *Set) Scan(ctx context.Context) io.ReadCloser { return s.newStream(ctx, nil, true) }
 
-// stream reads the data parts one after another.
+// stream reads the data parts one after another. It is not safe for concurrent use.
 type stream struct {
 	ctx      context.Context
 	set      *Set
@@ -69,7 +71,7 @@ func newPartHash(version int) partHash {
 
 func (s *Set) newStream(ctx context.Context, restored shards, scan bool) *stream {
 	r := &stream{ctx: ctx, set: s, restored: restored, scan: scan}
-	if s.header.Version == 1 && !scan {
+	if s.header.Version == 1 {
 		r.whole = newPartHash(1)
 	}
 	return r
@@ -77,6 +79,9 @@ func (s *Set) newStream(ctx context.Context, restored shards, scan bool) *stream
 
 // Read implements io.Reader.
 func (r *stream) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil // no read of a part would make progress
+	}
 	for r.err == nil {
 		if r.ctx.Err() != nil {
 			return 0, context.Cause(r.ctx)
@@ -116,6 +121,10 @@ func (r *stream) next() error {
 	switch {
 	case p != nil && p.Err == nil:
 		f, h, err := r.set.open(p)
+		if err != nil && r.scan {
+			p.Err = err
+			return r.end()
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.File, err)
 		}
@@ -162,15 +171,17 @@ func (r *stream) endPart() error {
 	return &SetError{Detail: p.File + ": " + errDamaged.Error(), Advice: "copy this part again"}
 }
 
-// end verifies the stream, or after a scan the parts that were not read. It returns io.EOF if
-// nothing is wrong.
+// end verifies the stream, and after a scan the parts that were not read. It returns io.EOF if
+// nothing is wrong, or if a scan found parts that are lost.
 func (r *stream) end() error {
 	if r.scan {
 		scanned := r.number
 		if err := r.set.verifyAll(r.ctx, func(p *Part) bool { return p.Number >= scanned }); err != nil {
 			return err
 		}
-		return io.EOF
+		if len(r.set.Lost()) > 0 {
+			return io.EOF
+		}
 	}
 	set := setDigest(r.sums)
 	if r.whole.Writer != nil {
