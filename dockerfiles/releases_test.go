@@ -1,8 +1,15 @@
 package dockerfiles_test
 
 import (
+	"io/fs"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/dockerfiles"
+	"github.com/kolla-build/kolla-build/pkg/facts"
+	"github.com/kolla-build/kolla-build/pkg/render"
 )
 
 // Images of an OpenStack release have the versions of other software that it is tested with,
@@ -129,5 +136,51 @@ func TestVersionsFollowTheRelease(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Releases before 2023.1 have the oldest versions, unknown ones those of master.
+func TestVersionsOfNamedAndUnknownReleases(t *testing.T) {
+	oldest := []string{"MARIADB_VERSION=10.11", "ansible-core==2.16.*", "version 3.13.*", "version 1:26.2.*"}
+	newest := []string{"MARIADB_VERSION=11.4", "ansible-core==2.21.*", "version 4.3.*", "version 1:27.*"}
+	for release, want := range map[string][]string{
+		"ussuri": oldest, "zed": oldest, "2023.1": oldest, "2024.1": oldest,
+		"2025.1": {"MARIADB_VERSION=10.11", "ansible-core==2.18.*", "version 4.0.*", "version 1:26.2.*"},
+		"master": newest, "gazpacho": newest, "stable-2026.1": newest, "Master": newest, "zzz": newest, "Zed": newest, "2027.1": newest,
+	} {
+		t.Run(release, func(t *testing.T) {
+			t.Parallel()
+			to := target{base: "ubuntu", tag: "24.04", arch: "x86_64", installType: "source", release: release}
+			_, files := renderLayer(t, to, render.Layer{Name: "the built-in templates", FS: dockerfiles.Tree()})
+			content := map[string]string{}
+			for _, f := range files {
+				content[f.Name] = string(f.Content)
+			}
+			for i, image := range []string{"mariadb-server", "kolla-toolbox", "rabbitmq", "rabbitmq"} {
+				if !strings.Contains(content[image], want[i]) {
+					t.Errorf("%s lacks %q", image, want[i])
+				}
+			}
+			if label := `LABEL fluentd_binary="fluentd" fluentd_user="fluentd"`; !strings.Contains(content["fluentd"], label) {
+				t.Errorf("fluentd lacks %q", label)
+			}
+		})
+	}
+}
+
+// up_to has a list of the releases that have a name, which no comparison orders.
+func TestNamedReleasesAreAllOfTheFacts(t *testing.T) {
+	macros, err := fs.ReadFile(dockerfiles.Tree(), "macros.j2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := regexp.MustCompile(`set named_releases = \[(.*)\]`).FindSubmatch(macros)
+	if list == nil {
+		t.Fatal("macros.j2 has no list")
+	}
+	listed := strings.Split(strings.ReplaceAll(string(list[1]), "'", ""), ", ")
+	known := slices.DeleteFunc(slices.Clone(facts.Releases()), func(r string) bool { return r == facts.Master || r < "9" })
+	if slices.Sort(known); !slices.Equal(listed, known) {
+		t.Errorf("macros.j2 names %q, the known releases are %q", listed, known)
 	}
 }

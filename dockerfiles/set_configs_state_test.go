@@ -112,3 +112,57 @@ func TestSetConfigsRetriesOmittedLinks(t *testing.T) {
 		t.Errorf("it was\n%s\nand is\n%s", before, after)
 	}
 }
+
+// Destinations are refused before anything is changed, also by --check, and also if the source
+// is created later.
+func TestSetConfigsRefusesDestinationsFirst(t *testing.T) {
+	const config = `{"command": "new", "config_files": [
+		{"source": "/config/a", "dest": "/etc/a", "owner": "root", "perm": "0600"},
+		{"source": "/srv/new", "dest": "/etc", "owner": "root", "perm": "0600", "merge": true}],
+		"directories": [{"path": "/srv/new", "owner": "root", "perm": "0700"}],
+		"files": [{"path": "/srv/file", "owner": "root", "perm": "0600"}]}`
+	r := setConfigs(t, entry("a", "/etc/b", `, "owner": "root", "perm": "0600"`))
+	r.write("config/a", "A")
+	r.write("srv/old", "old")
+	r.mustConfigure()
+	r.write("var/lib/kolla/config_files/config.json", config)
+	before := r.tree("etc", "srv", "run_command")
+	for _, args := range [][]string{nil, {"--check"}} {
+		if out := r.configureInTime(1, args...); !strings.Contains(out, "/etc cannot be replaced or merged into") {
+			t.Errorf("%q:\n%s", args, out)
+		}
+		if after := r.tree("etc", "srv", "run_command"); after != before {
+			t.Errorf("%q: it was\n%s\nand is\n%s", args, before, after)
+		}
+	}
+}
+
+// A link at a destination is replaced, wherever it leads to, and restored as a link if it leads
+// to a directory that has the copies of the image's files.
+func TestSetConfigsReplacesLinksToEtc(t *testing.T) {
+	r := setConfigs(t, entry("tree", "/srv/x", `, "owner": "root", "perm": "0600"`))
+	r.write("config/tree/a", "A")
+	r.writeOrLink("srv/x", "->/etc")
+	before := r.tree("srv", "etc/passwd")
+	r.configureInTime(0)
+	r.configureInTime(0, "--check")
+	if got := r.describe("srv/x/a"); got != "-rw------- A" {
+		t.Errorf("/srv/x/a is %q", got)
+	}
+	r.mustRestore(before, "srv", "etc/passwd")
+}
+
+// A state that names a directory with the copies of the image's files removes none of them.
+func TestSetConfigsOldStateOfEtc(t *testing.T) {
+	r := setConfigs(t, `{"command": "c"}`)
+	r.write("etc/a", "configured")
+	r.write("etc/kolla/defaults/etc/a", "image")
+	r.write(stateFile, `{"/etc/kolla": {"source": "/etc/kolla", "dest": null},
+		"/etc/a": {"source": "/etc/a", "dest": "/etc/kolla/defaults/etc/a"}}`)
+	if out := r.configureInTime(0); !strings.Contains(out, "WARNING /etc/kolla is not restored") {
+		t.Errorf("no warning:\n%s", out)
+	}
+	if got := r.read("etc/a"); got != "image" {
+		t.Errorf("/etc/a is %q", got)
+	}
+}

@@ -267,6 +267,14 @@ func TestSetConfigsErrors(t *testing.T) {
 		{"root_as_source", `{"command": "x", "config_files": [{"source": "/", "dest": "/srv/d", "owner": "root", "perm": "0600"}]}`, "/srv/d is in the source, /", 1},
 		{"merge_into_etc", `{"command": "x", "config_files": [{"source": "/opt", "dest": "/etc", "owner": "root", "perm": "0600", "merge": true}]}`, "/etc cannot be replaced or merged into", 1},
 		{"merge_into_root", `{"command": "x", "config_files": [{"source": "/opt/", "dest": "/", "owner": "root", "perm": "0600", "merge": true}]}`, "/ cannot be replaced or merged into", 1},
+		{"in_source_through_link", `{"command": "x", "config_files": [{"source": "/srv/current", "dest": "/srv/releases/copy", "owner": "root", "perm": "0600"}]}`, "/srv/releases/copy is in the source, /srv/current", 1},
+		{"merge_into_source_through_link", `{"command": "x", "config_files": [{"source": "/srv/a", "dest": "/srv/d", "owner": "root", "perm": "0600", "merge": true}]}`, "/srv/d is in the source, /srv/a", 1},
+		{"same_through_link", `{"command": "x", "config_files": [{"source": "/srv/current", "dest": "/srv/releases", "owner": "root", "perm": "0600"}]}`, "/srv/current and /srv/releases are the same file", 1},
+		{"in_source_through_inner_link", `{"command": "x", "config_files": [{"source": "/srv/outer", "dest": "/srv/releases/copy", "owner": "root", "perm": "0600"}]}`, "/srv/releases/copy/inner is in the source, /srv/outer/inner", 1},
+		{"merge_into_link_to_etc", `{"command": "x", "config_files": [{"source": "/opt", "dest": "/srv/etc", "owner": "root", "perm": "0600", "merge": true}]}`, "/srv/etc cannot be replaced or merged into", 1},
+		{"replace_etc", `{"command": "x", "config_files": [{"source": "/opt", "dest": "/srv/etc/.", "owner": "root", "perm": "0600"}]}`, "/srv/etc/. cannot be replaced or merged into", 1},
+		{"replace_etc_through_parent", `{"command": "x", "config_files": [{"source": "/opt", "dest": "/etc/kolla/..", "owner": "root", "perm": "0600"}]}`, "/etc/kolla/.. cannot be replaced or merged into", 1},
+		{"state", `{"command": "x", "config_files": [{"source": "/etc/passwd", "dest": "/etc/kolla/defaults/state", "owner": "root", "perm": "0600"}]}`, "/etc/kolla/defaults/state cannot be a destination", 1},
 		{"no_perm", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": "root"}]}`, `needs "owner" and "perm"`, 1},
 		{"null_owner", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": null, "perm": "0600"}]}`, `needs "owner" and "perm"`, 1},
 		{"directory_glob", `{"command": "x", "directories": [{"path": "/a*", "owner": "root", "perm": "0700"}]}`, "cannot have wildcards", 1},
@@ -283,7 +291,14 @@ func TestSetConfigsErrors(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := setConfigs(t, test.config)
-			if status, out := r.configure("COPY_ALWAYS"); status != test.status || !strings.Contains(out, test.want) {
+			for name, content := range map[string]string{
+				"srv/releases/file": "F", "srv/current": "->/srv/releases", "srv/a/sub/file": "F", "srv/d": "->/srv/a/sub", "srv/etc": "->/etc",
+				"srv/outer/inner": "->/srv/releases", "etc/kolla/.": "",
+			} {
+				r.writeOrLink(name, content)
+			}
+			if status, out := r.run([]string{"KOLLA_CONFIG_STRATEGY=COPY_ALWAYS"}, "timeout", "60",
+				"/usr/bin/python3", "/opt/kolla_set_configs"); status != test.status || !strings.Contains(out, test.want) {
 				t.Errorf("exit status %d, want %d and %q in\n%s", status, test.status, test.want, out)
 			}
 		})

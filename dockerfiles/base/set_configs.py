@@ -478,12 +478,24 @@ def change_node(node, path, owner, perm):
 def location(path):
     """Resolve links in the path of the directory, but not the last part."""
     directory, name = os.path.split(path.rstrip('/') or '/')
+    if name in ('.', '..'):
+        return os.path.realpath(path)
     return os.path.join(os.path.realpath(directory), name)
 
 
 def contains(directory, path):
     """Report whether path is in directory, or is the directory itself."""
     return (path + '/').startswith(directory.rstrip('/') + '/')
+
+
+def check_destination(dest, target):
+    """Refuse dest, which leads to target, if that has the image's files."""
+    if contains(target, DEFAULTS):
+        raise InvalidConfig('%s cannot be replaced or merged into; name what '
+                            'is in it' % dest)
+    if contains(DEFAULTS, target):
+        raise InvalidConfig("%s cannot be a destination: %s has the copies of "
+                            "the image's files" % (dest, DEFAULTS))
 
 
 class ConfigFile:
@@ -513,27 +525,32 @@ class ConfigFile:
         if not sources and not self.optional:
             raise MissingRequiredSource('the source does not exist: %s'
                                         % self.source)
-        pairs = [(source, self.dest_of(source)) for source in sources]
-        for _, dest in pairs:
-            # To restore such a directory would remove the copy of its files.
-            if contains(merged_path(dest), DEFAULTS):
-                raise InvalidConfig('%s cannot be replaced or merged into; '
-                                    'name what is in it' % dest)
-        return pairs
+        return [(source, self.dest_of(source)) for source in sources]
 
     def dest_of(self, source):
         if self.dest.endswith('/'):
             return os.path.join(self.dest, os.path.basename(source))
         return self.dest
 
+    def check(self):
+        """Refuse what copy must not do, also for a source that appears later.
+
+        A link at the destination is replaced, and with merge followed.
+        """
+        for source, dest in self.pairs() or [
+                (self.source, self.dest_of(self.source))]:
+            target = location(merged_path(dest) if self.merge else dest)
+            check_destination(dest, target)
+            origin = os.path.realpath(source)
+            if target in (origin, location(source)):
+                raise InvalidConfig('%s and %s are the same file'
+                                    % (source, dest))
+            if contains(origin, target):
+                raise InvalidConfig('%s is in the source, %s' % (dest, source))
+
     def copy(self):
         for source, dest in self.pairs():
             LOG.info('Copying %s to %s', source, dest)
-            if location(source) == location(dest):
-                raise InvalidConfig('%s and %s are the same file'
-                                    % (source, dest))
-            if contains(location(source), location(dest)):
-                raise InvalidConfig('%s is in the source, %s' % (dest, source))
             if not self.merge:
                 remove(dest)
             try:
@@ -607,6 +624,9 @@ class ConfigFile:
             remove(dest)
         make_directories(dest)
         with opened(dest) as directory:
+            # A link in the source may lead here: the copy would not end.
+            if contains(os.path.realpath(node), os.path.realpath(directory)):
+                raise InvalidConfig('%s is in the source, %s' % (dest, source))
             self._set_properties(node, directory, dest)
         for name in sorted(os.listdir(node)):
             names = os.path.join(source, name), os.path.join(dest, name)
@@ -799,6 +819,11 @@ def restore_defaults(state):
     """Restore the image's files. Return the links that were not restored."""
     omitted = set()
     for path, entry in state.items():
+        try:
+            check_destination(path, location(path))
+        except InvalidConfig as error:  # of an earlier version of this script
+            LOG.warning('%s is not restored: %s', path, error)
+            continue
         # Kolla's own script swaps the two at each start.
         backup = entry['source'] if entry['source'] != path else entry['dest']
         if backup is None:
@@ -823,8 +848,10 @@ def keep_default(path, reuse):
     if not (reuse and os.path.lexists(backup)):
         if not exists(path):
             return None
+        # A link to a directory that has DEFAULTS in it is kept as a link.
+        inside = contains(os.path.realpath(path), backup)
         ConfigFile(path, backup, preserve_properties=True,
-                   follow='root').copy()
+                   follow='none' if inside else 'root').copy()
     return backup if os.path.lexists(backup) else None  # such as for a pipe
 
 
@@ -874,7 +901,15 @@ def handle_defaults(config):
 
 # --- main ------------------------------------------------------------------
 
+def check_destinations(config):
+    """Refuse destinations before anything is changed."""
+    for entry in config.get('config_files') or []:
+        # A directory or an earlier entry may create a source.
+        ConfigFile(**dict(entry, optional=True)).check()
+
+
 def apply(config):
+    check_destinations(config)
     create_directories(config)
     create_files(config)
     handle_defaults(config)
@@ -902,6 +937,7 @@ def execute_strategy(config):
 
 
 def check(config):
+    check_destinations(config)
     differences = []
     try:
         with open(RUN_COMMAND) as command_file:

@@ -201,13 +201,19 @@ have a recorded commit since then.
 	}
 	fmt.Fprintf(&m.b, "\nRecorded builds: %d images on trixie and %d on bookworm from packages, %d on trixie from source.\n",
 		counts["trixie binary"], counts["bookworm binary"], counts["trixie source"])
-	unrecorded := commits[""]
-	delete(commits, "")
-	fmt.Fprintf(&m.b, "By commit of this repository:")
-	for _, commit := range slices.Sorted(maps.Keys(commits)) {
-		fmt.Fprintf(&m.b, " `%s` %d,", commit, commits[commit])
+	m.commits(commits)
+}
+
+// commits writes how many builds are of each commit.
+func (m *matrix) commits(builds map[string]int) {
+	var counts []string
+	for _, commit := range slices.Sorted(maps.Keys(builds)) {
+		if commit != "" {
+			counts = append(counts, fmt.Sprintf("`%s` %d", commit, builds[commit]))
+		}
 	}
-	fmt.Fprintf(&m.b, " without a recorded commit %d.\n", unrecorded)
+	counts = append(counts, fmt.Sprintf("without a recorded commit %d", builds[""]))
+	fmt.Fprintf(&m.b, "By commit of this repository: %s.\n", strings.Join(counts, ", "))
 }
 
 // arm64 writes the table of builds for arm64.
@@ -216,16 +222,20 @@ func (m *matrix) arm64(names []string) {
 ## Recorded builds for arm64
 
 Built on Debian trixie from packages by ` + "`make catalogue ARCH=aarch64 IMAGES=REGEX`" + `, with QEMU's emulation
-([publishing.md](publishing.md#several-platforms)) on a machine that other jobs used too (2026-11-29).
+([publishing.md](publishing.md#several-platforms)) on a machine that other jobs used too.
 
 | image | size | time | contract |
 |---|---|---|---|
 `)
+	commits := map[string]int{}
 	for _, name := range names {
 		if r := m.result(name, Target{"debian", "trixie", "aarch64", "binary"}); r.Status == "built" {
+			commits[r.Commit]++
 			fmt.Fprintf(&m.b, "| `%s` | %s (%s) | %.0f s | %s |\n", name, units.Bytes(r.Size), units.Bytes(r.Own), r.Seconds, r.Contract)
 		}
 	}
+	m.b.WriteString("\n")
+	m.commits(commits)
 }
 
 // besideKolla compares the sizes of images that were also built from Kolla's own templates.
