@@ -227,8 +227,8 @@ func TestEncodingOfHeaders(t *testing.T) {
 			t.Errorf("version %d: checksum %s, want %s", version, got, h.Digest)
 		}
 	}
-	for line, convert := range map[string]bool{header2: false, header1: true} {
-		if convert {
+	for _, line := range []string{header2, header1} {
+		if line == header1 {
 			toVersion1(t, stream, files)
 		}
 		b, err := os.ReadFile(files[0])
