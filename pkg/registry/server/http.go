@@ -7,104 +7,141 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
 
-// http2Limits are what the server announces to the clients of HTTP/2 connections. A client may
-// send a window of bytes that the server has not read, so its size, divided by the round trip
+// connectionClass is what the server announces to the clients of HTTP/2 connections. A client
+// may send a window of bytes that the server has not read, so its size, divided by the round trip
 // time, is the client's speed, and its size, times the connections, is what clients can make
 // the server keep in memory.
-type http2Limits struct {
-	streams      int
-	window       int // bytes of a connection
-	streamWindow int // bytes of a stream
-	idle         time.Duration
+type connectionClass struct {
+	total, ofAddress int // connections in all and of one address, 0 for all others
+	streams          int
+	window           int // bytes of a connection
+	streamWindow     int // bytes of a stream
 }
 
-var (
-	// wide is for the first connections: 150 MB/s at a round trip of 20 ms, and a third of it
-	// for a single stream. Those that are idle end soon, for the benefit of others.
-	wide = http2Limits{streams: 16, window: 3 << 20, streamWindow: 1 << 20, idle: 15 * time.Second}
-	// narrow is for all others. A window of a connection cannot be smaller. Engines send up to
-	// six blobs at the same time, and some do not send a refused stream again.
-	narrow = http2Limits{streams: 8, window: 64 << 10, streamWindow: 64 << 10, idle: 2 * time.Minute}
-)
+// connectionClasses are tried in this order for a new connection, which keeps its class. The
+// worst case of memory in docs/registry.md and docs/security.md is calculated from them by
+// TestDocumentedMemory.
+var connectionClasses = []connectionClass{
+	// 150 MB/s at a round trip of 20 ms, and a third of it for a single stream.
+	{total: 64, ofAddress: 16, streams: 16, window: 3 << 20, streamWindow: 1 << 20},
+	// 13 MB/s, for pushes to a site whose nodes pull. Engines send up to six blobs at the same
+	// time, and some do not send a refused stream again.
+	{total: 512, ofAddress: 128, streams: 8, window: 256 << 10, streamWindow: 256 << 10},
+	// 3 MB/s. A window of a connection cannot be smaller.
+	{streams: 8, window: 64 << 10, streamWindow: 64 << 10},
+}
 
 const (
-	maxWide          = 64
-	maxWideOfAddress = maxWide / 4
-	maxFrame         = 16 << 10 // bytes, the smallest that HTTP/2 allows
+	maxFrame = 16 << 10 // bytes, the smallest that HTTP/2 allows
+	// maxIdle is longer than the 90 s of Go's clients, so that they end idle connections. They do
+	// not repeat a POST or PATCH on a connection that the server has just closed.
+	maxIdle = 2 * time.Minute
+	// maxAcceptDelay is the longest time between two attempts to accept a connection, and two
+	// lines in the log, while files have run out.
+	maxAcceptDelay = time.Second
 )
 
-// httpServer serves plain HTTP, or TLS with HTTP/2, where each connection gets one of two sets
-// of limits.
+// httpServer serves plain HTTP, or TLS with HTTP/2, where each connection has one of the
+// connectionClasses.
 type httpServer struct {
-	wide, narrow *http.Server // narrow is nil for plain HTTP
+	tls     bool
+	servers []*http.Server // of each class with TLS
+	log     *log.Logger
 }
 
 // newHTTPServer returns a server that uses TLS if there are certificates.
 func newHTTPServer(handler http.Handler, certificates *certificates, log *log.Logger) *httpServer {
-	server := func(limits http2Limits) *http.Server {
-		s := &http.Server{
+	s := &httpServer{tls: certificates != nil, log: log}
+	for _, class := range connectionClasses {
+		server := &http.Server{
 			Handler:           handler,
 			ReadHeaderTimeout: 30 * time.Second,
-			IdleTimeout:       limits.idle,
+			IdleTimeout:       maxIdle,
 			MaxHeaderBytes:    maxHeader,
-			HTTP2: &http.HTTP2Config{MaxConcurrentStreams: limits.streams, MaxReadFrameSize: maxFrame,
-				MaxReceiveBufferPerConnection: limits.window, MaxReceiveBufferPerStream: limits.streamWindow},
-			ErrorLog: log,
+			ErrorLog:          log,
 		}
-		if certificates != nil {
-			s.TLSConfig = &tls.Config{GetCertificate: certificates.get, MinVersion: tls.VersionTLS12}
+		s.servers = append(s.servers, server)
+		if !s.tls {
+			break // HTTP/1.1 has no classes
 		}
-		return s
+		server.TLSConfig = &tls.Config{GetCertificate: certificates.get, MinVersion: tls.VersionTLS12}
+		server.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: class.streams, MaxReadFrameSize: maxFrame,
+			MaxReceiveBufferPerConnection: class.window, MaxReceiveBufferPerStream: class.streamWindow}
 	}
-	if certificates == nil {
-		return &httpServer{wide: server(http2Limits{idle: narrow.idle})}
-	}
-	return &httpServer{wide: server(wide), narrow: server(narrow)}
+	return s
 }
 
 // serve accepts connections until the server is closed, or accepting fails.
 func (s *httpServer) serve(ln net.Listener) error {
-	if s.narrow == nil {
-		return s.wide.Serve(ln)
+	if !s.tls {
+		return s.servers[0].Serve(ln)
 	}
-	first, others := newQueueListener(ln), newQueueListener(ln)
-	errs := make(chan error, 2)
-	go func() { errs <- s.wide.ServeTLS(first, "", "") }()
-	go func() { errs <- s.narrow.ServeTLS(others, "", "") }()
-	count := newConnectionCount(maxWide, maxWideOfAddress)
+	queues := make([]*queueListener, len(s.servers))
+	errs := make([]error, len(s.servers))
+	var wg sync.WaitGroup
+	for i, server := range s.servers {
+		queues[i] = newQueueListener(ln)
+		wg.Go(func() { errs[i] = queues[i].serve(server) })
+	}
+	counts := newClassCounts()
 	for {
-		conn, err := ln.Accept()
+		conn, err := accept(ln, s.log)
 		if err != nil {
-			if temporary, ok := err.(net.Error); ok && temporary.Temporary() { //nolint:staticcheck // as net/http does
-				time.Sleep(100 * time.Millisecond) // too many open files
-				continue
+			for _, queue := range queues {
+				queue.fail(err)
 			}
-			first.fail(err)
-			others.fail(err)
-			return errors.Join(<-errs, <-errs)
+			wg.Wait()
+			return errors.Join(errs...)
 		}
-		client := clientOf(conn.RemoteAddr())
+		class, end := counts.add(clientOf(conn.RemoteAddr()))
+		queues[class].put(&countedConn{Conn: conn, end: end})
+	}
+}
+
+// accept returns the next connection. As net/http does, it logs that files have run out, and
+// tries again.
+func accept(ln net.Listener, log *log.Logger) (net.Conn, error) {
+	for delay := 5 * time.Millisecond; ; delay = min(2*delay, maxAcceptDelay) {
+		conn, err := ln.Accept()
+		temporary, ok := err.(net.Error)
+		if !ok || !temporary.Temporary() { //nolint:staticcheck // as net/http does
+			return conn, err
+		}
+		log.Printf("http: Accept error: %v; retrying in %v", err, delay)
+		time.Sleep(delay)
+	}
+}
+
+// classCounts count the connections of all classes but the last, which has all others.
+type classCounts []*connectionCount
+
+func newClassCounts() (counts classCounts) {
+	for _, class := range connectionClasses[:len(connectionClasses)-1] {
+		counts = append(counts, newConnectionCount(class.total, class.ofAddress))
+	}
+	return counts
+}
+
+// add counts a connection of a client until end is called, and returns the index of its class.
+func (c classCounts) add(client netip.Prefix) (class int, end func()) {
+	for i, count := range c {
 		if _, ok := count.add(client); ok {
-			first.put(&countedConn{Conn: conn, end: sync.OnceFunc(func() { count.remove(client) })})
-		} else {
-			others.put(conn)
+			return i, sync.OnceFunc(func() { count.remove(client) })
 		}
 	}
+	return len(c), func() {}
 }
 
 // close waits for the requests that run until ctx ends, then closes their connections.
 func (s *httpServer) close(ctx context.Context) error {
-	servers := []*http.Server{s.wide}
-	if s.narrow != nil {
-		servers = append(servers, s.narrow)
-	}
-	errs := make([]error, len(servers))
+	errs := make([]error, len(s.servers))
 	var wg sync.WaitGroup
-	for i, server := range servers {
+	for i, server := range s.servers {
 		wg.Go(func() {
 			if server.Shutdown(ctx) != nil {
 				// The time is up. A stalled client is not an error of the server.
@@ -121,15 +158,29 @@ type queueListener struct {
 	net.Listener // for its address, and closed with it
 	conns        chan net.Conn
 	failed       chan struct{}
-	err          error // valid once failed is closed
+	err          error         // valid once failed is closed
+	ended        chan struct{} // closed when no more connections are served
 }
 
 func newQueueListener(ln net.Listener) *queueListener {
-	return &queueListener{Listener: ln, conns: make(chan net.Conn), failed: make(chan struct{})}
+	return &queueListener{Listener: ln, conns: make(chan net.Conn), failed: make(chan struct{}), ended: make(chan struct{})}
 }
 
-// put passes a connection on.
-func (l *queueListener) put(conn net.Conn) { l.conns <- conn }
+// serve serves the connections until the server is closed, or Accept fails.
+func (l *queueListener) serve(server *http.Server) error {
+	defer close(l.ended)
+	defer l.Close() // a server whose settings are invalid does not
+	return server.ServeTLS(l, "", "")
+}
+
+// put passes a connection on. A server that was closed before it began to serve takes none.
+func (l *queueListener) put(conn net.Conn) {
+	select {
+	case l.conns <- conn:
+	case <-l.ended:
+		conn.Close()
+	}
+}
 
 // fail makes Accept return an error, after all connections.
 func (l *queueListener) fail(err error) {
