@@ -73,9 +73,16 @@ const (
 	machineHint = "the program is for another architecture than the image"
 	networkHint = "check the address of the repository, and that steps can reach it: proxy variables and --network-mode"
 	keyHint     = "an earlier step must add the key of the repository, in the file that its signed-by names"
-	rpmKeyHint  = "an earlier step must add the key that signs the packages of the repository: gpgkey in its .repo file, or rpm --import"
 	patchHint   = "the patch may be for another version of the file: update it, or remove it from the series"
 	programHint = "the image does not have this program: an earlier step must install the package that has it"
+
+	rpmKeyHint = "an earlier step must add the key that signs the packages of the repository: " +
+		"gpgkey in its .repo file, or rpm --import"
+	rpmKeyFileHint    = "an earlier step must add the file that gpgkey in the .repo file names"
+	rpmKeyAddressHint = "check the address of gpgkey in the .repo file, and that steps can reach it: " +
+		"proxy variables and --network-mode"
+	rpmUnsignedHint = "a key does not help: sign the packages, or set gpgcheck=0 for their repository in its .repo file"
+	rpmMetadataHint = "repo_gpgcheck=1 needs repodata/repomd.xml.asc in the repository, and its key as gpgkey in the .repo file"
 )
 
 // causePatterns match the errors of package managers, downloaders, compilers and
@@ -118,14 +125,26 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		{re: line(`(E: |Error: (Some index files|Sub-process|Unable to (fetch|correct)) ).*`), rank: rankSummary, family: aptFamily},
 
 		// dnf. Version 5 calls GPG PGP or OpenPGP.
-		{re: line(`.*(?P<text>repomd\.xml (GPG|PGP|OpenPGP) signature verification error: .*)`), rank: rankResource, first: true,
-			family: dnfFamily, hint: rpmKeyHint},
-		{re: line(`.*(?P<text>Failed to retrieve GPG key for repo .*)`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyHint},
+		{re: line(`.*(?P<text>Failed to download metadata .*: (repomd\.xml (GPG|PGP|OpenPGP) signature verification error: |` +
+			`GPG verification is enabled, but GPG signature is not available).*)`), rank: rankResource, first: true,
+			family: dnfFamily, hint: rpmMetadataHint},
+		{re: line(`.*(?P<text>repomd\.xml (GPG|PGP|OpenPGP) signature verification error: .*)`), rank: rankCause, first: true,
+			family: dnfFamily, hint: rpmMetadataHint},
+		{re: line(`.*(?P<text>Failed to retrieve GPG key for repo .*: Curl error \(37\).*)`), rank: rankResource, first: true,
+			family: dnfFamily, hint: rpmKeyFileHint},
+		{re: line(`.*(?P<text>Failed to retrieve GPG key for repo .*)`), rank: rankResource, first: true,
+			family: dnfFamily, hint: rpmKeyAddressHint},
+		// The keys of packages, which dnf downloads after their metadata.
+		{re: line(`Curl error \(37\): .*`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyFileHint},
+		{re: line(`Curl error \(\d+\): .*`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyAddressHint},
+		{re: line(`(?P<text>Package \S+ is not signed).*`), rank: rankCause, first: true, family: dnfFamily, hint: rpmUnsignedHint},
+		{re: line(`\s*(?P<text>(Open)?PGP check for package .* has failed: The package is not signed.*)`), rank: rankCause, first: true,
+			family: dnfFamily, hint: rpmUnsignedHint},
 		{re: line(`(?P<text>The GPG keys listed for the .* repository are already installed but they are not correct for this package)\..*`),
 			rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyHint},
-		{re: line(`(?P<text>(Public key for \S+ is not installed|Package \S+ is not signed)).*`), rank: rankCause, first: true,
+		{re: line(`(?P<text>Public key for \S+ is not installed).*`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyHint},
+		{re: line(`\s*(?P<text>(Open)?PGP check for package .* has failed: .*)`), rank: rankCause, first: true,
 			family: dnfFamily, hint: rpmKeyHint},
-		{re: line(`\s*(?P<text>(Open)?PGP check for package .* has failed: .*)`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyHint},
 		{re: line(`(Error: )?(?P<text>No match for argument: (?P<name>\S+))`), rank: rankCause, first: true, family: dnfFamily},
 		{re: line(`Error: Failed to download metadata for repo .*|Failed to download metadata \(.*\) for repository .*`),
 			rank: rankResource, first: true, family: dnfFamily},
