@@ -31,16 +31,22 @@ func (e *Error) Error() string {
 	return strings.Join(parts, ": ")
 }
 
-// shortened returns the text of an error. Of a name that does not resolve it omits the name,
-// which the location has, and the address of the resolver: many images can have the error.
+// shortened returns the text of an error. Of a name that does not resolve it omits the address
+// of the resolver and the port of the query, which differ while many images have the error. The
+// name stays: that of a proxy or of a redirect is not in the location.
 func shortened(err error) string {
 	text := err.Error()
-	var operation *net.OpError
 	var dns *net.DNSError
-	if errors.As(err, &operation) && errors.As(operation, &dns) {
-		text = strings.ReplaceAll(text, operation.Error(), dns.Err)
+	if !errors.As(err, &dns) {
+		return text
 	}
-	return text
+	reason := dns.Err
+	if _, after, found := strings.Cut(reason, dns.Server+": "); found && dns.Server != "" {
+		reason = after
+	}
+	lookup := fmt.Sprintf("looking up %s: %s", dns.Name, reason)
+	text = strings.ReplaceAll(text, dns.Error(), lookup)
+	return strings.ReplaceAll(text, "dial tcp: "+lookup, lookup)
 }
 
 // Unwrap returns the cause.

@@ -19,6 +19,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/httpget"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
@@ -137,6 +138,8 @@ func hintFor(err error) string {
 		return "check the location, and the release and branch in it (--openstack-release, --openstack-branch)"
 	case errors.Is(err, httpget.ErrDowngrade):
 		return "write the location that it redirects to, if the network is to be trusted, or use another server"
+	case retry.OfProxy(err):
+		return retry.ProxyHint
 	case errors.As(err, &dns):
 		return fmt.Sprintf("the name %q does not resolve: check --tarballs-base, the resolver and the proxy variables", dns.Name)
 	}
