@@ -333,16 +333,27 @@ func (s *Set) checkProfiles(profiles []string, warn func(string, ...any)) {
 	}
 }
 
-// checkOverrides warns of blocks and variables of overrides that have no effect.
+// checkOverrides warns of overrides that replace every Dockerfile, and of blocks and variables
+// of overrides that have no effect.
 func (s *Set) checkOverrides(ctx context.Context, warn func(string, ...any)) {
-	found := render.UnknownNames(ctx, s.Tree, s.Config.TemplateOverride)
-	for i, f := range found {
-		if len(found) > maxEntries+1 && i == maxEntries {
-			warn("warning: %d more names in overrides have no effect; kolla-build lint lists them", len(found)-i)
-			return
-		}
+	show := func(f render.Finding) {
 		f.Source, f.Warning = "", false
 		warn("warning: %v", f)
+	}
+	var names []render.Finding
+	for _, f := range render.CheckOverrides(ctx, s.Tree, s.Config.TemplateOverride) {
+		if f.Everywhere {
+			show(f)
+		} else {
+			names = append(names, f)
+		}
+	}
+	for i, f := range names {
+		if len(names) > maxEntries+1 && i == maxEntries {
+			warn("warning: %d more names in overrides have no effect; kolla-build lint lists them", len(names)-i)
+			return
+		}
+		show(f)
 	}
 }
 

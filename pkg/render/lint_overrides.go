@@ -35,11 +35,10 @@ func withoutParent(file string) Finding {
 		Hint: "write {% extends parent_template %} on its first line", Everywhere: true}
 }
 
-// UnknownNames returns warnings about blocks and variables of the configuration's
-// overrides that have no effect, because no template has or reads them, and of overrides
-// that extend no template. Files with
-// mistakes are left to Render.
-func UnknownNames(ctx context.Context, t *Tree, overrides []string) []Finding {
+// CheckOverrides returns warnings about blocks and variables of the configuration's overrides
+// that have no effect, because no template has or reads them, and about overrides that extend
+// no template. Files with mistakes are left to Render.
+func CheckOverrides(ctx context.Context, t *Tree, overrides []string) []Finding {
 	merged, err := mergeOverrides(ctx, overrides)
 	if err != nil || merged == nil {
 		return nil
