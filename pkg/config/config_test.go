@@ -310,6 +310,36 @@ func TestUsersAndSources(t *testing.T) {
 	}
 }
 
+func TestSharedIDs(t *testing.T) {
+	for text, want := range map[string]string{
+		"uid = 42436\n":                                "uid of another user: nova and site have 42436",
+		"uid = 7\ngid = 42436\n":                       "gid of another user: nova and site have 42436",
+		"uid = 42436\ngid = 7\n":                       "uid of another user: nova and site have 42436",
+		"uid = 7\ngroup = nova\n":                      "group of another user: nova and site have nova",
+		"uid = 42486\n":                                "uid of another user: hacluster and site have 42486",
+		"uid = 7\ngroup = haclient\n":                  "group of another user: hacluster and site have haclient",
+		"uid = 42496\n":                                "uid of another user: consul and site have 42496",
+		"uid = 7\n[other-user]\nuid = 8\ngid = 7\n":    "gid of another user: other and site have 7",
+		"uid = 7\n[other-user]\nuid = 8\n":             "",
+		"uid = 7\n[consul-user]\nuid = 42499\n":        "",
+		"uid = 7\n[nova-user]\nuid = 42436\ngid = 9\n": "",
+	} {
+		var shared []string
+		for _, w := range mustLoad(t, "[site-user]\n"+text, nil).Warnings {
+			if _, problem, ok := strings.Cut(w.Message, "] has the "); ok && w.Line > 0 && w.Hint != "" {
+				shared = append(shared, problem)
+			}
+		}
+		if got := strings.Join(shared, "; "); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	// Another tree creates only the users that its base has.
+	if w := mustLoad(t, "[site-user]\nuid = 42496\n", nil, "--images-dir", t.TempDir()).Warnings; len(w) != 0 {
+		t.Errorf("in another tree: %v", w)
+	}
+}
+
 // A *Config is handed to many goroutines.
 func TestExpandSourceConcurrently(t *testing.T) {
 	c := mustLoad(t, "", nil)

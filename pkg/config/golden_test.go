@@ -46,6 +46,11 @@ func mistakes(t *testing.T) string {
 		args("--base", "ubunto"), args("-b", "fedora"), args("--base"), args("-b", "--push"), args("--registry", "--push"),
 		args("--threads", "0"), args("-T", "many"), args("--timeout", "-5"), args("--retries", "99999999999999999999"), args("--cache=maybe"),
 		args("--build-args", "http_proxy"), args("--build-args", "http_proxy=http://p:3128"),
+		args("--build-args", "http_proxy=http://p:3128,https_proxy=http://p:3128"),
+		args("--build-args", "no_proxy=localhost,127.0.0.1"), args("--build-args", "no_proxy=localhost,http_proxy:http://p:3128"),
+		args("--build-args", "no_proxy:localhost,foo:bar,broken"), args("--build-args", "no_proxy:localhost,registry.site:5000"),
+		args("--build-args", "my-arg:x,my.arg:y"), env("OS_DEFAULT__BUILD_ARGS", "my-arg:x"),
+		conf("[DEFAULT]\nbuild_args = NO_PROXY:localhost,127.0.0.1,http_proxy:http://p:3128\n"),
 		args("--build-args", "a:1", "--build-args", "b:2"), args("--list"),
 		args("-p", "infar"), args("-p", "infra,main"), args("-profil", "infra"),
 		args("-profile", "infra", "-push", "-registry", "localhost:4000"), args("-threds=3"), args("-registy", "x"),
@@ -65,6 +70,7 @@ func mistakes(t *testing.T) string {
 		conf("[DEFAULT]\nsquash_tmp_dir = /x\n"),
 		// The environment.
 		env("KOLLA_BUILD_BSAE", "debian"), env("KOLLA_BUILD_BASE", "debain"), env("OS_DEFAULT__THREADS", "no"),
+		{Files: map[string]string{"kolla-build.conf": "[DEFAULT]\ntag = $base_tga\n"}, Env: map[string]string{"base_tga": "x"}},
 		env("KOLLA_BUILD_CONFIG_FILE", "x"), env("OS_NOVA-USER__UID", "x"),
 	}
 	var b strings.Builder

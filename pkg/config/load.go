@@ -78,6 +78,7 @@ func Load(in Input) (*Config, error) {
 	l.fillProfiles()
 	l.fillUsers()
 	l.fillSources()
+	l.checkBuildArgs()
 	l.notes()
 	if l.c.Strict || len(l.errs) > 0 {
 		// A misspelled name may be the cause of another error: a profile is missing

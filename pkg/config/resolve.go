@@ -3,8 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -60,7 +58,7 @@ func (r *resolver) compute(o *Option) (any, error) {
 		}
 		text, err := expand(g.text, r.in(""))
 		if err != nil {
-			return nil, g.fault(o.Name, err)
+			return nil, r.fault(g, o.Name, err)
 		}
 		texts = append(texts, text)
 	}
@@ -180,7 +178,7 @@ func (r *resolver) key(sectionName, key string) (string, bool, error) {
 	g := values[len(values)-1]
 	text, err := expand(g.text, r.in(sectionName))
 	if err != nil {
-		return "", false, g.fault(key, err)
+		return "", false, r.fault(g, key, err)
 	}
 	if enabled, err := parseBool(text); err == nil && key == "enabled" {
 		text = format(enabled)
@@ -201,7 +199,7 @@ func (r *resolver) leave() { r.active = r.active[:len(r.active)-1] }
 
 // fault adds the place of a value to an error in its expansion. An error that already
 // has a place, because another value is wrong, is returned unchanged.
-func (g given) fault(name string, err error) error {
+func (r *resolver) fault(g given, name string, err error) error {
 	var located *Error
 	if errors.As(err, &located) {
 		return err
@@ -209,16 +207,23 @@ func (g given) fault(name string, err error) error {
 	hint := ""
 	var unknown *unknownName
 	if errors.As(err, &unknown) {
-		hint = "write $$ for a dollar sign"
-		if strings.Contains(unknown.name, ".") {
-			hint = fmt.Sprintf("write ${%s} if the name ends before the dot", unknown.name[:strings.Index(unknown.name, ".")])
-		} else if s := suggest.Nearest(unknown.name, interpolationNames()); s != "" {
-			hint = fmt.Sprintf("did you mean ${%s}?", s)
-		} else if os.Getenv(unknown.name) != "" {
-			hint = "values refer to options, not to the environment: write the value itself, and $$ for a dollar sign"
-		}
+		hint = r.unknownHint(unknown.name)
 	}
 	return g.err(name, err.Error(), hint)
+}
+
+// unknownHint returns the hint for a name that a value refers to, but no option has.
+func (r *resolver) unknownHint(name string) string {
+	if r.env[name] != "" {
+		return "values refer to options, not to the environment: write the value itself, and $$ for a dollar sign"
+	}
+	if before, _, dotted := strings.Cut(name, "."); dotted {
+		return fmt.Sprintf("write ${%s} if the name ends before the dot", before)
+	}
+	if s := suggest.Nearest(name, interpolationNames()); s != "" {
+		return fmt.Sprintf("did you mean ${%s}?", s)
+	}
+	return "write $$ for a dollar sign"
 }
 
 // badValue returns the error for a value that the option cannot have.
@@ -237,21 +242,13 @@ func (g given) badValue(o *Option, value string, err error) error {
 	case o.Kind == Size:
 		hint = "write bytes, or a number with a unit: 500M, 20G, 1.5TiB"
 	case o.Kind == Dict:
-		hint = "write key:value pairs with commas between them"
-		if name, text, ok := strings.Cut(value, "="); ok && !strings.ContainsAny(name, ":,") {
-			hint = fmt.Sprintf("write %s:%s; pairs are separated by commas", name, text)
-		} else if noProxyList.MatchString(value) {
-			hint = "a value has no commas: export no_proxy=HOST,HOST instead; steps get the proxy variables of the environment"
-		}
+		hint = dictHint(value)
 	}
 	if n := g.likeLongOption(); n != "" {
 		hint = fmt.Sprintf("did you mean --%s?", n)
 	}
 	return g.err(o.Name, err.Error(), hint)
 }
-
-// noProxyList matches build arguments that set no_proxy to more than one host.
-var noProxyList = regexp.MustCompile(`(?i)(^|,)\s*no_proxy:[^:]*,`)
 
 const boolHint = "write true, yes, on or 1, or false, no, off or 0"
 

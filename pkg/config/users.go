@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -37,24 +38,51 @@ func (l *loader) fillUsers() {
 // maxID is the greatest ID that Linux has for a user or group: the next one means "no ID".
 const maxID = 1<<32 - 2
 
-// warnOfSharedIDs warns of users of a file that have the uid of another user: useradd
-// refuses it, when the base image is built.
+// warnOfSharedIDs warns of users of a file that have the uid, gid or group of another user: the
+// base image runs groupadd and useradd for each user, which refuse it.
 func (l *loader) warnOfSharedIDs() {
-	names := map[int][]string{}
+	id := func(n int) string {
+		if n == NoID {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
+	shared := l.sharing(func(u User) string { return id(u.UID) })
+	l.warnOfShared("uid", shared)
+	gids := l.sharing(func(u User) string { return id(u.GID) })
+	maps.DeleteFunc(gids, func(gid string, names []string) bool { // the gid is the uid by default
+		return slices.Equal(names, shared[gid])
+	})
+	l.warnOfShared("gid", gids)
+	l.warnOfShared("group", l.sharing(func(u User) string { return u.Group }))
+}
+
+// sharing returns the users that have the same property, by its value.
+func (l *loader) sharing(property func(User) string) map[string][]string {
+	names := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(l.c.Users)) {
-		if u := l.c.Users[name]; u.UID != NoID && !u.Absent {
-			names[u.UID] = append(names[u.UID], name)
+		u := l.c.Users[name]
+		exists := !u.Absent || l.c.ImagesDir == "" // the built-in tree has users that Kolla lacks
+		if value := property(u); exists && value != "" {
+			names[value] = append(names[value], name)
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(names)) {
-		i := slices.IndexFunc(names[id], func(name string) bool { return l.c.Users[name].Origin.Kind == OriginFile })
-		if len(names[id]) == 1 || i < 0 {
+	maps.DeleteFunc(names, func(_ string, users []string) bool { return len(users) == 1 })
+	return names
+}
+
+// warnOfShared warns of users of a file that share a property, by its value.
+func (l *loader) warnOfShared(property string, shared map[string][]string) {
+	for _, value := range slices.Sorted(maps.Keys(shared)) {
+		names := shared[value]
+		i := slices.IndexFunc(names, func(name string) bool { return l.c.Users[name].Origin.Kind == OriginFile })
+		if i < 0 {
 			continue
 		}
-		section := names[id][i] + userSuffix
-		l.warnings = append(l.warnings, warningAt(l.c.Users[names[id][i]].Origin, section,
-			fmt.Sprintf("[%s] has the uid of another user: %s have %d", section, strings.Join(names[id], " and "), id),
-			"give each user a uid of its own"))
+		section := names[i] + userSuffix
+		l.warnings = append(l.warnings, warningAt(l.c.Users[names[i]].Origin, section,
+			fmt.Sprintf("[%s] has the %s of another user: %s have %s", section, property, strings.Join(names, " and "), value),
+			fmt.Sprintf("give each user a %s of its own", property)))
 	}
 }
 
