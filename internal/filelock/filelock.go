@@ -114,6 +114,10 @@ func (l *Lock) Lock() error { return l.flock(unix.LOCK_EX) }
 // exclusively.
 func (l *Lock) RLock() error { return l.flock(unix.LOCK_SH) }
 
+// TryRLock makes the lock a shared one, or returns a *HeldError if another holder has it
+// exclusively.
+func (l *Lock) TryRLock() error { return l.flock(unix.LOCK_SH | unix.LOCK_NB) }
+
 // TryLock makes the lock exclusive, or returns a *HeldError if another holder has
 // it. A shared lock is lost then.
 func (l *Lock) TryLock() error { return l.flock(unix.LOCK_EX | unix.LOCK_NB) }

@@ -56,8 +56,8 @@ type Result struct {
 	Files, Present, Copied, Downloaded int
 	Bytes                              int64
 
-	// Stale are files in the directory that do not belong to the lock, which were removed with
-	// FetchOptions.Prune.
+	// Stale are files that an earlier fetch wrote and that do not belong to the lock, which were
+	// removed with FetchOptions.Prune.
 	Stale      int
 	StaleBytes int64
 }
@@ -69,9 +69,10 @@ func Fetch(ctx context.Context, o FetchOptions) (Result, error) {
 	if err := atomicfile.MkdirAll(o.Dir, 0o755); err != nil {
 		return Result{}, fmt.Errorf("fetching inputs: %w", err)
 	}
-	dirLock, err := filelock.Try(filepath.Join(o.Dir, ".lock"))
+	dirLock, err := filelock.Try(filepath.Join(o.Dir, dirLockFile))
 	if err != nil {
-		return Result{}, fmt.Errorf("fetching inputs into %s: %w", o.Dir, err)
+		return Result{}, usererr.WithHint(fmt.Errorf("fetching inputs into %s: %w", o.Dir, err),
+			"another fetch writes to the directory, or a build uses it: repeat the command when it has ended")
 	}
 	defer dirLock.Close()
 	root, err := os.OpenRoot(o.Dir)
@@ -79,7 +80,12 @@ func Fetch(ctx context.Context, o FetchOptions) (Result, error) {
 		return Result{}, fmt.Errorf("fetching inputs: %w", err)
 	}
 	defer root.Close()
-	f := &fetcher{FetchOptions: o, root: root, items: distinct(itemsOf(o.Lock))}
+	list, err := readFetched(root)
+	if err != nil {
+		return Result{}, fmt.Errorf("fetching inputs: %w", err)
+	}
+	defer list.close()
+	f := &fetcher{FetchOptions: o, root: root, fetched: list, items: distinct(itemsOf(o.Lock))}
 	if err := f.run(ctx); err != nil {
 		return f.result(), err
 	}
@@ -88,9 +94,10 @@ func Fetch(ctx context.Context, o FetchOptions) (Result, error) {
 
 type fetcher struct {
 	FetchOptions
-	root  *os.Root
-	items []item
-	pages []string // paths of the Python index
+	root    *os.Root
+	fetched *fetched
+	items   []item
+	pages   []string // paths of the Python index
 
 	stale      int // files of earlier locks
 	staleBytes int64
@@ -130,7 +137,7 @@ func (f *fetcher) run(ctx context.Context) error {
 	if err := checkLinks(f.root); err != nil {
 		return err
 	}
-	if err := f.Images(ctx, f.Lock.Bases, filepath.Join(f.Dir, "oci")); err != nil {
+	if err := f.writeBases(ctx); err != nil {
 		return err
 	}
 	if err := f.writePythonIndex(); err != nil {
@@ -141,12 +148,18 @@ func (f *fetcher) run(ctx context.Context) error {
 	if err := atomicfile.SyncFileSystem(f.Dir); err != nil {
 		return fmt.Errorf("writing the inputs to disk: %w", err)
 	}
-	err = atomicfile.WriteFile(filepath.Join(f.Dir, lock.FileName), f.Lock.Marshal(), atomicfile.Options{Durable: true, Mode: 0o644})
+	err = atomicfile.WriteFile(filepath.Join(f.Dir, lock.FileName), f.Lock.Marshal(),
+		atomicfile.Options{Durable: true, Mode: 0o644})
 	if err != nil {
 		return err
 	}
-	if err := f.findStale(); err != nil {
-		return fmt.Errorf("looking for files of earlier locks in %s: %w", f.Dir, err)
+	switch err := f.findStale(ctx); {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil && f.Prune:
+		return fmt.Errorf("the inputs are complete; removing files of earlier locks from %s: %w", f.Dir, err)
+	case err != nil:
+		f.Notice("files of earlier locks in %s were not counted: %s", f.Dir, usererr.FirstLine(err))
 	}
 	return nil
 }
@@ -191,7 +204,7 @@ func (f *fetcher) getAll(ctx context.Context, missing []item) error {
 // checkLinks refuses links in place of what the layout of base images consists of: a
 // directory that comes from elsewhere must not have files outside of it replaced.
 func checkLinks(root *os.Root) error {
-	for _, name := range []string{"oci", "oci/blobs", "oci/blobs/sha256", "oci/blobs/sha512", "oci/index.json", "oci/oci-layout"} {
+	for _, name := range []string{"oci", "oci/blobs", "oci/blobs/sha256", "oci/blobs/sha512", layoutIndex, "oci/oci-layout"} {
 		if info, err := root.Lstat(name); err == nil && info.Mode()&os.ModeSymlink != 0 {
 			return fmt.Errorf("%s is a link, where the inputs have a file or a directory", filepath.Join(root.Name(), name))
 		}
@@ -390,6 +403,9 @@ func (f *fetcher) name(partial string, it item) error {
 		_ = f.root.Chtimes(partial, it.modified, it.modified) // for web servers of the directory
 	}
 	if err := f.root.MkdirAll(filepath.Dir(it.path), 0o755); err != nil {
+		return err
+	}
+	if err := f.fetched.add(it.path); err != nil {
 		return err
 	}
 	return f.root.Rename(partial, it.path)

@@ -35,8 +35,11 @@ type world struct {
 	image  v1.Image
 	cache  string
 	prune  bool
+	// fetched, if it is not nil, is called when the base images are complete.
+	fetched func()
 
 	mu       sync.Mutex
+	notices  []string
 	files    map[string]string
 	requests []string // "PATH RANGE"
 }
@@ -99,10 +102,20 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func (w *world) fetch(dir string) (Result, error) {
-	return Fetch(context.Background(), FetchOptions{Lock: w.lock, Dir: dir, Prune: w.prune, Caches: []string{w.cache}, HTTP: http.DefaultClient, Threads: 4,
-		Stall: time.Minute, Retry: retry.Policy{Retries: 1, BaseDelay: time.Millisecond}, Notice: func(string, ...any) {},
+func (w *world) fetch(dir string) (Result, error) { return w.fetchWith(context.Background(), dir) }
+
+func (w *world) fetchWith(ctx context.Context, dir string) (Result, error) {
+	return Fetch(ctx, FetchOptions{Lock: w.lock, Dir: dir, Prune: w.prune, Caches: []string{w.cache},
+		HTTP: http.DefaultClient, Threads: 4, Stall: time.Minute, Retry: retry.Policy{Retries: 1, BaseDelay: time.Millisecond},
+		Notice: func(format string, args ...any) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.notices = append(w.notices, fmt.Sprintf(format, args...))
+		},
 		Images: func(ctx context.Context, bases []lock.Base, to string) error {
+			if w.fetched != nil {
+				defer w.fetched()
+			}
 			return WriteBases(ctx, bases, to, func(context.Context, lock.Base) (v1.Image, error) { return w.image, nil })
 		}})
 }

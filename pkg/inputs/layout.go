@@ -8,6 +8,8 @@
 //	DIR/sources/SECTION-DIGEST        archives that are not from a URL
 //	DIR/other/DIGEST                  files whose URL cannot be a path
 //	DIR/oci/                          base images
+//	DIR/.fetched                      the files that fetch wrote, and may remove
+//	DIR/.lock                         is locked while fetch writes or a build reads
 //
 // A directory from elsewhere is untrusted: nothing outside of it is read, and only
 // files with the digest in the lock are used.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -23,12 +24,39 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// WriteBases writes base images into an OCI layout. image returns one of them.
+// writeBases writes the base images of the lock, and notes the blobs that are new.
+func (f *fetcher) writeBases(ctx context.Context) error {
+	if len(f.Lock.Bases) == 0 && !f.fetched.paths[layoutIndex] {
+		return nil // fetch has written no layout
+	}
+	existing := f.blobs()
+	err := f.Images(ctx, f.Lock.Bases, filepath.Join(f.Dir, "oci"))
+	for name := range f.blobs() {
+		if !existing[name] {
+			err = errors.Join(err, f.fetched.add(name))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return f.fetched.add(layoutIndex)
+}
+
+// blobs returns the paths of the blobs that exist.
+func (f *fetcher) blobs() map[string]bool {
+	const dir = "oci/blobs/sha256"
+	names := map[string]bool{}
+	entries, _ := fs.ReadDir(f.root.FS(), dir) // without it, no blob is noted as new
+	for _, e := range entries {
+		names[path.Join(dir, e.Name())] = true
+	}
+	return names
+}
+
+// WriteBases writes base images into an OCI layout, whose index has no others then. image returns
+// one of them.
 func WriteBases(ctx context.Context, bases []lock.Base, dir string,
 	image func(context.Context, lock.Base) (v1.Image, error)) error {
-	if len(bases) == 0 {
-		return nil
-	}
 	if err := removeDamagedBlobs(ctx, dir); err != nil {
 		return err
 	}
@@ -137,29 +165,11 @@ func (d *Dir) ImportBases(ctx context.Context, st *store.Store, named func(lock.
 // checkBase checks that the layout has all blobs of an image, as regular files within
 // the directory.
 func (d *Dir) checkBase(b lock.Base) error {
-	f, err := openIn(d.root, blobPath(b.Digest))
-	if err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(d.path, blobPath(b.Digest)), withoutPath(err))
-	}
-	defer f.Close()
-	data, err := inputfile.ReadAll(f, f.Name(), ocijson.MaxBytes)
+	blobs, err := baseBlobs(d.root, b)
 	if err != nil {
 		return err
 	}
-	if digest.FromBytes(data) != b.Digest {
-		return fmt.Errorf("%s does not have its digest", filepath.Join(d.path, blobPath(b.Digest)))
-	}
-	m, err := ocijson.Parse(data)
-	if err == nil && m.Config == nil {
-		err = errors.New("it has no config")
-	}
-	if err != nil {
-		return fmt.Errorf("its manifest: %w", err)
-	}
-	for _, desc := range append(m.Layers, *m.Config) {
-		if err := desc.Digest.Validate(); err != nil {
-			return fmt.Errorf("its manifest: %w", err)
-		}
+	for _, desc := range blobs {
 		name := blobPath(desc.Digest)
 		switch info, err := d.root.Stat(name); {
 		case err != nil:
@@ -171,6 +181,37 @@ func (d *Dir) checkBase(b lock.Base) error {
 		}
 	}
 	return nil
+}
+
+// baseBlobs returns the config and the layers of a base image, from its manifest in the layout.
+func baseBlobs(root *os.Root, b lock.Base) ([]ocispec.Descriptor, error) {
+	name := filepath.Join(root.Name(), blobPath(b.Digest))
+	f, err := openIn(root, blobPath(b.Digest))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, withoutPath(err))
+	}
+	defer f.Close()
+	data, err := inputfile.ReadAll(f, name, ocijson.MaxBytes)
+	if err != nil {
+		return nil, err
+	}
+	if digest.FromBytes(data) != b.Digest {
+		return nil, fmt.Errorf("%s does not have its digest", name)
+	}
+	m, err := ocijson.Parse(data)
+	if err == nil && m.Config == nil {
+		err = errors.New("it has no config")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("its manifest: %w", err)
+	}
+	blobs := append(m.Layers, *m.Config)
+	for _, desc := range blobs {
+		if err := desc.Digest.Validate(); err != nil {
+			return nil, fmt.Errorf("its manifest: %w", err)
+		}
+	}
+	return blobs, nil
 }
 
 func blobPath(d digest.Digest) string {

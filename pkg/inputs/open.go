@@ -15,16 +15,21 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/ctxio"
+	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/stepproxy"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/lock"
 )
 
+// dirLockFile is locked by fetch, and shared by builds that use the directory.
+const dirLockFile = ".lock"
+
 // Dir is an open directory of inputs. It is safe for concurrent use.
 type Dir struct {
 	path string
 	root *os.Root
+	held *os.File // its shared lock; nil if it has none
 	lock *lock.Lock
 
 	items   []item
@@ -47,12 +52,34 @@ func Open(dir string) (*Dir, error) {
 		}
 		return nil, usererr.Errorf("kolla-build fetch --output DIR makes one", "opening the inputs: %w", err)
 	}
-	d := &Dir{path: dir, root: root, records: map[string]stepproxy.Record{}, paths: map[string]string{}, verified: map[string]bool{}}
-	if err := d.read(); err != nil {
+	d := &Dir{path: dir, root: root, records: map[string]stepproxy.Record{}, paths: map[string]string{},
+		verified: map[string]bool{}}
+	if err := d.hold(); err != nil {
 		root.Close()
 		return nil, err
 	}
+	if err := d.read(); err != nil {
+		_ = d.Close()
+		return nil, err
+	}
 	return d, nil
+}
+
+// hold keeps fetch from changing the directory. One without a lock file, which may be on a
+// read-only medium, is used without a lock, and so is one on a file system without locks.
+func (d *Dir) hold() error {
+	f, err := openIn(d.root, dirLockFile)
+	if err != nil {
+		return nil //nolint:nilerr // the lock is a precaution
+	}
+	var held *filelock.HeldError
+	if err := filelock.Of(f).TryRLock(); errors.As(err, &held) {
+		f.Close()
+		return usererr.Errorf("kolla-build fetch is writing to it: repeat the command when it has ended",
+			"opening the inputs: %w", err)
+	}
+	d.held = f
+	return nil
 }
 
 func (d *Dir) read() error {
@@ -100,7 +127,12 @@ func openIn(root *os.Root, path string) (*os.File, error) {
 }
 
 // Close closes the directory.
-func (d *Dir) Close() error { return d.root.Close() }
+func (d *Dir) Close() error {
+	if d.held != nil {
+		d.held.Close()
+	}
+	return d.root.Close()
+}
 
 // Lock returns the lock of the directory.
 func (d *Dir) Lock() *lock.Lock { return d.lock }

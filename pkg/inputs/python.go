@@ -67,6 +67,10 @@ func (f *fetcher) writePage(dir, text string) error {
 	if err := f.root.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	f.pages = append(f.pages, path.Join(dir, "index.html"))
-	return atomicfile.WriteFile(filepath.Join(f.Dir, dir, "index.html"), []byte(text), atomicfile.Options{Mode: 0o644})
+	page := path.Join(dir, "index.html")
+	f.pages = append(f.pages, page)
+	if err := f.fetched.add(page); err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(filepath.Join(f.Dir, page), []byte(text), atomicfile.Options{Mode: 0o644})
 }

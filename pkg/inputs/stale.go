@@ -1,68 +1,122 @@
 package inputs
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
 
-	"github.com/kolla-build/kolla-build/internal/ocijson"
-	"github.com/kolla-build/kolla-build/pkg/lock"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
 // findStale finds files of earlier locks, such as packages that have been updated since, and removes
-// them if the user wants it. It looks only into directories that belong to the layout.
-func (f *fetcher) findStale() error {
+// them if the user wants it. Only files that fetch wrote can be some.
+func (f *fetcher) findStale(ctx context.Context) error {
 	keep, err := f.current()
 	if err != nil {
 		return err
 	}
-	var dirs []string
-	for _, top := range []string{"mirror", "python", "sources", "other", "oci/blobs"} {
-		if info, err := f.root.Lstat(top); err == nil && !info.IsDir() {
-			continue // the files behind a link have other paths
+	folded := map[string]bool{} // FAT and others have one file for names that differ in case
+	for name := range keep {
+		folded[strings.ToLower(name)] = true
+	}
+	var candidates []string
+	for _, name := range slices.Sorted(maps.Keys(f.fetched.paths)) {
+		if !folded[strings.ToLower(name)] {
+			candidates = append(candidates, name)
 		}
-		err := fs.WalkDir(f.root.FS(), top, func(name string, e fs.DirEntry, err error) error {
-			switch {
-			case errors.Is(err, fs.ErrNotExist):
-				return nil
-			case err != nil:
-				return err
-			case e.IsDir():
-				dirs = append(dirs, name)
-				return nil
-			case keep[name]:
-				return nil
-			}
-			return f.staleFile(name, e)
-		})
-		if err != nil {
+	}
+	if len(candidates) == 0 {
+		return nil
+	}
+	// Behind a link, a file of an earlier lock may be one of the current lock.
+	links := linkFinder{f: f, seen: map[string]bool{}}
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(keep)), candidates) {
+		if err := links.check(ctx, name); err != nil {
 			return err
 		}
 	}
-	if !f.Prune {
-		return nil
+	var stale []string
+	size := int64(0)
+	for _, name := range candidates {
+		info, err := f.root.Lstat(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			delete(f.fetched.paths, name)
+		case err != nil:
+			return err
+		case info.Mode().IsRegular():
+			stale = append(stale, name)
+			size += info.Size()
+		}
 	}
-	for i := len(dirs) - 1; i >= 0; i-- {
-		_ = f.root.Remove(dirs[i]) // fails unless it is empty
+	if f.Prune {
+		if err := f.remove(ctx, stale); err != nil {
+			return err
+		}
 	}
+	f.stale, f.staleBytes = len(stale), size
 	return nil
 }
 
-func (f *fetcher) staleFile(name string, e fs.DirEntry) error {
-	info, err := e.Info()
-	if err != nil {
+// remove removes files, and the directories that are empty then.
+func (f *fetcher) remove(ctx context.Context, names []string) error {
+	for _, name := range names {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := f.root.Remove(name); err != nil {
+			return err
+		}
+		delete(f.fetched.paths, name)
+		if strings.HasPrefix(name, "oci/") {
+			continue // an OCI layout has its directories even if they are empty
+		}
+		for dir := path.Dir(name); dir != "." && f.root.Remove(dir) == nil; {
+			dir = path.Dir(dir)
+		}
+	}
+	return f.fetched.save(f.Dir)
+}
+
+// linkFinder finds symbolic links.
+type linkFinder struct {
+	f    *fetcher
+	seen map[string]bool // that are none
+}
+
+// check returns an error if a path or a directory of it is a symbolic link.
+func (l *linkFinder) check(ctx context.Context, name string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if name == "." || l.seen[name] {
+		return nil
+	}
+	if err := l.check(ctx, path.Dir(name)); err != nil {
 		return err
 	}
-	f.stale++
-	f.staleBytes += info.Size()
-	if f.Prune {
-		return f.root.Remove(name)
+	info, err := l.f.root.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case info.Mode()&fs.ModeSymlink != 0:
+		return usererr.Errorf("replace the link by what it leads to, or remove the files of earlier locks yourself",
+			"%s is a symbolic link, through which files of the lock may be reached", filepath.Join(l.f.Dir, name))
 	}
+	l.seen[name] = true
 	return nil
 }
 
 // current returns the paths of the files that belong to the lock.
 func (f *fetcher) current() (map[string]bool, error) {
-	keep := map[string]bool{}
+	keep := map[string]bool{layoutIndex: true}
 	for _, it := range f.items {
 		keep[it.path] = true
 	}
@@ -70,34 +124,14 @@ func (f *fetcher) current() (map[string]bool, error) {
 		keep[page] = true
 	}
 	for _, b := range f.Lock.Bases {
-		if err := f.baseBlobs(b, keep); err != nil {
-			return nil, err
+		blobs, err := baseBlobs(f.root, b)
+		if err != nil {
+			return nil, fmt.Errorf("base image %s: %w", b.Name, err)
+		}
+		keep[blobPath(b.Digest)] = true
+		for _, d := range blobs {
+			keep[blobPath(d.Digest)] = true
 		}
 	}
 	return keep, nil
-}
-
-// baseBlobs adds the blobs of a base image.
-func (f *fetcher) baseBlobs(b lock.Base, keep map[string]bool) error {
-	manifest := blobPath(b.Digest)
-	keep[manifest] = true
-	data, err := f.root.ReadFile(manifest)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	m, err := ocijson.Parse(data)
-	if err != nil {
-		return err
-	}
-	blobs := m.Layers
-	if m.Config != nil {
-		blobs = append(blobs, *m.Config)
-	}
-	for _, d := range blobs {
-		keep[blobPath(d.Digest)] = true
-	}
-	return nil
 }
