@@ -134,6 +134,8 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 			family: dnfFamily, hint: rpmKeyFileHint},
 		{re: line(`.*(?P<text>Failed to retrieve GPG key for repo .*)`), rank: rankResource, first: true,
 			family: dnfFamily, hint: rpmKeyAddressHint},
+		// Packages that a step names by their address.
+		{re: line(`Curl error \(\d+\): .* for \S+\.rpm( \[.*)?`), rank: rankCause, first: true, family: dnfFamily, hint: networkHint},
 		// The keys of packages, which dnf downloads after their metadata.
 		{re: line(`Curl error \(37\): .*`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyFileHint},
 		{re: line(`Curl error \(\d+\): .*`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyAddressHint},

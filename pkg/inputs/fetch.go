@@ -70,9 +70,13 @@ func Fetch(ctx context.Context, o FetchOptions) (Result, error) {
 		return Result{}, fmt.Errorf("fetching inputs: %w", err)
 	}
 	dirLock, err := filelock.Try(filepath.Join(o.Dir, dirLockFile))
+	var held *filelock.HeldError
+	if errors.As(err, &held) {
+		return Result{}, usererr.Errorf("another fetch writes to the directory, or a build uses it: repeat the command when it has ended",
+			"fetching inputs into %s: %w", o.Dir, err)
+	}
 	if err != nil {
-		return Result{}, usererr.WithHint(fmt.Errorf("fetching inputs into %s: %w", o.Dir, err),
-			"another fetch writes to the directory, or a build uses it: repeat the command when it has ended")
+		return Result{}, fmt.Errorf("fetching inputs into %s: %w", o.Dir, err)
 	}
 	defer dirLock.Close()
 	root, err := os.OpenRoot(o.Dir)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/lock"
 )
 
@@ -316,5 +317,10 @@ func TestFetchWhileBuilding(t *testing.T) {
 	must(t, in.Close())
 	if _, err := os.Stat(filepath.Join(dir, dirLockFile)); err == nil {
 		t.Error("a reader made a lock file")
+	}
+	// Another error has no hint to wait.
+	must(t, os.Mkdir(filepath.Join(dir, dirLockFile), 0o755))
+	if _, err := w.fetch(dir); err == nil || strings.Contains(usererr.Hint(err), "repeat") {
+		t.Errorf("with a lock file that cannot be opened: %v, hint %q", err, usererr.Hint(err))
 	}
 }

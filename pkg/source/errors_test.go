@@ -66,12 +66,14 @@ func TestUnresolvedNames(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			answerNames(t, c.code)
 			f, _ := newFetcher(t, Options{Retries: -1})
+			transport := f.downloads.client.Transport.(*http.Transport)
+			transport.Proxy = nil // not that of the environment
 			if c.proxy != "" {
 				proxy, err := url.Parse(c.proxy)
 				if err != nil {
 					t.Fatal(err)
 				}
-				f.downloads.client.Transport.(*http.Transport).Proxy = http.ProxyURL(proxy)
+				transport.Proxy = http.ProxyURL(proxy)
 			}
 			_, err := f.Resolve(t.Context(), Spec{Name: "x", Type: TypeURL, Location: c.location, Enabled: true})
 			e, ok := err.(*Error)
