@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -21,6 +23,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
+	"github.com/moby/buildkit/util/archutil"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -56,6 +60,9 @@ func TestScripts(t *testing.T) {
 			if cond == "builder" {
 				return os.Geteuid() == 0 && !testing.Short(), nil
 			}
+			if cond == "i386" {
+				return runs386(), nil
+			}
 			if cond == "podman-service" { // of the machine, where Podman's own socket is
 				_, err := os.Stat("/run/podman/podman.sock")
 				return err == nil, nil
@@ -78,6 +85,13 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
+
+// runs386 reports whether a builder can run 32-bit x86 programs: not all virtual machines can.
+var runs386 = sync.OnceValue(func() bool {
+	return slices.ContainsFunc(archutil.SupportedPlatforms(true), func(p ocispecs.Platform) bool {
+		return p.Architecture == "386"
+	})
+})
 
 // scriptTB lets testenv skip or fail a script.
 type scriptTB struct {
