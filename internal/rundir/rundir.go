@@ -23,7 +23,7 @@ func Name(started time.Time) string { return started.Format(layout) }
 // NameUTC is Name in UTC, marked with a Z.
 func NameUTC(started time.Time) string { return started.UTC().Format(layout) + "Z" }
 
-// Create calls create with a name from Name or NameUTC, then with a number behind it, until
+// Create calls create with a name from Name or NameUTC, then with a number appended, until
 // the error is not fs.ErrExist.
 func Create(name string, create func(name string) error) error {
 	base := name

@@ -82,7 +82,7 @@ func (l *loader) warnOfShared(property string, shared map[string][]string) {
 		section := names[i] + userSuffix
 		l.warnings = append(l.warnings, warningAt(l.c.Users[names[i]].Origin, section,
 			fmt.Sprintf("[%s] has the %s of another user: %s have %s", section, property, strings.Join(names, " and "), value),
-			fmt.Sprintf("give each user a %s of its own", property)))
+			fmt.Sprintf("give each user a different %s", property)))
 	}
 }
 

@@ -42,7 +42,7 @@ type Release struct {
 	sources     []*inifile.Entry
 }
 
-// releases have a function for each release, which reads its file once. Every start of the
+// releases has a function for each release, which reads its file once. Every start of the
 // program needs a release, and few need the old ones, whose files are long.
 var releases = sync.OnceValue(func() map[string]func() *Release {
 	byName := map[string]func() *Release{}

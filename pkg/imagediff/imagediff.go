@@ -172,8 +172,8 @@ func layersOf(img v1.Image) ([]layer, error) {
 }
 
 // maxUsage are the limits of the layers of an image that differ, all of which can be in memory at
-// the same time. Images of OpenStack have up to 150,000 files, and a file takes up to 600 bytes
-// of memory.
+// the same time. Images of OpenStack have up to 150,000 files, and a file took about 1,000
+// bytes of memory in a comparison of two images of 249,000 different files.
 var maxUsage = inspect.Limits{Entries: 250_000, Names: 32 << 20, Implied: 100_000}
 
 // reading reads the layers of two images that differ.

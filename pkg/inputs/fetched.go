@@ -47,7 +47,7 @@ func readFetched(root *os.Root) (*fetched, error) {
 		return l, nil
 	}
 	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a regular file")
+		err = inputfile.ErrNotRegular
 	}
 	var f *os.File
 	if err == nil {

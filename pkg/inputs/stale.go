@@ -15,7 +15,7 @@ import (
 )
 
 // findStale finds files of earlier locks, such as packages that have been updated since, and removes
-// them if the user wants it. Only files that fetch wrote can be some.
+// them with Prune. Files that fetch did not write are never among them.
 func (f *fetcher) findStale(ctx context.Context) error {
 	keep, err := f.current()
 	if err != nil {
@@ -87,10 +87,10 @@ func (f *fetcher) remove(ctx context.Context, names []string) error {
 // linkFinder finds symbolic links.
 type linkFinder struct {
 	f    *fetcher
-	seen map[string]bool // that are none
+	seen map[string]bool // paths that are not links
 }
 
-// check returns an error if a path or a directory of it is a symbolic link.
+// check returns an error if a path or one of its parent directories is a symbolic link.
 func (l *linkFinder) check(ctx context.Context, name string) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

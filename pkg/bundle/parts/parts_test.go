@@ -45,8 +45,8 @@ func write(t *testing.T, rng *rand.Rand, length, size int64, parity int) (stream
 	return stream, files
 }
 
-// toVersion1 makes parts those that earlier releases wrote.
-func toVersion1(t *testing.T, stream []byte, files []string) {
+// editHeaders changes the headers of parts, which keep a matching check.
+func editHeaders(t *testing.T, files []string, edit func(h *Header, payload []byte)) {
 	t.Helper()
 	for _, file := range files {
 		b, err := os.ReadFile(file)
@@ -57,7 +57,7 @@ func toVersion1(t *testing.T, stream []byte, files []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.Version, h.Set, h.Digest = 1, digest.FromBytes(stream), checksum(digest.FromBytes(b[headerSize:]))
+		edit(h, b[headerSize:])
 		head, err := h.encode()
 		if err == nil {
 			err = os.WriteFile(file, append(head, b[headerSize:]...), 0o644)
@@ -66,6 +66,14 @@ func toVersion1(t *testing.T, stream []byte, files []string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// toVersion1 turns parts into those that earlier releases wrote.
+func toVersion1(t *testing.T, stream []byte, files []string) {
+	t.Helper()
+	editHeaders(t, files, func(h *Header, payload []byte) {
+		h.Version, h.Set, h.Digest = 1, digest.FromBytes(stream), checksum(digest.FromBytes(payload))
+	})
 }
 
 // The header and the checksums are those that the documentation describes, for any tool.
@@ -265,24 +273,7 @@ func TestScanOfAnotherStream(t *testing.T) {
 // replaceSet gives parts another set, with a matching check.
 func replaceSet(t *testing.T, files []string) {
 	t.Helper()
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, err := readHeader(bytes.NewReader(b))
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.Set = digest.FromString("another")
-		head, err := h.encode()
-		if err == nil {
-			err = os.WriteFile(file, append(head, b[headerSize:]...), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	editHeaders(t, files, func(h *Header, _ []byte) { h.Set = digest.FromString("another") })
 }
 
 // A medium with a part that cannot be read is one with a lost part.
