@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -103,13 +105,17 @@ func (s *httpServer) serve(ln net.Listener) error {
 	}
 }
 
-// accept returns the next connection. As net/http does, it logs that files have run out, and
-// tries again.
+// acceptErrors are the errors of accept(2) that pass: the server tries again, as net/http does.
+var acceptErrors = []error{
+	syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+	syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR,
+}
+
+// accept returns the next connection. It logs errors that pass, and tries again.
 func accept(ln net.Listener, log *log.Logger) (net.Conn, error) {
 	for delay := 5 * time.Millisecond; ; delay = min(2*delay, maxAcceptDelay) {
 		conn, err := ln.Accept()
-		temporary, ok := err.(net.Error)
-		if !ok || !temporary.Temporary() { //nolint:staticcheck // as net/http does
+		if !slices.ContainsFunc(acceptErrors, func(passes error) bool { return errors.Is(err, passes) }) {
 			return conn, err
 		}
 		log.Printf("http: Accept error: %v; retrying in %v", err, delay)
