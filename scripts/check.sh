@@ -20,8 +20,9 @@ fi
 slow='/internal/(faults|hostile|interrupt)$'
 packages=$($go list ./... | grep -vE "$slow")
 # -vet=off: `go vet ./...` has run before. Linking is a third of the work, and a fifth of that
-# is garbage collection with Go's default. The tests keep the default.
-quick=(env GOGC=400 "$go" test -short -vet=off -exec 'env -u GOGC' "$@")
+# is garbage collection with Go's default. The tests keep the default. With -exec, Go would not
+# keep the results of tests.
+quick=("$go" test -short -vet=off -toolexec 'env GOGC=400' "$@")
 # shellcheck disable=SC2086 # words
 "${quick[@]}" $packages
 "${quick[@]}" -race ./pkg/build ./pkg/plan ./pkg/graph

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,4 +26,21 @@ func OtherFileSystem(t *testing.T) string {
 		t.Skip("temporary files are on the same file system")
 	}
 	return dir
+}
+
+// WritePipe writes to a named pipe when it has a reader. os.WriteFile can lose the content: if
+// a signal interrupts open(2), it opens the pipe again, and in between a reader can find a pipe
+// without writers, which is one that has ended.
+func WritePipe(path string, content []byte) error {
+	for {
+		f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0)
+		if err == nil {
+			_, err = f.Write(content)
+			return errors.Join(err, f.Close())
+		}
+		if !errors.Is(err, unix.ENXIO) { // no reader
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }

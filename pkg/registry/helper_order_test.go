@@ -3,10 +3,11 @@ package registry
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // A look-up that ended before all helpers were asked is not remembered as "no login".
@@ -37,7 +38,7 @@ func TestInterruptedReadingOfLogins(t *testing.T) {
 	if _, err := c.find(ended, "registry.example", "kolla/base"); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
-	if err := os.WriteFile(pipe, []byte(`{"auths":{"registry.example":{"auth":"YWRhOnMzY3JldA=="}}}`), 0); err != nil {
+	if err := testenv.WritePipe(pipe, []byte(`{"auths":{"registry.example":{"auth":"YWRhOnMzY3JldA=="}}}`)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

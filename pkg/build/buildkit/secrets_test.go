@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -81,7 +82,7 @@ func TestSecretsFromPipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	getenv := func(string) string { return "" }
-	go func() { _ = os.WriteFile(pipe, []byte("hunter2"), 0) }()
+	go func() { _ = testenv.WritePipe(pipe, []byte("hunter2")) }()
 	s, err := OpenSecrets(t.Context(), []string{"id=x,src=" + pipe}, nil, getenv)
 	if err != nil || string(s.values["x"]) != "hunter2" {
 		t.Errorf("%v, %v", s, err)
