@@ -110,6 +110,11 @@ func TestOverrideNames(t *testing.T) {
 	}
 }
 
+// notOurs are names of Kolla's templates that ours do not have, with the reason.
+var notOurs = map[string]string{
+	"mariadb-base: block mariadb_clustercheck_version": "our own clustercheck is not fetched, so an override would have no effect",
+}
+
 // Every block and every variable of Kolla's own templates is in ours, so that overrides
 // made for Kolla work: KOLLA_TREE is its directory kolla/docker.
 func TestKollaOverrideNames(t *testing.T) {
@@ -128,7 +133,7 @@ func TestKollaOverrideNames(t *testing.T) {
 			if image == "base" && (name == "variable centos_binary_packages" || name == "variable centos_source_packages") {
 				name = "variable centos_*"
 			}
-			if !slices.Contains(ours[image], name) {
+			if !slices.Contains(ours[image], name) && notOurs[image+": "+name] == "" {
 				t.Errorf("%s: no %s", image, name)
 			}
 		}

@@ -488,6 +488,16 @@ def contains(directory, path):
     return (path + '/').startswith(directory.rstrip('/') + '/')
 
 
+def identity(path):
+    info = os.stat(path)
+    return info.st_dev, info.st_ino
+
+
+def with_copy(copies, source, dest):
+    """Return copies, a dict of copies by source, with one more."""
+    return {**copies, identity(source): os.path.join(os.getcwd(), dest)}
+
+
 def check_destination(dest, target):
     """Refuse dest, which leads to target, if that has the image's files."""
     if contains(target, DEFAULTS):
@@ -504,7 +514,8 @@ class ConfigFile:
     The source belongs to the deployment, all of whose links are followed; to
     the image (follow='root'), where only links of root on the path of the
     source itself are followed; or it is a copy of the image's files
-    (follow='none'). Links in directories of these two are copied as links.
+    (follow='none'). Links in directories of these two are copied as links, and
+    wildcards in their names have no meaning.
     """
 
     def __init__(self, source, dest, owner=None, perm=None, optional=False,
@@ -521,7 +532,10 @@ class ConfigFile:
 
     def pairs(self):
         """Return [(source, dest)], several if the source has wildcards."""
-        sources = sorted(glob.glob(self.source))
+        if self.follow == 'all':
+            sources = sorted(glob.glob(self.source))
+        else:
+            sources = [self.source] if os.path.lexists(self.source) else []
         if not sources and not self.optional:
             raise MissingRequiredSource('the source does not exist: %s'
                                         % self.source)
@@ -555,16 +569,23 @@ class ConfigFile:
                 remove(dest)
             try:
                 make_directories(os.path.dirname(dest) or '/')
-                self._copy_tree(source, dest)
+                self._copy_tree(source, dest, {})
             except OSError as error:
                 LOG.error('Copying %s to %s: %s', source, dest, error)
                 raise
 
-    def _copy_tree(self, source, dest):
-        if self._copies_link(source):
+    def _copy_tree(self, source, dest, copies):
+        """Copy source. copies has the directories that it is in, and theirs.
+
+        A link in a source may lead to one of them: its copy would not end.
+        Such a link leads to the copy of the directory instead, which has the
+        same files. A directory that is there already is merged into.
+        """
+        target = self._link_of(source, dest, copies)
+        if target:
             remove(dest)
             with opened_parent(dest) as (directory, name):
-                os.symlink(os.readlink(source), name, dir_fd=directory)
+                os.symlink(target, name, dir_fd=directory)
             return
         with contextlib.ExitStack() as stack:
             try:
@@ -572,7 +593,17 @@ class ConfigFile:
             except (OSError, ForeignLink) as error:
                 self._copy_unopened(source, dest, error)
                 return
-            self._copy_node(source, node, dest)
+            self._copy_node(source, node, dest, copies)
+
+    def _link_of(self, source, dest, copies):
+        """Return where the link leads that copy makes, or None."""
+        if self._copies_link(source):
+            return os.readlink(source)
+        if self.follow != 'all' or not os.path.isdir(source):
+            return None
+        if link_target(dest) is None and is_directory(dest):
+            return None
+        return copies.get(identity(source))
 
     def _opened_source(self, source):
         if self.follow == 'all':
@@ -603,11 +634,11 @@ class ConfigFile:
         else:
             LOG.warning('%s is not copied: %s', source, reason)
 
-    def _copy_node(self, source, node, dest):
+    def _copy_node(self, source, node, dest, copies):
         """Copy source, which was opened as node."""
         mode = os.stat(node).st_mode
         if stat.S_ISDIR(mode):
-            self._copy_directory(source, node, dest)
+            self._copy_directory(source, node, dest, copies)
         elif stat.S_ISREG(mode) or self.follow == 'all' and stat.S_ISCHR(mode):
             remove(dest)
             with open_file(node) as content:
@@ -619,7 +650,7 @@ class ConfigFile:
             self._copy_unopened(source, dest,
                                 'it is neither a file nor a directory')
 
-    def _copy_directory(self, source, node, dest):
+    def _copy_directory(self, source, node, dest, copies):
         if not is_directory(dest):
             remove(dest)
         make_directories(dest)
@@ -628,10 +659,11 @@ class ConfigFile:
             if contains(os.path.realpath(node), os.path.realpath(directory)):
                 raise InvalidConfig('%s is in the source, %s' % (dest, source))
             self._set_properties(node, directory, dest)
+        copies = with_copy(copies, node, dest)
         for name in sorted(os.listdir(node)):
             names = os.path.join(source, name), os.path.join(dest, name)
             if self.follow == 'all':
-                self._copy_tree(*names)
+                self._copy_tree(*names, copies)
             else:
                 self._copy_entry(os.path.join(node, name), *names)
 
@@ -645,7 +677,7 @@ class ConfigFile:
             if stat.S_ISLNK(os.fstat(node).st_mode):
                 self._copy_other(source, node, dest, 'it is a link')
             else:
-                self._copy_node(source, '/proc/self/fd/%d' % node, dest)
+                self._copy_node(source, '/proc/self/fd/%d' % node, dest, {})
         finally:
             os.close(node)
 
@@ -676,19 +708,24 @@ class ConfigFile:
     def differences(self):
         """Yield the differences to the result of copy."""
         for source, dest in self.pairs():
-            yield from self._compare(source, dest)
-            for root, dirs, files in os.walk(source, followlinks=True):
-                for name in sorted(dirs) + sorted(files):
-                    path = os.path.join(root, name)
-                    yield from self._compare(path, os.path.join(
-                        dest, os.path.relpath(path, source)))
+            yield from self._compare_tree(source, dest, {})
+
+    def _compare_tree(self, source, dest, copies):
+        """Compare source with dest, as _copy_tree copies it."""
+        target = self._link_of(source, dest, copies)
+        if target:
+            if link_target(dest) != target:
+                yield '%s is not the same link as %s' % (dest, source)
+            return
+        yield from self._compare(source, dest)
+        if os.path.isdir(source):
+            copies = with_copy(copies, source, dest)
+            for name in sorted(os.listdir(source)):
+                yield from self._compare_tree(os.path.join(source, name),
+                                              os.path.join(dest, name), copies)
 
     def _compare(self, source, dest):
         """Compare a file or directory. As in copy, only root's links count."""
-        if self._copies_link(source):
-            if link_target(dest) != os.readlink(source):
-                yield '%s is not the same link as %s' % (dest, source)
-            return
         with contextlib.ExitStack() as stack:
             try:
                 node = stack.enter_context(opened(dest))

@@ -78,6 +78,8 @@ const (
 
 	rpmKeyHint = "an earlier step must add the key that signs the packages of the repository: " +
 		"gpgkey in its .repo file, or rpm --import"
+	rpmNoKeyHint = "its .repo file has gpgcheck=1 and no gpgkey: add the address or file of the key, or rpm --import it in an " +
+		"earlier step"
 	rpmKeyFileHint    = "an earlier step must add the file that gpgkey in the .repo file names"
 	rpmKeyAddressHint = "check the address of gpgkey in the .repo file, and that steps can reach it: " +
 		"proxy variables and --network-mode"
@@ -134,6 +136,8 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 			family: dnfFamily, hint: rpmKeyFileHint},
 		{re: line(`.*(?P<text>Failed to retrieve GPG key for repo .*)`), rank: rankResource, first: true,
 			family: dnfFamily, hint: rpmKeyAddressHint},
+		// The list of all settings of the repository follows.
+		{re: line(`Problem repository: \[.*`), rank: rankResource, first: true, family: dnfFamily, hint: rpmNoKeyHint},
 		// Packages that a step names by their address.
 		{re: line(`Curl error \(\d+\): .* for \S+\.rpm( \[.*)?`), rank: rankCause, first: true, family: dnfFamily, hint: networkHint},
 		// The keys of packages, which dnf downloads after their metadata.

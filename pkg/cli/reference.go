@@ -28,7 +28,7 @@ func Reference(commands []Command) string {
 		"work (an unknown option, an impossible value, a regular expression that matches nothing), or if an option names a file or directory " +
 		"that cannot be used. Everything else is a failure, including mistakes in files and arguments that name a missing file. " +
 		"After a signal, the exit status is 128 plus its number (130 for SIGINT, 143 for SIGTERM). diff and contract exit with 1 for a difference or " +
-		"a failed check, and with 2 if they cannot compare.\n")
+		"a failed check, and with 2 if they cannot compare. nightly exits with 75 if another nightly run is in progress.\n")
 	for _, group := range config.Groups() {
 		fmt.Fprintf(&b, "\n## %s\n", group)
 		for _, o := range config.Options() {

@@ -1,10 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -281,13 +284,50 @@ func (c *Config) UsageIfTyped(option string, err error) error {
 }
 
 // UsageIfUnreadable is UsageIfTyped for errors of opening the file or directory that an option
-// names; other errors are returned as they are.
+// names, and adds the place in a configuration file; other errors are returned as they are.
 func (c *Config) UsageIfUnreadable(option string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR) ||
-		errors.Is(err, syscall.ENOTDIR) {
-		return c.UsageIfTyped(option, err)
+	unreadable := func(target error) bool { return errors.Is(err, target) }
+	if !slices.ContainsFunc([]error{fs.ErrNotExist, fs.ErrPermission, syscall.EISDIR, syscall.ENOTDIR}, unreadable) {
+		return err
 	}
-	return err
+	if origin := c.Origin(option); origin.Kind == OriginFile {
+		return &Error{File: origin.File, Line: origin.Line, SourceLine: origin.Text, Option: option, Message: err.Error(),
+			Hint: cmp.Or(usererr.Hint(err), c.RelativeHint(option))}
+	}
+	return c.UsageIfTyped(option, err)
+}
+
+// RelativeHint returns a hint about the first missing path of an option that a configuration file
+// sets and that is relative to that file, or to the file that a link in its place leads to; "" if
+// there is none.
+func (c *Config) RelativeHint(option string) string {
+	origin := c.Origin(option)
+	if origin.Kind != OriginFile {
+		return ""
+	}
+	var paths []string
+	switch v := c.Value(option).(type) {
+	case string:
+		paths = []string{v}
+	case []string:
+		paths = v
+	}
+	for _, path := range paths {
+		if _, err := os.Stat(path); err == nil || path == "" || filepath.IsAbs(path) {
+			continue
+		}
+		real, err := filepath.EvalSymlinks(origin.File)
+		if err != nil {
+			real = origin.File
+		}
+		for _, file := range []string{origin.File, real} {
+			candidate, err := filepath.Abs(filepath.Join(filepath.Dir(file), path))
+			if _, missing := os.Stat(candidate); err == nil && missing == nil {
+				return "relative paths start at the working directory; did you mean " + candidate + "?"
+			}
+		}
+	}
+	return ""
 }
 
 // Value returns the value of an option in the type of its field, nil for an unknown

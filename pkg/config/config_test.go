@@ -310,6 +310,18 @@ func TestUsersAndSources(t *testing.T) {
 	}
 }
 
+// A host of no_proxy with a port looks like an argument, and an argument with a number like such a host.
+func TestPortsInNoProxy(t *testing.T) {
+	for args, want := range map[string]int{
+		"no_proxy:localhost,registry:5000": 1, "NO_PROXY:a.site,b.site:443,x:y": 1,
+		"no_proxy:localhost,JOBS:16": 0, "no_proxy:localhost,make_jobs:16": 0, "registry:5000": 0, "no_proxy:registry:5000": 0,
+	} {
+		if w := mustLoad(t, "", nil, "--build-args", args).Warnings; len(w) != want {
+			t.Errorf("%s: %v", args, w)
+		}
+	}
+}
+
 func TestSharedIDs(t *testing.T) {
 	for text, want := range map[string]string{
 		"uid = 42436\n":                                "uid of another user: nova and site have 42436",

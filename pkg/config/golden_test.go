@@ -49,6 +49,7 @@ func mistakes(t *testing.T) string {
 		args("--build-args", "http_proxy=http://p:3128,https_proxy=http://p:3128"),
 		args("--build-args", "no_proxy=localhost,127.0.0.1"), args("--build-args", "no_proxy=localhost,http_proxy:http://p:3128"),
 		args("--build-args", "no_proxy:localhost,foo:bar,broken"), args("--build-args", "no_proxy:localhost,registry.site:5000"),
+		args("--build-args", "no_proxy:localhost,registry:5000"),
 		args("--build-args", "my-arg:x,my.arg:y"), env("OS_DEFAULT__BUILD_ARGS", "my-arg:x"),
 		conf("[DEFAULT]\nbuild_args = NO_PROXY:localhost,127.0.0.1,http_proxy:http://p:3128\n"),
 		args("--build-args", "a:1", "--build-args", "b:2"), args("--list"),

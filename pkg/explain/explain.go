@@ -32,6 +32,7 @@ type Explanation struct {
 	Sources    []Source   `json:"sources"`
 	Variables  []Variable `json:"variables"`
 	Overrides  []Override `json:"overrides"`
+	OnBuild    []string   `json:"on_build"` // instructions of its parents that run before its own
 	Key        Key        `json:"key"`
 	Dockerfile string     `json:"dockerfile"`
 }
@@ -115,7 +116,10 @@ func explainImage(ctx context.Context, in Input, name string) (*Explanation, err
 	}
 	x := &Explanation{Image: name, Reference: file.Reference, Template: file.Place, Status: string(in.Set.Selection.Status(name)),
 		Parents: ancestors(in.Set, name), Children: []string{}, Dockerfile: redact.InPlace(string(file.Content)),
-		Variables: []Variable{}, Overrides: []Override{}, Key: key(in, in.Set.ID(name))}
+		Variables: []Variable{}, Overrides: []Override{}, OnBuild: []string{}, Key: key(in, in.Set.ID(name))}
+	for _, instruction := range in.Set.Triggers(file) {
+		x.OnBuild = append(x.OnBuild, redact.InPlace(instruction))
+	}
 	for _, c := range in.Set.Graph.Children(name) {
 		x.Children = append(x.Children, c.Name)
 	}

@@ -51,6 +51,9 @@ func (x *Explanation) WriteText(out io.Writer) error {
 		}
 		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", v.Name, v.text(), option, v.Where)
 	})
+	table(&b, "ONBUILD instructions of its parents, which run before its own", len(x.OnBuild), func(w io.Writer, i int) {
+		fmt.Fprintf(w, "  %s\n", x.OnBuild[i])
+	})
 	b.WriteString("\nDockerfile\n")
 	empty := false // templates produce many empty lines in a row
 	for line := range strings.SplitSeq(strings.TrimRight(x.Dockerfile, "\n"), "\n") {

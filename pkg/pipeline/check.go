@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"os"
@@ -52,7 +53,10 @@ func checkOptions(cfg *config.Config) error {
 			return err
 		}
 	}
-	return cfg.UsageIfTyped("patches-path", render.CheckPatchesPath(cfg.PatchesPath))
+	if err := render.CheckPatchesPath(cfg.PatchesPath); err != nil {
+		return cfg.Mistake("patches-path", cmp.Or(cfg.RelativeHint("patches-path"), usererr.Hint(err)), "no such directory")
+	}
+	return nil
 }
 
 // checkAddresses finds images, URLs and addresses that can never be used.

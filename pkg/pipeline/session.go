@@ -30,7 +30,7 @@ type session struct {
 	client *registry.Client
 	engine *engine.Engine // nil if images stay in the store
 
-	secrets *buildkit.Secrets // of steps; only their names in previews
+	secrets *buildkit.Secrets // of steps; only their names in explanations
 	inputs  *inputs.Dir       // nil unless the run is offline
 }
 
@@ -57,9 +57,12 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 		return nil, nil, err
 	}
 	s = &session{settings: st, runOptions: o}
-	openSecrets := buildkit.NameSecrets
-	if o.mode == modeBuild {
-		openSecrets = buildkit.OpenSecrets
+	openSecrets := buildkit.OpenSecrets
+	switch o.mode {
+	case modePreview:
+		openSecrets = buildkit.CheckSecrets
+	case modeOffline:
+		openSecrets = buildkit.NameSecrets
 	}
 	if s.secrets, err = openSecrets(ctx, s.cfg.Secret, s.cfg.SSH, c.Getenv); err != nil {
 		return s, nil, s.cfg.UsageIfTyped("secret", s.cfg.UsageIfTyped("ssh", err))

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"time"
@@ -86,6 +87,9 @@ func continueLastRun(cfg *config.Config, scope runstate.Scope, c *console.Consol
 	}
 	last, err := runstate.ReadLastRun(cfg.DataDir)
 	if err != nil {
+		if _, missing := os.Stat(cfg.DataDir); missing != nil {
+			err = cfg.UsageIfTyped("data-dir", err)
+		}
 		return nil, nil, err
 	}
 	if err := last.CheckScope(scope); err != nil {

@@ -40,9 +40,25 @@ const minMasked = 6
 // docker buildx build: id=NAME,src=FILE or id=NAME,env=VARIABLE, and default, ID or
 // ID=PATH[,PATH…]. Values are read once, so that a pipe can be named.
 func OpenSecrets(ctx context.Context, secrets, agents []string, getenv func(string) string) (*Secrets, error) {
+	return openSecrets(ctx, secrets, agents, getenv, readSecret)
+}
+
+// CheckSecrets returns the errors that OpenSecrets would return. It does not read pipes: what was
+// read is not there for the build.
+func CheckSecrets(ctx context.Context, secrets, agents []string, getenv func(string) string) (*Secrets, error) {
+	return openSecrets(ctx, secrets, agents, getenv, func(ctx context.Context, file string) ([]byte, error) {
+		if info, err := os.Stat(file); err == nil && info.Mode().Type() == os.ModeNamedPipe {
+			return nil, nil
+		}
+		return readSecret(ctx, file)
+	})
+}
+
+func openSecrets(ctx context.Context, secrets, agents []string, getenv func(string) string,
+	read func(context.Context, string) ([]byte, error)) (*Secrets, error) {
 	s := &Secrets{values: map[string][]byte{}, agents: map[string]bool{}}
 	for _, text := range secrets {
-		if err := s.addSecret(ctx, text, getenv); err != nil {
+		if err := s.addSecret(ctx, text, getenv, read); err != nil {
 			return nil, err
 		}
 	}
@@ -72,7 +88,8 @@ func NameSecrets(_ context.Context, secrets, agents []string, getenv func(string
 type secretOption struct{ id, file, variable string }
 
 // addSecret adds the secret of an option.
-func (s *Secrets) addSecret(ctx context.Context, text string, getenv func(string) string) error {
+func (s *Secrets) addSecret(ctx context.Context, text string, getenv func(string) string,
+	read func(context.Context, string) ([]byte, error)) error {
 	o, err := parseSecret(text, getenv)
 	if err != nil {
 		return err
@@ -82,7 +99,7 @@ func (s *Secrets) addSecret(ctx context.Context, text string, getenv func(string
 	}
 	value := []byte(getenv(o.variable))
 	if o.file != "" {
-		if value, err = readSecret(ctx, o.file); err != nil {
+		if value, err = read(ctx, o.file); err != nil {
 			return fmt.Errorf("--secret id=%s: %w", o.id, err)
 		}
 	} else if len(value) == 0 {

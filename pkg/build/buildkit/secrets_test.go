@@ -64,6 +64,9 @@ func TestOpenSecrets(t *testing.T) {
 		case c.id != "" && !strings.HasPrefix(string(s.values[c.id]), c.want):
 			t.Errorf("--secret %s: %q, want %q", c.option, s.values[c.id], c.want)
 		}
+		if _, checked := CheckSecrets(t.Context(), []string{c.option}, nil, getenv); fmt.Sprint(checked) != fmt.Sprint(err) {
+			t.Errorf("--secret %s: %v, and CheckSecrets %v", c.option, err, checked)
+		}
 	}
 	for _, option := range []string{"id=x,value=hunter2", "hunter2", "id=x,hunter2", `id=x,"hunter2`, "type=vault,value=hunter2"} {
 		if _, err := OpenSecrets(t.Context(), []string{option}, nil, getenv); err == nil || strings.Contains(err.Error(), "hunter2") {
@@ -86,6 +89,9 @@ func TestSecretsFromPipes(t *testing.T) {
 	s, err := OpenSecrets(t.Context(), []string{"id=x,src=" + pipe}, nil, getenv)
 	if err != nil || string(s.values["x"]) != "hunter2" {
 		t.Errorf("%v, %v", s, err)
+	}
+	if s, err := CheckSecrets(t.Context(), []string{"id=x,src=" + pipe}, nil, getenv); err != nil || !s.has(Requirement{Kind: RequiresSecret, ID: "x"}) {
+		t.Errorf("CheckSecrets: %v, %v", s, err) // and it does not wait for a writer
 	}
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -117,6 +123,10 @@ func TestOpenAgents(t *testing.T) {
 		_, err := OpenSecrets(t.Context(), nil, []string{c.option}, func(string) string { return "" })
 		if err == nil || !strings.Contains(err.Error(), c.want) || usererr.Hint(err) == "" {
 			t.Errorf("--ssh %s: %v, want %q and a hint", c.option, err, c.want)
+		}
+		_, checked := CheckSecrets(t.Context(), nil, []string{c.option}, func(string) string { return "" })
+		if fmt.Sprint(checked) != fmt.Sprint(err) {
+			t.Errorf("--ssh %s: %v, and CheckSecrets %v", c.option, err, checked)
 		}
 	}
 }
