@@ -10,6 +10,9 @@ import (
 // earlyBytes is how much is written before the disk is to begin with it.
 const earlyBytes = 8 << 20
 
+// SyncFileRange is the system call. Tests replace it to see its calls.
+var SyncFileRange = unix.SyncFileRange
+
 // EarlyWriter writes to a file from its current position. The system begins to write to the
 // disk while more follows, so that the Sync at the end has little left to wait for.
 type EarlyWriter struct {
@@ -29,11 +32,23 @@ func NewEarlyWriter(f *os.File) *EarlyWriter {
 // Write implements io.Writer.
 func (w *EarlyWriter) Write(p []byte) (int, error) {
 	n, err := w.f.Write(p)
-	w.offset += int64(n)
-	if w.offset-w.started >= earlyBytes {
-		// The error is ignored: this only starts writing early, and Sync reports errors.
-		_ = unix.SyncFileRange(int(w.f.Fd()), w.started, w.offset-w.started, unix.SYNC_FILE_RANGE_WRITE)
-		w.started = w.offset
-	}
+	w.Wrote(int64(n))
 	return n, err
+}
+
+// Wrote reports that n more bytes were written in another way, after those that are known.
+func (w *EarlyWriter) Wrote(n int64) {
+	if w.offset += n; w.offset-w.started >= earlyBytes {
+		w.Start()
+	}
+}
+
+// Start lets the system write all that is known to the disk.
+func (w *EarlyWriter) Start() {
+	if w.offset == w.started {
+		return
+	}
+	// The error is ignored: this only starts writing early, and Sync reports errors.
+	_ = SyncFileRange(int(w.f.Fd()), w.started, w.offset-w.started, unix.SYNC_FILE_RANGE_WRITE)
+	w.started = w.offset
 }

@@ -5,7 +5,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What is written is in the file, wherever it begins.
@@ -40,5 +43,40 @@ func TestEarlyWriter(t *testing.T) {
 	}()
 	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("a pipe got %d bytes (%v)", len(got), err)
+	}
+}
+
+// The disk begins after every earlyBytes, however small the pieces are and whoever writes them, and
+// with Start at once. It gets every byte once.
+func TestEarlyWriterStarts(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var ranges [][2]int64
+	t.Cleanup(func() { SyncFileRange = unix.SyncFileRange })
+	SyncFileRange = func(fd int, offset, n int64, flags int) error {
+		if fd != int(f.Fd()) || flags != unix.SYNC_FILE_RANGE_WRITE {
+			t.Errorf("file %d, flags %d", fd, flags)
+		}
+		ranges = append(ranges, [2]int64{offset, offset + n})
+		return nil
+	}
+	w := NewEarlyWriter(f)
+	for range 3 {
+		if _, err := w.Write(make([]byte, earlyBytes/4)); err != nil {
+			t.Fatal(err)
+		}
+		if w.Wrote(earlyBytes / 2); w.offset-w.started >= earlyBytes {
+			t.Errorf("%d bytes are not on the way to the disk", w.offset-w.started)
+		}
+	}
+	const piece = earlyBytes / 4
+	w.Wrote(piece)
+	w.Start()
+	w.Start()
+	if want := [][2]int64{{0, 4 * piece}, {4 * piece, 9 * piece}, {9 * piece, 10 * piece}}; !slices.Equal(ranges, want) {
+		t.Errorf("ranges %v, want %v", ranges, want)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // with one call each.
 const MinSize = 64 << 10
 
-// step is how much is copied before the disk begins to write it and the caller is notified.
+// step is how much is copied before the caller is notified.
 const step = 8 << 20
 
 // CopyFileRange is the system call. Tests replace it to count its calls and to make them fail.
@@ -77,7 +77,7 @@ func (s *Section) Read(p []byte) (int, error) {
 // is called with the number of bytes after each step, when they can be read from the other file.
 // Sync must follow, as after writes.
 func (s *Section) CopyTo(ctx context.Context, to *os.File, at int64, copied func(int64)) error {
-	from, fresh := s.offset, at
+	from := s.offset
 	for end := s.offset + s.size; from < end; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -94,11 +94,6 @@ func (s *Section) CopyTo(ctx context.Context, to *os.File, at int64, copied func
 			return errors.ErrUnsupported // some file systems copy nothing although there is content
 		case n == 0:
 			return io.ErrUnexpectedEOF
-		}
-		if at-fresh >= step {
-			// The error is ignored: this only starts writing early, and Sync reports errors.
-			_ = unix.SyncFileRange(int(to.Fd()), fresh, at-fresh, unix.SYNC_FILE_RANGE_WRITE)
-			fresh = at
 		}
 		copied(int64(n))
 	}

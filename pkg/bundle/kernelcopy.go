@@ -59,16 +59,13 @@ func (k *kernelCopy) copy(ctx context.Context, f *file, from *os.File, verified 
 			return err
 		}
 	}
-	copied, err := copyWithin(ctx, f, from, k.out.File.File, at, verified)
+	copied, err := copyWithin(ctx, f, from, k.out.File.File, at, k.out.early, verified)
 	if err != nil {
 		return err
 	}
 	k.pending = append(k.pending, copied)
-	if _, err := k.out.Seek(at+f.size, io.SeekStart); err != nil {
-		return err
-	}
-	k.out.early = disk.NewEarlyWriter(k.out.File.File)
-	return nil
+	_, err = k.out.Seek(at+f.size, io.SeekStart)
+	return err
 }
 
 // check waits until the first of the pending files is hashed, and verifies it.
@@ -103,8 +100,9 @@ type copiedFile struct {
 }
 
 // copyWithin copies a file that was opened to a place in another one, within the kernel, and
-// begins to hash what was written.
-func copyWithin(ctx context.Context, f *file, from, to *os.File, at int64, hashed func(int64)) (*copiedFile, error) {
+// begins to hash what was written. early is told what was written.
+func copyWithin(ctx context.Context, f *file, from, to *os.File, at int64, early *disk.EarlyWriter,
+	hashed func(int64)) (*copiedFile, error) {
 	info, err := from.Stat()
 	if err != nil {
 		return nil, err
@@ -113,7 +111,7 @@ func copyWithin(ctx context.Context, f *file, from, to *os.File, at int64, hashe
 		return nil, diagnose(ctx, f, fmt.Errorf("%s has %d bytes, %d are expected", f.name, info.Size(), f.size))
 	}
 	hash := asynchash.OfFile(to, at, f.digest.Algorithm().Hash(), hashed)
-	err = filecopy.NewSection(from, 0, f.size, nil).CopyTo(ctx, to, at, hash.Written)
+	err = filecopy.NewSection(from, 0, f.size, nil).CopyTo(ctx, to, at, func(n int64) { hash.Written(n); early.Wrote(n) })
 	if err == nil {
 		return &copiedFile{f, hash}, nil
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/filecopy"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -248,4 +249,34 @@ func (f fileReader) File() *os.File { return f.f }
 func openedFile(path string) (io.ReadCloser, error) {
 	f, err := os.Open(path)
 	return fileReader{f, f}, err
+}
+
+// The disk begins to write long before the end, although each layer is small: waiting for the sync
+// at the end would take as long as all of it.
+func TestDiskBeginsEarly(t *testing.T) {
+	s, entries := fillSize(t, 5<<20)
+	var calls, early atomic.Int64
+	t.Cleanup(func() { disk.SyncFileRange = unix.SyncFileRange })
+	disk.SyncFileRange = func(_ int, _, n int64, _ int) error {
+		calls.Add(1)
+		early.Add(n)
+		return nil
+	}
+	dir := t.TempDir()
+	sum := must[Summary](t)(Save(t.Context(), s, entries, dir+"/set.tar", SaveOptions{}))
+	if left := sum.Bytes - early.Load(); calls.Load() < 2 || left > 10<<20 {
+		t.Errorf("save: %d calls for all but %d of %d bytes", calls.Load(), left, sum.Bytes)
+	}
+	calls.Store(0)
+	early.Store(0)
+	must[Summary](t)(Save(t.Context(), s, entries, dir+"/set/", SaveOptions{}))
+	if left := sum.Bytes - early.Load(); left > 1<<20 {
+		t.Errorf("save to a directory: %d calls for all but %d of %d bytes", calls.Load(), left, sum.Bytes)
+	}
+	calls.Store(0)
+	early.Store(0)
+	must[Summary](t)(Load(t.Context(), dir+"/set.tar", openStore(t), LoadOptions{}))
+	if left := sum.Bytes - early.Load(); left > 1<<20 {
+		t.Errorf("load: %d calls for all but %d of %d bytes", calls.Load(), left, sum.Bytes)
+	}
 }

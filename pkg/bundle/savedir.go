@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/filecopy"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -239,8 +240,10 @@ func (w *dirWriter) create(ctx context.Context, path string, f file, commits *er
 func (w *dirWriter) copyTo(ctx context.Context, out *atomicfile.File, f file) (verify func(context.Context) error, err error) {
 	if w.kernel && f.size >= filecopy.MinSize {
 		err := withFile(&f, func(from *os.File) error {
-			copied, err := copyWithin(ctx, &f, from, out.File, 0, w.add)
+			early := disk.NewEarlyWriter(out.File)
+			copied, err := copyWithin(ctx, &f, from, out.File, 0, early, w.add)
 			if err == nil {
+				early.Start()
 				verify = copied.verify
 			}
 			w.kernel = !errors.Is(err, errors.ErrUnsupported) // the others are on the same file system

@@ -202,11 +202,13 @@ func (b *received) read(ctx context.Context, r io.Reader, size int64) error {
 // fast as the processors can while the next blobs are copied.
 func (b *received) copy(ctx context.Context, section *filecopy.Section) error {
 	hash := asynchash.OfFile(b.file, 0, b.algorithm.Hash(), section.Progress)
-	err := section.CopyTo(ctx, b.file.File, 0, hash.Written)
+	early := disk.NewEarlyWriter(b.file.File)
+	err := section.CopyTo(ctx, b.file.File, 0, func(n int64) { hash.Written(n); early.Wrote(n) })
 	if err != nil {
 		hash.Stop()
 		return err
 	}
+	early.Start() // the rest, while it is hashed
 	b.size, b.sum = section.Size(), hash.Sum
 	return nil
 }

@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,9 +33,11 @@ import (
 // TestSpeed prints how fast save and load are beside what cannot be avoided: copying the same
 // bytes with cp, and sending them to the same registry with plain PUT requests, as many at
 // the same time. All of them write new files, begin when the disk has nothing else to write,
-// and end when the bytes are on the disk. The ratios are medians of those of each round, because
-// the load of the machine may change between rounds. KOLLA_TEST_SPEED is the number of bytes,
-// KOLLA_TEST_SPEED_ROUNDS how often all are measured, in turn (3).
+// and end when the bytes are on the disk. Each command is measured beside its own cp, in turn
+// before and after it, and the ratios are medians of those of each round, because the load of the
+// machine and the speed of the disk change. KOLLA_TEST_SPEED is the number of bytes,
+// KOLLA_TEST_SPEED_ROUNDS how often all are measured (4), and KOLLA_TEST_SPEED_ONLY a regular
+// expression of their names.
 func TestSpeed(t *testing.T) {
 	text := os.Getenv("KOLLA_TEST_SPEED")
 	if text == "" {
@@ -42,89 +47,135 @@ func TestSpeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rounds := 3
+	rounds := 4
 	if text := os.Getenv("KOLLA_TEST_SPEED_ROUNDS"); text != "" {
 		if rounds, err = strconv.Atoi(text); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m := &speeds{t: t, dir: t.TempDir(), set: speedSet(t, total), times: map[string][]time.Duration{}, processor: map[string][]time.Duration{}}
-	for range rounds {
-		m.round()
-	}
-	for _, pair := range [][2]string{{"save", "cp"}, {"save --split", "cp"}, {"save DIR/", "cp"}, {"load", "cp"}, {"load PART", "cp"},
-		{"load --push", "upload"}} {
-		ours, theirs := m.times[pair[0]], m.times[pair[1]]
-		ratios := make([]float64, rounds)
-		for i := range ratios {
-			ratios[i] = 100 * theirs[i].Seconds() / ours[i].Seconds()
+	only := regexp.MustCompile(os.Getenv("KOLLA_TEST_SPEED_ONLY"))
+	m := &speeds{t: t, dir: t.TempDir(), set: speedSet(t, total)}
+	m.bundle = m.save("set.tar", SaveOptions{})
+	commands := slices.DeleteFunc(m.commands(), func(c speedCommand) bool { return !only.MatchString(c.name) })
+	ours, theirs := make([]measured, len(commands)), make([]measured, len(commands))
+	for round := range rounds {
+		for i, c := range commands {
+			for _, own := range []bool{round%2 == 0, round%2 != 0} {
+				if own {
+					ours[i].add(t, c.run)
+				} else {
+					theirs[i].add(t, c.beside)
+				}
+			}
 		}
-		t.Logf("%-12s %6.2f s (processor %.2f s), %-6s %6.2f s (%.2f s): %.0f %% of its speed (%.0f)", pair[0],
-			median(ours).Seconds(), median(m.processor[pair[0]]).Seconds(), pair[1], median(theirs).Seconds(),
-			median(m.processor[pair[1]]).Seconds(), median(ratios), ratios)
+	}
+	for i, c := range commands {
+		ratios := make([]float64, rounds)
+		for r := range ratios {
+			ratios[r] = 100 * theirs[i].times[r].Seconds() / ours[i].times[r].Seconds()
+		}
+		t.Logf("%-12s %s, beside it %s: %.0f %% of its speed (%.0f)", c.name, ours[i], theirs[i], median(ratios), ratios)
 	}
 }
 
-// speeds measures commands.
+// speeds has the files of the measured commands.
 type speeds struct {
-	t                *testing.T
-	dir              string // of the files that are written
-	set              *fixture
-	times, processor map[string][]time.Duration // by command, of each round
+	t      *testing.T
+	dir    string // of the files that are written
+	set    *fixture
+	bundle string
+	loaded *fixture // a site that has the bundle
 }
 
-// round measures every command once.
-func (m *speeds) round() {
-	ctx := m.t.Context()
-	save := func(what, name string, opts SaveOptions) string {
-		output := m.dir + "/" + name
-		m.measure(what, func() error { return Save(ctx, m.set.config("--progress", "quiet"), m.set.con, output, opts) })
-		return output
-	}
-	load := func(what string, to *fixture, file string, options ...string) {
-		cfg := to.config(append(options, "--progress", "quiet")...)
-		m.measure(what, func() error { return Load(ctx, cfg, to.con, []string{file}, LoadOptions{}) })
-	}
-	bundle := save("save", "set.tar", SaveOptions{})
-	m.measure("cp", func() error { return copyAndSync(ctx, bundle, m.dir+"/copy.tar") })
-	to := site(m.t)
-	load("load", to, bundle)
-	time.Sleep(time.Second) // what was written in the last second does not count as verified
-	host := registrytest.Embedded(m.t, server.Options{}).Host()
-	load("load --push", to, bundle, "--push", "--registry", host)
-	plain := registrytest.Embedded(m.t, server.Options{}).Host()
-	m.measure("upload", func() error { return uploadAll(ctx, bundle, plain, to.config().Threads) })
-	m.remove(to.dir, bundle, m.dir+"/copy.tar")
+// speedCommand is a command and what it is compared with. Both return the files to remove.
+type speedCommand struct {
+	name        string
+	run, beside func() []string
+}
 
-	save("save DIR/", "set/", SaveOptions{})
-	m.remove(m.dir + "/set")
-	save("save --split", "parts.tar", SaveOptions{Split: "100M"})
-	to = site(m.t)
-	load("load PART", to, m.dir+"/parts.tar.001")
-	m.remove(to.dir, m.dir)
-	if err := os.Mkdir(m.dir, 0o755); err != nil {
+// commands returns the commands in the order in which they are measured.
+func (m *speeds) commands() []speedCommand {
+	ctx := m.t.Context()
+	cp := func() []string {
+		m.try(copyAndSync(ctx, m.bundle, m.dir+"/copy.tar"))
+		return []string{m.dir + "/copy.tar"}
+	}
+	save := func(name string, opts SaveOptions) func() []string {
+		return func() []string {
+			m.save(name, opts)
+			written, err := filepath.Glob(m.dir + "/" + strings.TrimSuffix(name, "/") + "*")
+			m.try(err)
+			return written
+		}
+	}
+	load := func(file func() string) func() []string {
+		return func() []string {
+			to := site(m.t)
+			m.load(to, file())
+			return []string{to.dir}
+		}
+	}
+	parts := sync.OnceValue(func() string { return m.save("parts.tar", SaveOptions{Split: "100M"}) + ".001" })
+	push := func() []string {
+		m.load(m.loaded, m.bundle, "--push", "--registry", registrytest.Embedded(m.t, server.Options{}).Host())
+		return nil
+	}
+	upload := func() []string {
+		m.try(uploadAll(ctx, m.bundle, registrytest.Embedded(m.t, server.Options{}).Host(), m.set.config().Threads))
+		return nil
+	}
+	m.loaded = site(m.t)
+	m.load(m.loaded, m.bundle)
+	parts()
+	time.Sleep(time.Second) // what was written in the last second does not count as verified
+	return []speedCommand{
+		{"save", save("new.tar", SaveOptions{}), cp},
+		{"save DIR/", save("new/", SaveOptions{}), cp},
+		{"save --split", save("new.tar", SaveOptions{Split: "100M"}), cp},
+		{"load", load(func() string { return m.bundle }), cp},
+		{"load PART", load(parts), cp},
+		{"load --push", push, upload},
+	}
+}
+
+func (m *speeds) save(name string, opts SaveOptions) string {
+	output := m.dir + "/" + name
+	m.try(Save(m.t.Context(), m.set.config("--progress", "quiet"), m.set.con, output, opts))
+	return output
+}
+
+func (m *speeds) load(to *fixture, file string, options ...string) {
+	cfg := to.config(append(options, "--progress", "quiet")...)
+	m.try(Load(m.t.Context(), cfg, to.con, []string{file}, LoadOptions{}))
+}
+
+func (m *speeds) try(err error) {
+	m.t.Helper()
+	if err != nil {
 		m.t.Fatal(err)
 	}
 }
 
-func (m *speeds) measure(what string, run func() error) {
-	m.t.Helper()
-	unix.Sync()
-	begin, used := time.Now(), processorTime(m.t)
-	if err := run(); err != nil {
-		m.t.Fatalf("%s: %v", what, err)
-	}
-	m.times[what] = append(m.times[what], time.Since(begin))
-	m.processor[what] = append(m.processor[what], processorTime(m.t)-used)
-}
+// measured is what a command took in each round.
+type measured struct{ times, processor []time.Duration }
 
-func (m *speeds) remove(paths ...string) {
-	m.t.Helper()
-	for _, path := range paths {
+// add measures a command, and removes what it has written.
+func (m *measured) add(t *testing.T, run func() []string) {
+	t.Helper()
+	unix.Sync()
+	begin, used := time.Now(), processorTime(t)
+	written := run()
+	m.times = append(m.times, time.Since(begin))
+	m.processor = append(m.processor, processorTime(t)-used)
+	for _, path := range written {
 		if err := os.RemoveAll(path); err != nil {
-			m.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
+}
+
+func (m measured) String() string {
+	return fmt.Sprintf("%5.2f s (processor %.2f s)", median(m.times).Seconds(), median(m.processor).Seconds())
 }
 
 // speedSet stores images with layers of 8 MB, half of which they share.
