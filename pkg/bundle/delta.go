@@ -45,7 +45,8 @@ type deltaDocument struct {
 type requirement struct {
 	Digest   digest.Digest `json:"digest"`
 	Size     int64         `json:"size"`
-	Image    string        `json:"image"` // the first one that needs it
+	Image    string        `json:"image"`          // the first one that needs it
+	More     int           `json:"more,omitempty"` // how many other images need it
 	Manifest bool          `json:"manifest,omitempty"`
 }
 
@@ -122,9 +123,13 @@ func (p *deltaPlan) base(l ocispec.Descriptor, position int, old []digest.Digest
 }
 
 func (p *deltaPlan) require(image string, d digest.Digest, size int64, manifest bool) {
-	if _, ok := p.required[d]; !ok {
-		p.required[d] = requirement{Digest: d, Size: size, Image: image, Manifest: manifest}
+	r, known := p.required[d]
+	if known {
+		r.More++
+	} else {
+		r = requirement{Digest: d, Size: size, Image: image, Manifest: manifest}
 	}
+	p.required[d] = r
 }
 
 // index returns the content of delta.json.
@@ -306,13 +311,19 @@ func (p *deltaPlan) close() {
 type MissingError struct {
 	Since   string // the site that the delta was made for, "" if unknown
 	Missing []string
-	Images  []string // images that need the blobs, each once
+	Images  []string // images that need the blobs, each once: for every blob the first one
+	AtLeast int      // how many images need one of the blobs, the others included
 }
 
 // Error implements error.
 func (e *MissingError) Error() string {
+	images := units.List(e.Images, maxNamesShown)
+	if e.AtLeast > len(e.Images) {
+		shown := min(len(e.Images), maxNamesShown)
+		images = fmt.Sprintf("%s and at least %d more", strings.Join(e.Images[:shown], ", "), e.AtLeast-shown)
+	}
 	return fmt.Sprintf("it is a delta, and the store lacks %s that it requires: %s, for %s", units.Count(len(e.Missing), "blob"),
-		units.List(e.Missing, maxNamesShown), units.List(e.Images, maxNamesShown))
+		units.List(e.Missing, maxNamesShown), images)
 }
 
 // Hint returns a hint for the user.
@@ -351,6 +362,9 @@ func parseDelta(b []byte) (deltaDocument, error) {
 		}
 		return ignore(dec)
 	})
+	if doc.Since == "store" { // of an earlier release, which named every store alike
+		doc.Since = "a store"
+	}
 	if err == nil && doc.Version != deltaVersion {
 		err = fmt.Errorf("its version is %d, this program knows %d", doc.Version, deltaVersion)
 	}
@@ -387,6 +401,7 @@ func (l *loader) requirements(ctx context.Context, m member) error {
 		}
 		if !ok {
 			missing.Missing = append(missing.Missing, r.Digest.String())
+			missing.AtLeast = max(missing.AtLeast, min(r.More, maxImages)+1)
 			if image := printable(r.Image); !slices.Contains(missing.Images, image) && len(missing.Images) < 1000 {
 				missing.Images = append(missing.Images, image)
 			}

@@ -454,3 +454,22 @@ func TestByteDeltasNeedSpace(t *testing.T) {
 		}
 	}
 }
+
+func TestMissingErrorNamesImages(t *testing.T) {
+	for _, c := range []struct {
+		images  []string
+		atLeast int
+		want    string
+	}{
+		{[]string{"base"}, 1, "for base"},
+		{[]string{"base"}, 42, "for base and at least 41 more"},
+		{[]string{"a", "b"}, 2, "for a, b"},
+		{[]string{"a", "b", "c", "d"}, 2, "for a, b, c and 1 more"},
+		{[]string{"a", "b", "c", "d"}, 10, "for a, b, c and at least 7 more"},
+	} {
+		e := &MissingError{Missing: []string{"sha256:x"}, Images: c.images, AtLeast: c.atLeast}
+		if got := e.Error(); !strings.HasSuffix(got, " sha256:x, "+c.want) {
+			t.Errorf("%v of %d: %s", c.images, c.atLeast, got)
+		}
+	}
+}

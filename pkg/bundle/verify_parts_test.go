@@ -103,6 +103,16 @@ func TestVerifyOtherSet(t *testing.T) {
 		if r.OK || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Detail, "do not contain the saved stream") {
 			t.Errorf("parity %d: %+v, %+v", parity, r, r.Parts)
 		}
+		// The headers of all data parts show it as well. One part alone cannot.
+		each := VerifyOptions{Parts: files, EachPart: true}
+		r = must[*Report](t)(Verify(t.Context(), files[0], each))
+		if r.OK || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Detail, "do not contain the saved stream") {
+			t.Errorf("parity %d: each: %+v, %+v", parity, r, r.Parts)
+		}
+		each.Parts = files[1:]
+		if r = must[*Report](t)(Verify(t.Context(), files[1], each)); !r.OK || len(r.Problems) > 0 {
+			t.Errorf("parity %d: all but the first: %+v, %+v", parity, r, r.Parts)
+		}
 		_, err := Load(t.Context(), files[0], must[*store.Store](t)(store.Open(t.TempDir())), LoadOptions{})
 		var other *parts.SetError
 		if !errors.As(err, &other) {
@@ -134,5 +144,26 @@ func TestContentOffset(t *testing.T) {
 				t.Errorf("%s is not at %d", f.Name, at)
 			}
 		}
+	}
+}
+
+// A first part that cannot be read any more is reported as such.
+func TestVerifyWhenTheFirstPartDisappears(t *testing.T) {
+	for name, parity := range map[string]int{"with parity": 20, "without": 0} {
+		t.Run(name, func(t *testing.T) {
+			_, _, files := splitSet(t, 150_000, parts.MinSize, parity)
+			set := must[*parts.Set](t)(parts.Open(files...))
+			if err := os.Remove(files[0]); err != nil {
+				t.Fatal(err)
+			}
+			v := &verifier{opts: VerifyOptions{Parts: files}, report: Report{Problems: []Problem{}}}
+			if err := v.set(t.Context(), set); err != nil {
+				t.Fatal(err)
+			}
+			p := v.report.Parts
+			if len(p.Problems) != 1 || !strings.Contains(p.Problems[0], files[0]) || (p.Needed == 0) != (parity > 0) || p.Restored != (parity > 0) {
+				t.Errorf("%+v", p)
+			}
+		})
 	}
 }

@@ -17,6 +17,11 @@ func (v *verifier) parts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return v.set(ctx, set)
+}
+
+// set examines the parts of a set.
+func (v *verifier) set(ctx context.Context, set *parts.Set) error {
 	set.Progress = v.opts.Progress
 	defer func() {
 		if v.report.Parts = partsReport(set); v.opts.EachPart {
@@ -28,13 +33,17 @@ func (v *verifier) parts(ctx context.Context) error {
 		if _ = set.Verify(ctx); ctx.Err() != nil { // the problems are in the report
 			return context.Cause(ctx)
 		}
+		if err := set.Consistent(); err != nil {
+			v.problem(Problem{Kind: ProblemInvalid, Detail: err.Error()})
+		}
 		return nil
 	}
 	// One reading is enough if all data parts exist and are undamaged.
 	if len(set.Lost()) == 0 {
-		if err := v.stream(ctx, set, set.Scan(ctx)); err != nil || len(set.Lost()) == 0 {
+		if err := v.stream(ctx, set, set.Scan(ctx)); ctx.Err() != nil || len(set.Lost()) == 0 {
 			return err
 		}
+		// Parts that could not be read are in the report, and may be the cause of the error.
 	} else if err := set.Verify(ctx); ctx.Err() != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -29,6 +30,12 @@ func (f *fetcher) writeBases(ctx context.Context) error {
 	if len(f.Lock.Bases) == 0 && !f.fetched.paths[layoutIndex] {
 		return nil // fetch has written no layout
 	}
+	if err := f.checkLayout(); err != nil {
+		return err
+	}
+	if err := f.fetched.add(layoutIndex); err != nil {
+		return err
+	}
 	existing := f.blobs()
 	err := f.Images(ctx, f.Lock.Bases, filepath.Join(f.Dir, "oci"))
 	for name := range f.blobs() {
@@ -36,10 +43,43 @@ func (f *fetcher) writeBases(ctx context.Context) error {
 			err = errors.Join(err, f.fetched.add(name))
 		}
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// checkLayout refuses an index that fetch has not written, unless all its images are base images of
+// the lock, or of the one that the directory has: releases without a list wrote such an index.
+func (f *fetcher) checkLayout() error {
+	if f.fetched.paths[layoutIndex] {
+		return nil
 	}
-	return f.fetched.add(layoutIndex)
+	file, err := openIn(f.root, layoutIndex)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	name := filepath.Join(f.Dir, layoutIndex)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, withoutPath(err))
+	}
+	defer file.Close()
+	bases := slices.Clone(f.Lock.Bases)
+	if earlier, err := lock.Read(filepath.Join(f.Dir, lock.FileName)); err == nil {
+		bases = append(bases, earlier.Bases...)
+	}
+	data, err := inputfile.ReadAll(file, name, ocijson.MaxBytes)
+	var images []ocispec.Descriptor
+	if err == nil {
+		images, err = ocijson.ParseLayoutIndex(data, len(bases))
+	}
+	for _, image := range images {
+		if !slices.ContainsFunc(bases, func(b lock.Base) bool { return b.Digest == image.Digest }) {
+			err = fmt.Errorf("it has %s, which is no base image of the lock", image.Digest)
+		}
+	}
+	if err != nil {
+		return usererr.Errorf("move it away, or name another directory with --output", "%s was not written by fetch, and is not replaced: %w",
+			name, err)
+	}
+	return nil
 }
 
 // blobs returns the paths of the blobs that exist.
@@ -110,6 +150,9 @@ func removeDamagedBlobs(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, e := range entries {
+		if digest.NewDigestFromEncoded(digest.SHA256, e.Name()).Validate() != nil {
+			continue // a file of the user
+		}
 		name := filepath.Join(blobs, e.Name())
 		if !e.Type().IsRegular() { // opening a pipe would block
 			if err := os.Remove(name); err != nil {

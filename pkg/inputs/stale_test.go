@@ -324,3 +324,47 @@ func TestFetchWhileBuilding(t *testing.T) {
 		t.Errorf("with a lock file that cannot be opened: %v, hint %q", err, usererr.Hint(err))
 	}
 }
+
+// An OCI layout of the user is not replaced, also where the lock was written by an earlier fetch.
+func TestFetchKeepsTheLayoutOfTheUser(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	bases := w.lock.Bases
+	foreign := `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"` +
+		digest.FromString("theirs").String() + `","size":6}]}`
+	mine := map[string]string{layoutIndex: foreign, "oci/oci-layout": `{"imageLayoutVersion":"1.0.0"}`, "oci/blobs/sha256/README": "about"}
+	for name, text := range mine {
+		write(t, filepath.Join(dir, name), text)
+	}
+	check := func(what string) {
+		t.Helper()
+		files := filesOf(t, dir)
+		for name, text := range mine {
+			if files[name] != text {
+				t.Errorf("%s: %s is %q", what, name, files[name])
+			}
+		}
+	}
+	w.lock.Bases = nil
+	if _, err := w.fetch(dir); err != nil {
+		t.Fatal(err)
+	}
+	check("without base images")
+	w.lock.Bases = bases
+	if _, err := w.fetch(dir); err == nil || !strings.Contains(err.Error(), layoutIndex+" was not written by fetch") {
+		t.Errorf("base images into the layout of the user: %v", err)
+	}
+	check("with base images")
+	// It is one that fetch may write if the user removes it, or if its images are those of the lock.
+	must(t, os.Remove(filepath.Join(dir, layoutIndex)))
+	if _, err := w.fetch(dir); err != nil {
+		t.Error(err)
+	}
+	if files := filesOf(t, dir); files["oci/blobs/sha256/README"] != "about" {
+		t.Error("a file of the user among the blobs was removed")
+	}
+	must(t, os.Remove(filepath.Join(dir, fetchedFile)))
+	if _, err := w.fetch(dir); err != nil {
+		t.Errorf("a layout of a release without a list: %v", err)
+	}
+}

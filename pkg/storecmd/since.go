@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
@@ -48,13 +49,22 @@ func storeInventory(s *store.Store) (*inventory.Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	inv := inventory.New("store", time.Now())
+	inv := inventory.New(storeName(), time.Now())
 	for _, e := range entries {
 		if err := inv.Add(e.Name, e.Digest, s.ReadManifest); err != nil {
 			return nil, err
 		}
 	}
 	return inv, nil
+}
+
+// storeName tells the other side which store an inventory is of.
+func storeName() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		return "a store"
+	}
+	return "the store of " + host
 }
 
 func registryInventory(ctx context.Context, cfg *config.Config, con *console.Console, location string) (

@@ -21,6 +21,8 @@ type Part struct {
 	Number int // from 0, parity parts after data parts; -1 if it is not known
 	Parity bool
 	Err    error // why it cannot be used; nil if it is not known to be damaged
+
+	digest checksum // of its payload, by its header
 }
 
 // Parts returns the parts that were found, by number, those without a usable header last.
@@ -168,7 +170,7 @@ func open(files, neighbours []string) (*Set, error) {
 		case !h.sameSet(&s.header):
 			return nil, &SetError{Detail: fmt.Sprintf("%s and %s are parts of different sets", first, file), Advice: "name the parts of one set"}
 		}
-		p := &Part{File: file, Number: h.Number, Parity: h.Number >= h.Data}
+		p := &Part{File: file, Number: h.Number, Parity: h.Number >= h.Data, digest: h.Digest}
 		p.Err = checkLength(file, headerSize+h.length())
 		if other, ok := s.parts[h.Number]; !ok || other.Err != nil && p.Err == nil {
 			s.parts[h.Number] = p
@@ -266,6 +268,25 @@ func (s *Set) Problems() []string {
 	}
 	return out
 }
+
+// Consistent returns a *SetError if all data parts are usable, and their headers contradict the
+// digest of the set. In sets of version 1, which only their whole content can contradict, it finds
+// nothing.
+func (s *Set) Consistent() error {
+	if s.header.Version == 1 || len(s.Lost()) > 0 {
+		return nil
+	}
+	sums := make([]checksum, s.header.Data)
+	for n := range sums {
+		sums[n] = s.parts[n].digest
+	}
+	if setDigest(sums) != s.header.Set {
+		return errNotTheStream
+	}
+	return nil
+}
+
+var errNotTheStream = &SetError{Detail: "the parts do not contain the saved stream", Advice: "copy the parts again"}
 
 // usable returns the parts that are not known to be missing or damaged.
 func (s *Set) usable() int {

@@ -188,7 +188,7 @@ func (r *stream) end() error {
 		set = digest.NewDigestFromBytes(digest.SHA256, r.whole.sum())
 	}
 	if set != r.set.header.Set {
-		return &SetError{Detail: "the parts do not contain the saved stream", Advice: "copy the parts again"}
+		return errNotTheStream
 	}
 	return io.EOF
 }
