@@ -18,22 +18,31 @@ const maxManifests = 512 << 20
 
 // Inventory lists the content of a site that has loaded a bundle: the bundle's content and, for a
 // delta, the content that it requires. Manifests that a delta omits are looked up in the store,
-// which may be nil.
+// which may be nil. path is a file, a directory or a part.
 func Inventory(ctx context.Context, path string, st *store.Store) (*inventory.Inventory, error) {
-	inv, err := readInventory(ctx, path, st)
+	return inventoryOf(ctx, path, path, nil, st)
+}
+
+// InventoryOf is Inventory of content that can be read only once, such as that of a pipe.
+func InventoryOf(ctx context.Context, name string, content io.Reader, st *store.Store) (*inventory.Inventory, error) {
+	return inventoryOf(ctx, name, "-", content, st)
+}
+
+func inventoryOf(ctx context.Context, name, path string, stdin io.Reader, st *store.Store) (*inventory.Inventory, error) {
+	src, err := openSource(ctx, path, stdin, nil)
+	var inv *inventory.Inventory
+	if err == nil {
+		defer src.close()
+		inv, err = readInventory(ctx, name, src, st)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("reading bundle %s: %w", path, err)
+		return nil, fmt.Errorf("reading bundle %s: %w", name, err)
 	}
 	return inv, nil
 }
 
-func readInventory(ctx context.Context, path string, st *store.Store) (*inventory.Inventory, error) {
-	src, err := openSource(ctx, path, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer src.close()
-	inv := inventory.New(path, time.Now())
+func readInventory(ctx context.Context, name string, src *source, st *store.Store) (*inventory.Inventory, error) {
+	inv := inventory.New(name, time.Now())
 	var check checker
 	var images []ocispec.Descriptor
 	manifests, total := map[digest.Digest][]byte{}, int64(0)

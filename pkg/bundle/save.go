@@ -264,7 +264,7 @@ func writeParts(ctx context.Context, output string, files []file, sum *Summary, 
 	if err != nil {
 		return err
 	}
-	size += size * int64(opts.Parity) / 100
+	size = parts.Total(size, opts.Split, opts.Parity)
 	if largest := disk.LargestFile(dir); opts.Split > largest {
 		return usererr.Errorf("choose --split 4G", "parts of %s, and the file system of %s holds files of up to %s",
 			units.Bytes(opts.Split), dir, units.Bytes(largest))

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/setcopy"
@@ -85,15 +87,23 @@ func registryInventory(ctx context.Context, cfg *config.Config, con *console.Con
 // a registry's namespace.
 func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, since string) (
 	*inventory.Inventory, error) {
+	if parts.IsPart(since) { // which begins as JSON does
+		return bundle.Inventory(ctx, since, s)
+	}
 	f, err := inputfile.Open(ctx, since)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, syscall.EISDIR):
+		return bundle.Inventory(ctx, since, s)
+	case errors.Is(err, fs.ErrNotExist):
+		if part := parts.First(since); part != "" {
+			return nil, usererr.Usage(usererr.Errorf("it was saved in parts: name one of them, such as "+part, "--since: %w", err))
+		}
 		if _, notLocation := setcopy.ParseLocation(since); notLocation != nil {
 			return nil, usererr.Usage(usererr.Errorf("--since takes a bundle, a file of kolla-build inventory, or HOST[:PORT]/NAMESPACE[:TAG]",
 				"--since: %w", err))
 		}
 		return registryInventory(ctx, cfg, con, since)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
 	}
 	defer f.Close()
@@ -104,6 +114,9 @@ func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s 
 			return nil, usererr.Errorf("write it again: kolla-build inventory", "%s: %w", since, err)
 		}
 		return inv, nil
+	}
+	if _, regular := f.(*os.File); !regular {
+		return bundle.InventoryOf(ctx, since, r, s)
 	}
 	return bundle.Inventory(ctx, since, s)
 }

@@ -42,6 +42,17 @@ func write(t *testing.T, rng *rand.Rand, length, size int64, parity int) (stream
 	if files, err = w.Close(); err != nil {
 		t.Fatal(err)
 	}
+	total := int64(0)
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += info.Size()
+	}
+	if planned := Total(length, size, parity); total != planned {
+		t.Errorf("%d bytes in parts of %d with a parity of %d%% have %d bytes, and not %d", length, size, parity, total, planned)
+	}
 	return stream, files
 }
 

@@ -164,7 +164,10 @@ func (w *Writer) Keep(n int64) error {
 	return nil
 }
 
-func (w *Writer) payload() int64 { return (w.size - headerSize) / align * align }
+func (w *Writer) payload() int64 { return payloadOf(w.size) }
+
+// payloadOf returns the bytes of the stream in a part of at most size bytes.
+func payloadOf(size int64) int64 { return max(align, (size-headerSize)/align*align) }
 
 // Write implements io.Writer.
 func (w *Writer) Write(p []byte) (int, error) {
@@ -307,6 +310,15 @@ func parityParts(data, percent int) int {
 		n++
 	}
 	return max(n, data*percent/100)
+}
+
+// Total returns the bytes of all parts of a stream: those that a Writer with the same part size and
+// parity writes.
+func Total(stream, size int64, parity int) int64 {
+	payload := payloadOf(size)
+	data := max(1, (stream+payload-1)/payload)
+	set := Header{Payload: min(payload, stream)}
+	return stream + data*headerSize + int64(parityParts(int(data), parity))*(headerSize+set.shard())
 }
 
 // removeStale removes parts of an earlier, larger set with the same name, which would
