@@ -60,7 +60,8 @@ func registryCommand() *command {
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			if err := checkEmpty(flags.flags, "addr", "dir", "htpasswd", "anonymous", "tls-certificate", "tls-key", "load"); err != nil {
+			err := checkEmpty(flags.flags, "addr", "dir", "htpasswd", "anonymous", "tls-certificate", "tls-key", "load")
+			if err != nil {
 				return err
 			}
 			flags.Log, flags.Anonymous = con.Stderr, server.Access(flags.anonymous)

@@ -74,7 +74,10 @@ func withPort(host, port string) string {
 	if net.ParseIP(host) != nil {
 		return net.JoinHostPort(host, port)
 	}
-	if _, _, err := net.SplitHostPort(host); err == nil || strings.ContainsAny(host, "/@") || port == "443" && strings.Contains(host, ".") {
+	_, _, err := net.SplitHostPort(host)
+	hasPort := err == nil
+	recognized := port == "443" && strings.Contains(host, ".")
+	if hasPort || recognized || strings.ContainsAny(host, "/@") {
 		return host
 	}
 	return host + ":" + port

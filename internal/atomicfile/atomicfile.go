@@ -127,7 +127,8 @@ func (f *File) link(dir string) error {
 		return nil
 	}
 	temp := filepath.Join(dir, strings.TrimSuffix(tempPattern(f.path), "*")+rand.Text()[:12])
-	if err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, temp, unix.AT_SYMLINK_FOLLOW); err != nil {
+	open := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	if err := unix.Linkat(unix.AT_FDCWD, open, unix.AT_FDCWD, temp, unix.AT_SYMLINK_FOLLOW); err != nil {
 		return &os.LinkError{Op: "link", Old: f.path, New: temp, Err: err}
 	}
 	f.temp = temp

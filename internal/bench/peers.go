@@ -36,7 +36,8 @@ func (b *bench) findBuildx(ctx context.Context) (string, error) {
 	if b.buildx != "" {
 		return b.buildx, nil
 	}
-	for _, p := range []string{"/usr/libexec/docker/cli-plugins/docker-buildx", "/usr/lib/docker/cli-plugins/docker-buildx"} {
+	for _, dir := range []string{"/usr/libexec", "/usr/lib"} {
+		p := filepath.Join(dir, "docker/cli-plugins/docker-buildx")
 		if _, err := os.Stat(p); err == nil {
 			return p, nil
 		}

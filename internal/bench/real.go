@@ -251,7 +251,11 @@ func rounds(runs []usage) string {
 
 func (s *realSet) contenders(ctx context.Context) []contender {
 	contenders := []contender{s.newRealSelf()}
-	for _, variant := range []realBake{{flag: "bake", peer: peerBake}, {flag: "bake-clamped", peer: peerClamped, clamp: true}} {
+	variants := []realBake{
+		{flag: "bake", peer: peerBake},
+		{flag: "bake-clamped", peer: peerClamped, clamp: true},
+	}
+	for _, variant := range variants {
 		if !s.b.peers[variant.flag] {
 			continue
 		}

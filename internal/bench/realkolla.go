@@ -103,9 +103,12 @@ func (k *realKolla) build(ctx context.Context, override string) (usage, error) {
 		return usage{}, err
 	}
 	cmd.Dir = checkout
-	cmd.Env = append(k.environ(), "PYTHONPATH="+checkout, "PBR_VERSION=1.0.0", "DOCKER_HOST="+k.dockerHost, "PATH="+bin+":"+os.Getenv("PATH"))
+	cmd.Env = append(k.environ(), "PYTHONPATH="+checkout, "PBR_VERSION=1.0.0", "DOCKER_HOST="+k.dockerHost,
+		"PATH="+bin+":"+os.Getenv("PATH"))
 	u, err := k.run(ctx, cmd)
-	if err == nil && !strings.Contains(u.out, "Images that were successfully built") && !strings.Contains(u.out, "Successfully built images") {
+	built := strings.Contains(u.out, "Images that were successfully built") ||
+		strings.Contains(u.out, "Successfully built images")
+	if err == nil && !built {
 		err = fmt.Errorf("it built nothing: %s", lastLines(u.out, 5))
 	}
 	return u, err
@@ -132,7 +135,8 @@ func (k *realKolla) copyTool(tree string) (string, error) {
 	}
 	// The rendered Dockerfiles use no source archives, which the tool fetches for images
 	// of these names all the same.
-	if err := os.WriteFile(filepath.Join(checkout, "kolla", "common", "sources.py"), []byte("SOURCES = {}\n"), 0o644); err != nil {
+	sources := filepath.Join(checkout, "kolla", "common", "sources.py")
+	if err := os.WriteFile(sources, []byte("SOURCES = {}\n"), 0o644); err != nil {
 		return "", err
 	}
 	dirs, err := renderedImages(templates)

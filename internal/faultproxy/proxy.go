@@ -155,7 +155,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, http.StatusText(code), code)
 		return
 	}
-	if fault != "" && r.ContentLength > 0 && (r.Method == http.MethodPut || r.Method == http.MethodPatch || r.Method == http.MethodPost) {
+	upload := r.Method == http.MethodPut || r.Method == http.MethodPatch || r.Method == http.MethodPost
+	if fault != "" && upload && r.ContentLength > 0 {
 		// Faults occur in requests as well as in answers.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -102,10 +103,7 @@ func (s *Section) CopyTo(ctx context.Context, to *os.File, at int64, copied func
 
 // unsupported reports whether copying by reads and writes may succeed.
 func unsupported(err error) bool {
-	for _, e := range []error{unix.ENOSYS, unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.EPERM, unix.EIO, unix.EISDIR, unix.ETXTBSY} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]error{
+		unix.ENOSYS, unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.EPERM, unix.EIO, unix.EISDIR, unix.ETXTBSY,
+	}, func(e error) bool { return errors.Is(err, e) })
 }

@@ -77,7 +77,8 @@ func WithTokens(t testing.TB, opts TokenOptions) (host string, tokens *TokenServ
 		t.Fatal(err)
 	}
 	bundle := filepath.Join(t.TempDir(), "bundle.pem")
-	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ts.cert}), 0o644); err != nil {
+	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ts.cert})
+	if err := os.WriteFile(bundle, encoded, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	ts.URL = "http://" + Serve(t, ts) + "/token"

@@ -43,7 +43,8 @@ func ndbBlobs(file []byte, yield func([]byte) error) error {
 		}
 		head := file[start : start+ndbEntry]
 		size := int(binary.LittleEndian.Uint32(head[12:]))
-		if string(head[:4]) != ndbBlobMagic || binary.LittleEndian.Uint32(head[4:]) != index || size > len(file)-start-ndbEntry {
+		isBlob := string(head[:4]) == ndbBlobMagic && binary.LittleEndian.Uint32(head[4:]) == index
+		if !isBlob || size > len(file)-start-ndbEntry {
 			return errNDB
 		}
 		// Valid blobs do not overlap: many slots with the same blob are an attack.

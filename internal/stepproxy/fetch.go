@@ -133,7 +133,8 @@ func (f *fetch) get(ctx context.Context, client *http.Client, dir string, limit 
 	f.mu.Unlock()
 	close(f.ready)
 	sum := sha256.New()
-	if _, err := io.Copy(&growing{f: f, file: file, sum: sum, timer: timer}, &limited{r: resp.Body, limit: limit}); err != nil {
+	body := &limited{r: resp.Body, limit: limit}
+	if _, err := io.Copy(&growing{f: f, file: file, sum: sum, timer: timer}, body); err != nil {
 		return causeOf(ctx, err)
 	}
 	if err := file.Close(); err != nil {
@@ -164,7 +165,8 @@ func (f *fetch) start(resp *http.Response) (complete bool, err error) {
 			f.record.Encoding = e
 		}
 		return true, nil
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect,
+		http.StatusPermanentRedirect:
 		to, err := resp.Location()
 		if err != nil {
 			return false, err

@@ -62,7 +62,8 @@ func Write(dir string, images []Image) error {
 		if err := os.WriteFile(filepath.Join(d, "Dockerfile.j2"), []byte(template(im)), 0o644); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(d, "extend_start.sh"), []byte("#!/bin/sh\necho "+im.Name+"\n"), 0o755); err != nil {
+		script := "#!/bin/sh\necho " + im.Name + "\n"
+		if err := os.WriteFile(filepath.Join(d, "extend_start.sh"), []byte(script), 0o755); err != nil {
 			return err
 		}
 	}
@@ -142,7 +143,10 @@ func writeRoot(buf io.Writer, bin []byte, files map[string]string) error {
 		_, err := w.Write(data)
 		return err
 	}
-	for _, d := range []string{"bin/", "etc/", "tmp/", "proc/", "sys/", "dev/", "root/", "usr/bin/", "usr/local/bin/", "var/"} {
+	directories := []string{
+		"bin/", "etc/", "tmp/", "proc/", "sys/", "dev/", "root/", "usr/bin/", "usr/local/bin/", "var/",
+	}
+	for _, d := range directories {
 		if err := write(&tar.Header{Name: d, Typeflag: tar.TypeDir, Mode: 0o755}, nil); err != nil {
 			return err
 		}
@@ -151,7 +155,8 @@ func writeRoot(buf io.Writer, bin []byte, files map[string]string) error {
 		return err
 	}
 	for _, p := range programs {
-		if err := write(&tar.Header{Name: "bin/" + p, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}, nil); err != nil {
+		link := &tar.Header{Name: "bin/" + p, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}
+		if err := write(link, nil); err != nil {
 			return err
 		}
 	}

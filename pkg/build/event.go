@@ -1,6 +1,7 @@
 package build
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -34,6 +35,13 @@ func (s Status) Bad() bool {
 	}
 	return false
 }
+
+// OwnFailures returns the outcomes of images that failed themselves, and not because of an
+// ancestor or a signal.
+func OwnFailures() []Status { return []Status{StatusError, StatusPushError, StatusLoadError} }
+
+// OwnFailure reports whether s is one of [OwnFailures].
+func (s Status) OwnFailure() bool { return slices.Contains(OwnFailures(), s) }
 
 // EventKind is the kind of an Event.
 type EventKind int

@@ -244,7 +244,10 @@ func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error)
 
 func (b *bases) bootstrappable(ref string) (distro, suite string, ok bool) {
 	d, known := facts.LookupDistro(b.cfg.Base)
-	if !known || ref != render.BaseReference(b.cfg) || b.cfg.BaseImage != d.Image || (d.Name != "debian" && d.Name != "ubuntu") {
+	if !known || d.Name != "debian" && d.Name != "ubuntu" {
+		return "", "", false
+	}
+	if ref != render.BaseReference(b.cfg) || b.cfg.BaseImage != d.Image {
 		return "", "", false
 	}
 	rel, ok := d.Release(b.cfg.BaseTag)

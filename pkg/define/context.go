@@ -83,7 +83,8 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 	if err != nil {
 		x.Err = fmt.Errorf("sources of %s: %w", f.Name, err)
 		cfg := d.set.Config
-		if hint := usererr.Hint(err); hint != "" && cfg.ImagesDir == "" && cfg.InstallType == "source" && !cfg.IsSet("install-type") {
+		fromSource := cfg.InstallType == "source" && !cfg.IsSet("install-type") // by default
+		if hint := usererr.Hint(err); hint != "" && fromSource && cfg.ImagesDir == "" {
 			x.Err = usererr.WithHint(x.Err, hint+"; -t binary installs the distribution's packages instead")
 		}
 	}

@@ -65,7 +65,8 @@ func (d *definer) patchedElsewhere(ctx context.Context, f *render.Dockerfile, fi
 		return "" // it adds all that it applies to the list
 	}
 	for _, step := range access.Steps {
-		if mayPatch.MatchString(step) || slices.ContainsFunc(access.Targets, func(dir string) bool { return namesDirectory(step, dir) }) {
+		namesTarget := func(dir string) bool { return namesDirectory(step, dir) }
+		if mayPatch.MatchString(step) || slices.ContainsFunc(access.Targets, namesTarget) {
 			return "a step of its Dockerfile"
 		}
 	}

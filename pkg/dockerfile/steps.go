@@ -70,8 +70,10 @@ func (d *Dockerfile) StepsAfter(dir string) Access {
 // resultStages returns the last stage and the stages that it is based on.
 func (d *Dockerfile) resultStages(byName map[string]int) map[int]bool {
 	stages := map[int]bool{}
-	for i, ok := len(d.Stages)-1, len(d.Stages) > 0; ok && !stages[i]; i, ok = byName[strings.ToLower(d.Stages[i].BaseName)] {
+	i, ok := len(d.Stages)-1, len(d.Stages) > 0
+	for ok && !stages[i] {
 		stages[i] = true
+		i, ok = byName[strings.ToLower(d.Stages[i].BaseName)]
 	}
 	return stages
 }

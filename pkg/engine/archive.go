@@ -188,7 +188,8 @@ func (a *archive) write(w *progressWriter) error {
 	tw := tar.NewWriter(w)
 	writeFiles := func(members []member) error {
 		for _, m := range members {
-			if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: m.name, Mode: 0o444, Size: int64(len(m.data))}); err != nil {
+			h := &tar.Header{Typeflag: tar.TypeReg, Name: m.name, Mode: 0o444, Size: int64(len(m.data))}
+			if err := tw.WriteHeader(h); err != nil {
 				return err
 			}
 			if _, err := io.Copy(tw, bytes.NewReader(m.data)); err != nil {

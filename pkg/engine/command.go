@@ -80,7 +80,8 @@ func (c *command) list(ctx context.Context) ([]listedImage, error) {
 func (c *command) inspect(ctx context.Context, name string) (*imageInfo, error) {
 	out, err := c.run(ctx, nil, "image", "inspect", name)
 	var answer *answerError
-	if errors.As(err, &answer) && (strings.Contains(answer.message, "no such image") || strings.Contains(answer.message, "image not known")) {
+	if errors.As(err, &answer) &&
+		(strings.Contains(answer.message, "no such image") || strings.Contains(answer.message, "image not known")) {
 		return nil, nil
 	}
 	if err != nil {

@@ -198,7 +198,9 @@ func (c *containerd) load(ctx context.Context, r io.Reader) error {
 // gives it its name.
 func (c *containerd) unpack(ctx context.Context, cl *client.Client, im images.Image) error {
 	// The garbage collector finds the references of a manifest in its labels.
-	if err := images.Walk(ctx, images.SetChildrenLabels(cl.ContentStore(), images.ChildrenHandler(cl.ContentStore())), im.Target); err != nil {
+	content := cl.ContentStore()
+	setLabels := images.SetChildrenLabels(content, images.ChildrenHandler(content))
+	if err := images.Walk(ctx, setLabels, im.Target); err != nil {
 		return err
 	}
 	if err := client.NewImage(cl, im).Unpack(ctx, c.snapshotter); err != nil {

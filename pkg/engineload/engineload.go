@@ -226,7 +226,11 @@ func ownPlatform(s *store.Store, d digest.Digest) (v1.Image, error) {
 	}
 	match := platforms.Default()
 	for _, child := range m.Manifests {
-		if p := child.Platform; p != nil && match.Match(platforms.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}) {
+		p := child.Platform
+		if p == nil {
+			continue
+		}
+		if match.Match(platforms.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}) {
 			return index.Image(child.Digest)
 		}
 	}

@@ -203,7 +203,8 @@ func (r *refresher) policy(ctx context.Context, contents *packages.Contents, add
 	}
 	var enabled, disabled []packages.Source
 	for _, repo := range contents.Repositories(arch) {
-		if !wants[repo.Type] || repo.Disabled && (strings.Contains(repo.Name, "debug") || strings.Contains(repo.Name, "source")) {
+		special := strings.Contains(repo.Name, "debug") || strings.Contains(repo.Name, "source")
+		if !wants[repo.Type] || repo.Disabled && special {
 			continue
 		}
 		if repo.Disabled {

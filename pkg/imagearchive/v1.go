@@ -179,7 +179,8 @@ func v1Config(top []byte, layers []compress.Layer, history []v1History) ([]byte,
 	for _, name := range []string{"id", "parent", "Size", "parent_id", "layer_id", "throwaway"} {
 		delete(fields, name)
 	}
-	for name, value := range map[string]string{"os": `"linux"`, "architecture": `"amd64"`} { // defaults of the oldest versions
+	defaults := map[string]string{"os": `"linux"`, "architecture": `"amd64"`} // of the oldest versions
+	for name, value := range defaults {
 		if _, ok := fields[name]; !ok {
 			fields[name] = json.RawMessage(value)
 		}

@@ -250,7 +250,8 @@ func placeOf(f *render.Dockerfile, line int) graph.Place {
 // warns of those in others: they cost nothing now.
 func (s *Set) checkMistakes(warn func(string, ...any)) error {
 	selected := s.Selection.With(graph.Matched)
-	if len(selected) > 0 && s.Mistakes() != nil && !slices.ContainsFunc(selected, func(im *graph.Image) bool { return !s.fails(im.Name) }) {
+	renders := func(im *graph.Image) bool { return !s.fails(im.Name) }
+	if len(selected) > 0 && s.Mistakes() != nil && !slices.ContainsFunc(selected, renders) {
 		return s.mistakes
 	}
 	for i := range s.Files {

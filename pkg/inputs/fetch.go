@@ -208,7 +208,8 @@ func (f *fetcher) getAll(ctx context.Context, missing []item) error {
 // checkLinks refuses links in place of what the layout of base images consists of: a
 // directory that comes from elsewhere must not have files outside of it replaced.
 func checkLinks(root *os.Root) error {
-	for _, name := range []string{"oci", "oci/blobs", "oci/blobs/sha256", "oci/blobs/sha512", layoutIndex, "oci/oci-layout"} {
+	layout := []string{"oci", "oci/blobs", "oci/blobs/sha256", "oci/blobs/sha512", layoutIndex, "oci/oci-layout"}
+	for _, name := range layout {
 		if info, err := root.Lstat(name); err == nil && info.Mode()&os.ModeSymlink != 0 {
 			return fmt.Errorf("%s is a link, where the inputs have a file or a directory", filepath.Join(root.Name(), name))
 		}

@@ -157,7 +157,8 @@ func (r *reader) entry(h *tar.Header, body io.Reader) error {
 		return &LimitError{What: "bytes in the path of an entry", Max: maxPath}
 	}
 	extra := extraOf(h)
-	if err := errors.Join(r.keep(name, h.Linkname), r.keep(slices.Collect(maps.Values(extra))...), r.addParents(name)); err != nil {
+	texts := append([]string{name, h.Linkname}, slices.Collect(maps.Values(extra))...)
+	if err := errors.Join(r.keep(texts...), r.addParents(name)); err != nil {
 		return err
 	}
 	dir, base := path.Split(name)

@@ -82,7 +82,8 @@ func (c *Client) get(ctx context.Context, location string) ([]byte, error) {
 	var entry cacheEntry
 	var body []byte
 	if c.CacheDir != "" {
-		if data, err := inputfile.ReadRegular(base+".json", inputfile.MaxState); err == nil && json.Unmarshal(data, &entry) == nil {
+		data, err := inputfile.ReadRegular(base+".json", inputfile.MaxState)
+		if err == nil && json.Unmarshal(data, &entry) == nil {
 			if body, err = inputfile.ReadRegular(base+".data", maxIndex); err != nil || hexSum(body) != entry.SHA256 {
 				entry, body = cacheEntry{}, nil
 			}

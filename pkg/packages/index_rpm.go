@@ -69,7 +69,8 @@ func metalink(text []byte) ([]string, error) {
 	})
 	var out []string
 	for _, u := range m.URLs {
-		if at, ok := strings.CutSuffix(strings.TrimSpace(u.URL), "/repodata/repomd.xml"); ok && strings.HasPrefix(at, "http") {
+		at, ok := strings.CutSuffix(strings.TrimSpace(u.URL), "/repodata/repomd.xml")
+		if ok && strings.HasPrefix(at, "http") {
 			out = append(out, at)
 		}
 	}

@@ -69,7 +69,10 @@ func (p *Policy) rpmCandidate(name string, includeDisabled bool) string {
 	priority, version := 0, ""
 	for i, s := range p.sources {
 		r := s.Repository
-		if r.Type != RPM || r.Disabled && !includeDisabled || matchAny(r.Exclude, name) || len(r.Include) > 0 && !matchAny(r.Include, name) {
+		if r.Type != RPM || r.Disabled && !includeDisabled {
+			continue
+		}
+		if matchAny(r.Exclude, name) || len(r.Include) > 0 && !matchAny(r.Include, name) {
 			continue
 		}
 		for _, v := range p.offers[i][name] {
@@ -91,10 +94,13 @@ func (p *Policy) aptCandidate(name string) string {
 		}
 		for _, v := range p.offers[i][name] {
 			priority := p.priority(name, v, s)
-			if priority < 0 || version != "" && (priority < bestPriority || priority == bestPriority && CompareVersions(Deb, v, version) <= 0) {
+			if priority < 0 {
 				continue
 			}
-			bestPriority, version = priority, v
+			if version == "" || priority > bestPriority ||
+				priority == bestPriority && CompareVersions(Deb, v, version) > 0 {
+				bestPriority, version = priority, v
+			}
 		}
 	}
 	return version

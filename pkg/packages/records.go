@@ -15,8 +15,11 @@ func parseDpkg(text []byte) []Package {
 		if p["package"] == "" || p["version"] == "" {
 			return
 		}
-		if s := strings.Fields(p["status"]); len(s) == 3 && (s[2] == "config-files" || s[2] == "not-installed" || s[2] == "half-installed") {
-			return
+		if s := strings.Fields(p["status"]); len(s) == 3 {
+			switch s[2] {
+			case "config-files", "not-installed", "half-installed":
+				return
+			}
 		}
 		out = append(out, Package{Deb, p["package"], p["version"], p["architecture"]})
 	})

@@ -65,8 +65,10 @@ func checkAddresses(cfg *config.Config) error {
 		return err
 	}
 	// A directory is useful as $tarballs_base in locations of local sources.
-	if u, err := url.Parse(cfg.TarballsBase); cfg.TarballsBase != "" && !filepath.IsAbs(cfg.TarballsBase) && (err != nil || u.Scheme == "") {
-		return cfg.Mistake("tarballs-base", "such as https://tarballs.opendev.org", "it is not a URL")
+	if cfg.TarballsBase != "" && !filepath.IsAbs(cfg.TarballsBase) {
+		if u, err := url.Parse(cfg.TarballsBase); err != nil || u.Scheme == "" {
+			return cfg.Mistake("tarballs-base", "such as https://tarballs.opendev.org", "it is not a URL")
+		}
 	}
 	if err := define.CheckMirrors(cfg); err != nil {
 		return err

@@ -243,7 +243,8 @@ func (r *reporter) writeJSON(s report.Summary) error {
 		return nil
 	}
 	// The text is enough for a person, on a terminal or in a log of both streams.
-	if !r.cfg.IsSet("format") && (console.Terminal(r.console.Stdout) != nil || console.SameFile(r.console.Stdout, r.console.Stderr)) {
+	forPerson := console.Terminal(r.console.Stdout) != nil || console.SameFile(r.console.Stdout, r.console.Stderr)
+	if forPerson && !r.cfg.IsSet("format") {
 		return nil
 	}
 	return s.WriteJSON(r.console.Stdout)

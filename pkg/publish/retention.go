@@ -138,8 +138,9 @@ func parseDated(tag string) (datedTag, bool) {
 	if part(2) != part(4) {
 		return datedTag{}, false
 	}
-	date := time.Date(num(1), time.Month(num(3)), num(5), num(7), num(9), num(11), 0, time.UTC)
-	if date.Year() < 1990 || date.Month() != time.Month(num(3)) || date.Day() != num(5) || num(7) > 23 || num(9) > 59 || num(11) > 59 {
+	month, day, hour, minute, second := time.Month(num(3)), num(5), num(7), num(9), num(11)
+	date := time.Date(num(1), month, day, hour, minute, second, 0, time.UTC)
+	if date.Year() < 1990 || date.Month() != month || date.Day() != day || hour > 23 || minute > 59 || second > 59 {
 		return datedTag{}, false
 	}
 	// The shape is the tag with a "#" for each digit of the date, without a number after

@@ -151,7 +151,8 @@ func (r *reader) image(ctx context.Context, tag string, d digest.Digest) ([]dige
 		return nil, err
 	}
 	w := &blobWalk{reader: r, blobs: map[digest.Digest]location{}, documents: map[digest.Digest]bool{}}
-	if err := w.document(ctx, ocispec.Descriptor{MediaType: root.mediaType, Digest: d, Size: int64(len(root.raw))}, 0); err != nil {
+	desc := ocispec.Descriptor{MediaType: root.mediaType, Digest: d, Size: int64(len(root.raw))}
+	if err := w.document(ctx, desc, 0); err != nil {
 		return nil, err
 	}
 	e := store.Entry{Name: r.ref.WithTag(tag).Familiar(), Digest: d, MediaType: root.mediaType}

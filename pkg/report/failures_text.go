@@ -24,7 +24,7 @@ func (s Summary) groups() (causes []*group, canceled []image.ID, orphans []Resul
 	byID := s.byID()
 	owner := map[image.ID]*group{}
 	byCause := map[string]*group{}
-	for _, r := range s.with(build.StatusError, build.StatusPushError, build.StatusLoadError) {
+	for _, r := range s.with(build.OwnFailures()...) {
 		key := causeKey(r)
 		g := byCause[key]
 		if g == nil {

@@ -31,7 +31,7 @@ func (v *plainView) println(at time.Time, line string) {
 func (v *plainView) event(m *model, e build.Event, im *imageState) {
 	if v.quiet {
 		if e.Kind == build.EventImageEnd && e.Result != nil {
-			if st := e.Result.Status; st == build.StatusError || st == build.StatusPushError || st == build.StatusLoadError {
+			if e.Result.Status.OwnFailure() {
 				v.println(e.Time, resultLine(*e.Result))
 			}
 		}

@@ -140,8 +140,7 @@ func (v *ttyView) resultRow(result build.Result, nameWidth, width int) string {
 	}
 	nameWidth = min(max(nameWidth, minName), 40)
 	duration := ""
-	if result.Status == build.StatusBuilt || result.Status == build.StatusError || result.Status == build.StatusPushError ||
-		result.Status == build.StatusLoadError {
+	if result.Status == build.StatusBuilt || result.Status.OwnFailure() {
 		duration = units.Duration(result.Duration)
 	}
 	var b strings.Builder

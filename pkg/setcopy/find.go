@@ -87,7 +87,8 @@ func names(ctx context.Context, client *registry.Client, from Location, exprs []
 	prefix := from.Namespace + "/"
 	paths, err := client.Repositories(ctx, from.Registry, prefix)
 	var unlisted *registry.NoCatalogError
-	if errors.As(err, &unlisted) && len(exprs) > 0 && !slices.ContainsFunc(exprs, func(e string) bool { return !plainName.MatchString(e) }) {
+	isPattern := func(e string) bool { return !plainName.MatchString(e) }
+	if errors.As(err, &unlisted) && len(exprs) > 0 && !slices.ContainsFunc(exprs, isPattern) {
 		var literal []string
 		for _, e := range exprs {
 			literal = append(literal, strings.Trim(e, "^$"))

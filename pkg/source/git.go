@@ -208,8 +208,10 @@ func (e *gitError) hint(spec Spec) string {
 	switch {
 	case strings.HasPrefix(spec.Location, "git+") && strings.Contains(e.output, "is not a git command"):
 		return fmt.Sprintf("git+ belongs to pip: omit it from location of [%s]", spec.Name)
-	case fragment && strings.Contains(reference, "@") && !strings.Contains(strings.TrimPrefix(location, scheme+"://"), "/"):
-		return fmt.Sprintf("write the # in the login in location of [%s] as %%23", spec.Name) // the rest of it would be printed
+	case fragment && strings.Contains(reference, "@") &&
+		!strings.Contains(strings.TrimPrefix(location, scheme+"://"), "/"):
+		// The # is in the login. The hint does not print the rest of it.
+		return fmt.Sprintf("write the # in the login in location of [%s] as %%23", spec.Name)
 	case fragment && strings.Contains(reference, ":"):
 		return fmt.Sprintf("a source is a whole repository: write location = %s in [%s], its branch, tag or commit in "+
 			"reference, and use the directory in the template",
@@ -220,7 +222,8 @@ func (e *gitError) hint(spec Spec) string {
 		strings.Contains(e.output, "Authentication failed"), strings.Contains(e.output, "returned error: 403"):
 		return fmt.Sprintf("the server requires a login: put it into location of [%s] (https://USER:TOKEN@HOST/…) or set "+
 			"up a git credential helper", spec.Name)
-	case strings.Contains(e.output, "Permission denied (publickey"), strings.Contains(e.output, "Host key verification failed"):
+	case strings.Contains(e.output, "Permission denied (publickey"),
+		strings.Contains(e.output, "Host key verification failed"):
 		return "load a key that the server accepts into ssh-agent, and connect once by hand to accept its host key"
 	case strings.Contains(e.output, "Could not resolve host"):
 		return "check the name of the host, the resolver and the proxy variables"

@@ -125,7 +125,8 @@ func isVisible(r rune) bool { return unicode.IsPrint(r) && r != unicode.Replacem
 // the layout. Names are references, with "@OS/ARCH" for images that are stored
 // beside one for another platform.
 func (e Entry) check() error {
-	for field, text := range map[string]string{"name": e.Name, "key": e.Key, "kind": string(e.Kind), "platform": e.Platform} {
+	fields := map[string]string{"name": e.Name, "key": e.Key, "kind": string(e.Kind), "platform": e.Platform}
+	for field, text := range fields {
 		if len(text) > maxName {
 			return fmt.Errorf("image %s of %d bytes is too long", field, len(text))
 		}

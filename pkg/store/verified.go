@@ -117,7 +117,8 @@ func (s *Store) lastVerified(d digest.Digest) (stamp, bool) {
 // it was verified during the last week.
 func (s *Store) CheckBlob(ctx context.Context, d digest.Digest) (damaged bool, err error) {
 	before, ok := s.stampOf(d)
-	if verified, found := s.lastVerified(d); ok && found && verified.sameFile(before) && verified.counts(time.Now(), s.settled) {
+	verified, found := s.lastVerified(d)
+	if ok && found && verified.sameFile(before) && verified.counts(time.Now(), s.settled) {
 		return false, nil
 	}
 	damaged, err = s.DropBad(ctx, d)

@@ -48,7 +48,8 @@ func (s *Store) writeImage(ctx context.Context, img v1.Image) (digest.Digest, er
 	if err != nil {
 		return "", fmt.Errorf("config: %w", err)
 	}
-	if _, _, err := s.WriteBlob(ctx, bytes.NewReader(config), digest.Digest(name.String()), int64(len(config))); err != nil {
+	_, _, err = s.WriteBlob(ctx, bytes.NewReader(config), digest.Digest(name.String()), int64(len(config)))
+	if err != nil {
 		return "", fmt.Errorf("config: %w", err)
 	}
 	raw, err := img.RawManifest()

@@ -70,7 +70,8 @@ func Open(ctx context.Context, opts Options) *Exporter {
 	}
 	endpoint := first(opts.Getenv, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 	exporter := opts.Getenv("OTEL_TRACES_EXPORTER")
-	if endpoint == "" || strings.EqualFold(opts.Getenv("OTEL_SDK_DISABLED"), "true") || exporter != "" && exporter != "otlp" {
+	disabled := strings.EqualFold(opts.Getenv("OTEL_SDK_DISABLED"), "true")
+	if endpoint == "" || disabled || exporter != "" && exporter != "otlp" {
 		return nil
 	}
 	e := &Exporter{protocol: protocol(opts.Getenv, endpoint), warn: opts.Warn}

@@ -124,8 +124,11 @@ func SweepSocketDirs() {
 			continue
 		}
 		for _, dir := range found {
-			if st, err := os.Lstat(dir); err == nil && st.IsDir() && ownFile(st) && socketDirUnused(dir, time.Since(st.ModTime())) &&
-				mounts.UnmountBelow(dir) == nil {
+			st, err := os.Lstat(dir)
+			if err != nil || !st.IsDir() || !ownFile(st) || !socketDirUnused(dir, time.Since(st.ModTime())) {
+				continue
+			}
+			if mounts.UnmountBelow(dir) == nil {
 				_ = os.RemoveAll(dir)
 			}
 		}

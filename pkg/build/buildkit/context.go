@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -91,7 +92,7 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 	files = slices.Clone(files)
 	slices.SortFunc(files, func(a, b ContextFile) int { return strings.Compare(a.Path, b.Path) })
 	for _, f := range files {
-		if f.Path == "" || path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || f.Path == ".." || strings.HasPrefix(f.Path, "../") {
+		if path.Clean(f.Path) != f.Path || !filepath.IsLocal(f.Path) {
 			return st, fmt.Errorf("unsafe path %q", f.Path)
 		}
 		if !dockerfile.NamesPath(used, f.Path) {
@@ -192,8 +193,14 @@ func IsArchived(name string) bool { return !utf8.ValidString(name) }
 // Archive writes a tar with a file to w.
 func Archive(w io.Writer, name string, mode fs.FileMode, size int64, content io.Reader) error {
 	tw := tar.NewWriter(w)
-	if err := tw.WriteHeader(&tar.Header{Name: name, Mode: unixMode(mode), Size: size, ModTime: Epoch, Typeflag: tar.TypeReg,
-		Format: tar.FormatGNU}); err != nil {
+	if err := tw.WriteHeader(&tar.Header{
+		Name:     name,
+		Mode:     unixMode(mode),
+		Size:     size,
+		ModTime:  Epoch,
+		Typeflag: tar.TypeReg,
+		Format:   tar.FormatGNU,
+	}); err != nil {
 		return err
 	}
 	if _, err := io.Copy(tw, content); err != nil {

@@ -53,8 +53,9 @@ func requirements(def *llb.Definition) ([]Requirement, error) {
 			continue
 		}
 		line := 0
-		if loc := def.Source.GetLocations()[digest.FromBytes(dt).String()].GetLocations(); len(loc) > 0 && len(loc[0].Ranges) > 0 {
-			line = int(loc[0].Ranges[0].Start.Line)
+		places := def.Source.GetLocations()[digest.FromBytes(dt).String()].GetLocations()
+		if len(places) > 0 && len(places[0].Ranges) > 0 {
+			line = int(places[0].Ranges[0].Start.Line)
 		}
 		add := func(kind, id string) { out = append(out, Requirement{kind, id, line}) }
 		if exec.Network == pb.NetMode_HOST {

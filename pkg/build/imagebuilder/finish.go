@@ -30,7 +30,8 @@ func (b *Builder) Finish(ctx context.Context, it *plan.Item, built build.Output,
 	if it.Image.Platform != "" {
 		name = "" // the name is for the index of all platforms
 	}
-	if err := b.opts.Store.Put(store.Entry{Name: name, Digest: desc.Digest, Key: it.Key.String(), Kind: store.KindBuilt}); err != nil {
+	built := store.Entry{Name: name, Digest: desc.Digest, Key: it.Key.String(), Kind: store.KindBuilt}
+	if err := b.opts.Store.Put(built); err != nil {
 		return build.Output{}, err
 	}
 	entry, _, err := b.opts.Store.ByDigest(desc.Digest)

@@ -60,7 +60,7 @@ func images(run *report.Run, logs *logReader, critical map[image.ID]bool) []row 
 			AllowedToFail: allowed[result.Image] && result.Status.Bad(),
 			Log:           link(logs.dir, result.Log),
 		}
-		im.HasFailure = result.Status == build.StatusError || result.Status == build.StatusPushError || result.Status == build.StatusLoadError
+		im.HasFailure = result.Status.OwnFailure()
 		if result.Duration > 0 {
 			im.Took = units.Duration(result.Duration)
 		}
@@ -134,7 +134,7 @@ func causes(run *report.Run, logs *logReader) []cause {
 	skipped := skippedImages(run)
 	var out []cause
 	for _, result := range run.Selected() {
-		if result.Status != build.StatusError && result.Status != build.StatusPushError && result.Status != build.StatusLoadError {
+		if !result.Status.OwnFailure() {
 			continue
 		}
 		c := cause{ID: id(result.Image.String()), Name: clean(result.Image.String()), Word: legendOf(result.Status).Word,

@@ -114,7 +114,7 @@ func (v *view) verdict(run *report.Run) {
 		v.Sign, v.Verdict = "…", "Interrupted"
 	case run.Outcome == report.OutcomeFailed && run.Failed() > 0:
 		v.Sign, v.Verdict = "✗", fmt.Sprintf("%d of %s failed", run.Failed(), units.Count(selected, "image"))
-		if ownFailures := run.Count(build.StatusError, build.StatusPushError, build.StatusLoadError); ownFailures < run.Failed() {
+		if ownFailures := run.Count(build.OwnFailures()...); ownFailures < run.Failed() {
 			lead = append(lead, fmt.Sprintf("%d by themselves, the others because a parent failed.", ownFailures))
 		}
 	case run.Outcome == report.OutcomeFailed:
@@ -166,7 +166,7 @@ func tiles(run *report.Run, packages int) []tile {
 	if len(run.Past) > 0 {
 		duration.Note = "last run " + units.Duration(time.Duration(run.Past[0].Seconds*float64(time.Second)))
 	}
-	failed := tile{Name: "failed", Value: fmt.Sprint(run.Count(build.StatusError, build.StatusPushError, build.StatusLoadError))}
+	failed := tile{Name: "failed", Value: fmt.Sprint(run.Count(build.OwnFailures()...))}
 	if n := run.Count(build.StatusParentError, build.StatusCanceled); n > 0 {
 		failed.Note = fmt.Sprintf("%d more skipped", n)
 	}

@@ -62,7 +62,8 @@ func urlQuote(fr *value.Frame, v any, query bool) string {
 	var b strings.Builder
 	for i := range len(s) {
 		switch c := s[i]; {
-		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("_.-~", c) >= 0 || c == '/' && !query:
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9',
+			strings.IndexByte("_.-~", c) >= 0, c == '/' && !query:
 			b.WriteByte(c)
 		case c == ' ' && query:
 			b.WriteByte('+')

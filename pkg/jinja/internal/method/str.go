@@ -103,7 +103,10 @@ func init() {
 	strSplit()
 	strPredicates()
 	strFormat()
-	for _, name := range []string{"join", "split", "rsplit", "splitlines", "partition", "rpartition", "unescape", "striptags", "escape"} {
+	ofMarkup := []string{
+		"join", "split", "rsplit", "splitlines", "partition", "rpartition", "unescape", "striptags", "escape",
+	}
+	for _, name := range ofMarkup {
 		strMethods[name].owner = "Markup"
 	}
 	addBytesMethods()

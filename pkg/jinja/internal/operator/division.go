@@ -10,6 +10,9 @@ import (
 
 func zeroDivision(msg string) { raise.Named("ZeroDivisionError", "%s", msg) }
 
+// isExactFloat reports whether a float64 has the value of x and of its neighbours.
+func isExactFloat(x int64) bool { return x != math.MinInt64 && value.Abs64(x) < 1<<53 }
+
 // Divide is a / b.
 func Divide(fr *value.Frame, a, b any) any {
 	if !value.IsNumber(a) || !value.IsNumber(b) {
@@ -17,7 +20,7 @@ func Divide(fr *value.Frame, a, b any) any {
 	}
 	if x, bx, ok := value.AsInt(a); ok {
 		if y, by, ok := value.AsInt(b); ok {
-			if bx == nil && by == nil && value.Abs64(x) < 1<<53 && value.Abs64(y) < 1<<53 && x != math.MinInt64 && y != math.MinInt64 {
+			if bx == nil && by == nil && isExactFloat(x) && isExactFloat(y) {
 				if y == 0 {
 					zeroDivision("division by zero")
 				}

@@ -89,7 +89,8 @@ func BoxGlobal(v any) any {
 
 func isContainer(v any) bool {
 	switch v.(type) {
-	case map[string]any, map[string]string, []any, []string, []map[string]any, map[string]map[string]any, map[string][]string:
+	case map[string]any, map[string]string, map[string][]string, map[string]map[string]any,
+		[]any, []string, []map[string]any:
 		return true
 	}
 	return isReflectContainer(v)
