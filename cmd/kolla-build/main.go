@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log"
 	"os"
 	"os/signal"
@@ -94,16 +93,6 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	return exitCode(ctx, err, out.Err(), con)
 }
 
-// withoutPath returns the cause of an error that names a file, such as
-// /dev/stdout.
-func withoutPath(err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
-}
-
 // exitCode prints a command's error, unless it was reported, and returns the exit
 // status of the program. outputErr is the error of writing standard output, nil if all of it
 // was written.
@@ -112,7 +101,7 @@ func exitCode(ctx context.Context, err, outputErr error, con *console.Console) i
 		return exitFailed // the reader of the output has ended, as head does
 	}
 	if outputErr != nil && (err == nil || errors.Is(err, outputErr)) {
-		err = fmt.Errorf("writing standard output: %w", withoutPath(outputErr))
+		err = fmt.Errorf("writing standard output: %w", inputfile.WithoutPath(outputErr))
 	}
 	var interrupted interruptedError
 	switch {

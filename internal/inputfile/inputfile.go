@@ -188,6 +188,17 @@ func PlainError(err error) error {
 	return err
 }
 
+// WithoutPath returns the cause of an error about a file, without the name of the system call
+// and the path, for messages that name the file themselves. Other errors are returned as they
+// are.
+func WithoutPath(err error) error {
+	var of *fs.PathError
+	if errors.As(err, &of) {
+		return of.Err
+	}
+	return err
+}
+
 // ReadAll returns what r has, up to limit bytes. If it has more, the error is a
 // *TooLargeError with the name. Other errors are those of r.
 func ReadAll(r io.Reader, name string, limit int64) ([]byte, error) {

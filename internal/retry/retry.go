@@ -23,6 +23,22 @@ const maxDelay = 20 * time.Second
 // DefaultBaseDelay is the first wait of a Policy that has none.
 const DefaultBaseDelay = 200 * time.Millisecond
 
+// The defaults of clients that are made without other values.
+const (
+	DefaultRetries = 5
+	DefaultTimeout = 2 * time.Minute // without a byte
+	DefaultJobs    = 8               // transfers at the same time
+)
+
+// Retries returns the number of retries that an option of a client means: DefaultRetries for
+// 0, none for a negative number.
+func Retries(option int) int {
+	if option == 0 {
+		return DefaultRetries
+	}
+	return max(0, option)
+}
+
 // Policy bounds how often and how long a request is repeated.
 type Policy struct {
 	Retries    int           // attempts after the first

@@ -159,11 +159,7 @@ func (l *loader) readFiles() error {
 // missing returns the error for an unreadable file or directory. It is a usage error if an
 // option of the command line, as typed, names the path.
 func (l *loader) missing(path, option string, err error) error {
-	cause := err
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
-		cause = pathError.Err
-	}
+	cause := inputfile.WithoutPath(err)
 	e := &Error{File: path, Message: "reading the configuration: " + cause.Error(), Option: "config-file"}
 	if option != "" {
 		e.File, e.SourceLine, e.Message = "", option, option+": "+cause.Error()

@@ -187,7 +187,7 @@ func (f *fetcher) getAll(ctx context.Context, missing []item) error {
 				return context.Cause(ctx)
 			case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS):
 				return usererr.Errorf("the same command continues when "+f.Dir+" has space and can be written", "writing %s: %w",
-					filepath.Join(f.Dir, it.path), withoutPath(err))
+					filepath.Join(f.Dir, it.path), inputfile.WithoutPath(err))
 			}
 			f.mu.Lock()
 			f.failed = append(f.failed, fmt.Sprintf("%s: %v", redact.InPlace(it.description), usererr.FirstLine(err)))

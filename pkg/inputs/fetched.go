@@ -54,7 +54,7 @@ func readFetched(root *os.Root) (*fetched, error) {
 		f, err = openIn(root, fetchedFile)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(root.Name(), fetchedFile), withoutPath(err))
+		return nil, fmt.Errorf("%s: %w", filepath.Join(root.Name(), fetchedFile), inputfile.WithoutPath(err))
 	}
 	defer f.Close()
 	data, err := inputfile.ReadAll(f, f.Name(), maxFetched)

@@ -216,7 +216,7 @@ func (d *Dir) checkBase(b lock.Base) error {
 		name := blobPath(desc.Digest)
 		switch info, err := d.root.Stat(name); {
 		case err != nil:
-			return fmt.Errorf("%s: %w", filepath.Join(d.path, name), withoutPath(err))
+			return fmt.Errorf("%s: %w", filepath.Join(d.path, name), inputfile.WithoutPath(err))
 		case !info.Mode().IsRegular():
 			return fmt.Errorf("%s: not a regular file", filepath.Join(d.path, name))
 		case info.Size() != desc.Size:
@@ -231,7 +231,7 @@ func baseBlobs(root *os.Root, b lock.Base) ([]ocispec.Descriptor, error) {
 	name := filepath.Join(root.Name(), blobPath(b.Digest))
 	f, err := openIn(root, blobPath(b.Digest))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, withoutPath(err))
+		return nil, fmt.Errorf("%s: %w", name, inputfile.WithoutPath(err))
 	}
 	defer f.Close()
 	data, err := inputfile.ReadAll(f, name, ocijson.MaxBytes)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/stepproxy"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -233,7 +234,7 @@ func (d *Dir) Source(section, kind, location, reference string) (string, lock.So
 func (d *Dir) open(path string, want digest.Digest, size int64) (*os.File, error) {
 	f, err := openIn(d.root, path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(d.path, path), withoutPath(err))
+		return nil, fmt.Errorf("%s: %w", filepath.Join(d.path, path), inputfile.WithoutPath(err))
 	}
 	d.mu.Lock()
 	done := d.verified[path]
@@ -251,14 +252,6 @@ func (d *Dir) open(path string, want digest.Digest, size int64) (*os.File, error
 	return f, nil
 }
 
-func withoutPath(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
 // verify compares the content of an open file with a digest, and seeks to its
 // beginning.
 func verify(ctx context.Context, f *os.File, want digest.Digest, size int64) error {
@@ -266,7 +259,7 @@ func verify(ctx context.Context, f *os.File, want digest.Digest, size int64) err
 	n, err := io.Copy(sum.Hash(), io.LimitReader(ctxio.NewReader(ctx, f), size+1))
 	switch {
 	case err != nil:
-		return withoutPath(err)
+		return inputfile.WithoutPath(err)
 	case n > size:
 		return fmt.Errorf("longer than the %d bytes of the lock", size)
 	case n < size:

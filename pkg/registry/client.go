@@ -31,7 +31,7 @@ type Options struct {
 	Insecure []string
 
 	// Retries is how often a request is repeated after a transient fault (connection
-	// faults, 408, 429, 5xx). 0 means 5, a negative number never.
+	// faults, 408, 429, 5xx), as [retry.Retries] reads it.
 	Retries int
 
 	// MaxElapsed limits the time of all attempts of one request, or of one blob's
@@ -39,10 +39,11 @@ type Options struct {
 	MaxElapsed time.Duration
 
 	// Timeout ends an attempt that transfers no byte for this time. It does not limit a
-	// transfer that makes progress. 0 means 2 minutes.
+	// transfer that makes progress. 0 means [retry.DefaultTimeout].
 	Timeout time.Duration
 
-	// Jobs limits the number of concurrent transfers of blobs and tags. 0 means 8.
+	// Jobs limits the number of concurrent transfers of blobs and tags. 0 means
+	// [retry.DefaultJobs].
 	Jobs int
 
 	// UserAgent is sent with each request. "" means "kolla-build".
@@ -78,20 +79,15 @@ type Client struct {
 // New makes a Client. It reads the host's configuration of registries, until ctx ends, and
 // does not use the network.
 func New(ctx context.Context, opts Options) (*Client, error) {
-	switch {
-	case opts.Retries == 0:
-		opts.Retries = 5
-	case opts.Retries < 0:
-		opts.Retries = 0
-	}
+	opts.Retries = retry.Retries(opts.Retries)
 	if opts.MaxElapsed <= 0 {
 		opts.MaxElapsed = 10 * time.Minute
 	}
 	if opts.Timeout <= 0 {
-		opts.Timeout = 2 * time.Minute
+		opts.Timeout = retry.DefaultTimeout
 	}
 	if opts.Jobs <= 0 {
-		opts.Jobs = 8
+		opts.Jobs = retry.DefaultJobs
 	}
 	if opts.EtcDir == "" {
 		opts.EtcDir = "/etc"

@@ -7,6 +7,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
@@ -14,7 +15,7 @@ import (
 func diskFile(name, at string) (File, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return File{}, fmt.Errorf("reading %s: %w", name, withoutPath(err))
+		return File{}, fmt.Errorf("reading %s: %w", name, inputfile.WithoutPath(err))
 	}
 	if info.IsDir() {
 		return File{}, fmt.Errorf("reading %s: %w", name, syscall.EISDIR)

@@ -193,7 +193,7 @@ func (s searchLoader) Load(name string) (string, error) {
 			return toText(filepath.Join(l.Name, name), b)
 		}
 		if info, statErr := fs.Stat(l.FS, name); statErr == nil && !info.IsDir() {
-			return "", fmt.Errorf("reading %s: %w", filepath.Join(l.Name, name), withoutPath(err))
+			return "", fmt.Errorf("reading %s: %w", filepath.Join(l.Name, name), inputfile.WithoutPath(err))
 		}
 	}
 	return "", fs.ErrNotExist

@@ -290,7 +290,7 @@ func (t *Tree) findRepos(o TreeOptions) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			} else if err != nil {
-				return nil, fmt.Errorf("reading %s: %w", sibling, withoutPath(err))
+				return nil, fmt.Errorf("reading %s: %w", sibling, inputfile.WithoutPath(err))
 			}
 			return parseRepos(sibling, b)
 		}

@@ -39,7 +39,7 @@ type Layer struct {
 func DirLayer(dir string) (Layer, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return Layer{}, fmt.Errorf("template directory %s: %w", dir, withoutPath(err))
+		return Layer{}, fmt.Errorf("template directory %s: %w", dir, inputfile.WithoutPath(err))
 	}
 	return Layer{Name: dir, FS: rootFS{root}, dir: dir, close: root.Close}, nil
 }
@@ -69,7 +69,7 @@ func (f File) Open() (io.ReadCloser, error) {
 	}
 	r, err := f.open()
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", f.Origin, withoutPath(err))
+		return nil, fmt.Errorf("opening %s: %w", f.Origin, inputfile.WithoutPath(err))
 	}
 	return r, nil
 }
@@ -84,7 +84,7 @@ func (f File) Read() ([]byte, error) {
 	b, err := inputfile.ReadAll(r, f.Origin, maxText)
 	var large *inputfile.TooLargeError
 	if err != nil && !errors.As(err, &large) {
-		return nil, fmt.Errorf("reading %s: %w", f.Origin, withoutPath(err))
+		return nil, fmt.Errorf("reading %s: %w", f.Origin, inputfile.WithoutPath(err))
 	}
 	return b, err
 }
@@ -270,11 +270,11 @@ type walker struct {
 func (w *walker) dir(real, name string, links int) error {
 	entries, err := fs.ReadDir(w.layer.FS, real)
 	if err != nil && name != "." {
-		w.addBroken(name, real, fmt.Errorf("reading the directory: %w", withoutPath(err)))
+		w.addBroken(name, real, fmt.Errorf("reading the directory: %w", inputfile.WithoutPath(err)))
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("reading template directory %s: %w", w.origin(real), withoutPath(err))
+		return fmt.Errorf("reading template directory %s: %w", w.origin(real), inputfile.WithoutPath(err))
 	}
 	for _, e := range entries {
 		if err := w.entry(path.Join(real, e.Name()), path.Join(name, e.Name()), e, links); err != nil {
@@ -306,7 +306,7 @@ func (w *walker) entry(real, name string, e fs.DirEntry, links int) error {
 		return w.outsideLink(real, name, links, err)
 	}
 	if err != nil {
-		w.addBroken(name, real, withoutPath(err))
+		w.addBroken(name, real, inputfile.WithoutPath(err))
 		return nil
 	}
 	if isLink && info.IsDir() && w.base != "" && w.containsItself(real) {
@@ -369,7 +369,7 @@ func (w *walker) outsideLink(real, name string, links int, err error) error {
 	}
 	target, err := filepath.EvalSymlinks(filepath.Join(w.base, filepath.FromSlash(real)))
 	if err != nil {
-		w.addBroken(name, real, fmt.Errorf("following the symbolic link: %w", withoutPath(err)))
+		w.addBroken(name, real, fmt.Errorf("following the symbolic link: %w", inputfile.WithoutPath(err)))
 		return nil
 	}
 	if w.containsItself(real) {
@@ -380,7 +380,7 @@ func (w *walker) outsideLink(real, name string, links int, err error) error {
 	outside.layer.FS = pathFS(outside.base)
 	info, err := os.Stat(target)
 	if err != nil {
-		w.addBroken(name, real, fmt.Errorf("following the symbolic link: %w", withoutPath(err)))
+		w.addBroken(name, real, fmt.Errorf("following the symbolic link: %w", inputfile.WithoutPath(err)))
 		return nil
 	}
 	return outside.add(filepath.Base(target), name, info, links)
@@ -443,12 +443,3 @@ func (l treeLoader) Load(name string) (string, error) {
 	return readText(f)
 }
 
-// withoutPath removes the operation and the path from an error of package os, since messages
-// of this package contain the path.
-func withoutPath(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // WriteTree writes a rendered tree to dir/docker in upstream's layout, as --template-only
@@ -18,19 +20,19 @@ import (
 func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name string) bool) (string, error) {
 	out := filepath.Join(dir, "docker")
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return "", fmt.Errorf("creating the work directory %s: %w", out, withoutPath(err))
+		return "", fmt.Errorf("creating the work directory %s: %w", out, inputfile.WithoutPath(err))
 	}
 	// As with upstream's copytree, the directory has the mode of the last layer.
 	for _, l := range o.Tree.layers {
 		if st, err := fs.Stat(l.FS, "."); err == nil && l.dir != "" {
 			if err := os.Chmod(out, st.Mode().Perm()|0o700); err != nil {
-				return "", fmt.Errorf("creating the work directory %s: %w", out, withoutPath(err))
+				return "", fmt.Errorf("creating the work directory %s: %w", out, inputfile.WithoutPath(err))
 			}
 		}
 	}
 	root, err := os.OpenRoot(out)
 	if err != nil {
-		return "", fmt.Errorf("opening the work directory %s: %w", out, withoutPath(err))
+		return "", fmt.Errorf("opening the work directory %s: %w", out, inputfile.WithoutPath(err))
 	}
 	defer root.Close()
 	w := treeWriter{root: root, out: out}
@@ -109,7 +111,7 @@ type treeWriter struct {
 
 func (w *treeWriter) fail(p string, err error) {
 	if err != nil && w.err == nil {
-		w.err = fmt.Errorf("writing %s: %w", filepath.Join(w.out, filepath.FromSlash(p)), withoutPath(err))
+		w.err = fmt.Errorf("writing %s: %w", filepath.Join(w.out, filepath.FromSlash(p)), inputfile.WithoutPath(err))
 	}
 }
 

@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -76,7 +76,7 @@ func findLocal(spec Spec, localsBase string) (string, fs.FileInfo, error) {
 		}
 		return "", nil, &Error{Section: spec.Name, Location: path, Err: syscall.ENOENT, hint: hint}
 	case err != nil:
-		return "", nil, &Error{Section: spec.Name, Location: path, Err: plainFileError(err)}
+		return "", nil, &Error{Section: spec.Name, Location: path, Err: inputfile.WithoutPath(err)}
 	case !info.IsDir() && !info.Mode().IsRegular():
 		return "", nil, &Error{Section: spec.Name, Location: path, Problem: "neither a regular file nor a directory"}
 	}
@@ -98,11 +98,3 @@ func topOfLocal(location string) (string, error) {
 	}
 }
 
-// plainFileError returns an error without the path, which messages already contain.
-func plainFileError(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/memo"
 	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/retry"
 )
 
 // Types of sources, as in the key "type" of a section.
@@ -81,13 +82,14 @@ type Options struct {
 	MaxAge time.Duration
 
 	// Retries is how often a transfer is repeated after transient faults, MaxElapsed
-	// the time limit for all attempts, Timeout the longest time without a byte. 0
-	// means 5, 15 minutes and 2 minutes. A negative Retries means none.
+	// the time limit for all attempts, Timeout the longest time without a byte.
+	// [retry.Retries] reads the first; 0 means 15 minutes and [retry.DefaultTimeout]
+	// for the others.
 	Retries    int
 	MaxElapsed time.Duration
 	Timeout    time.Duration
 
-	// Jobs is the number of transfers at the same time; 0 means 8.
+	// Jobs is the number of transfers at the same time; 0 means [retry.DefaultJobs].
 	Jobs int
 
 	// UserAgent is sent with HTTP requests. "" means "kolla-build".
@@ -130,20 +132,15 @@ func New(opts Options) (*Fetcher, error) {
 	if opts.Arch == "" {
 		opts.Arch = "amd64"
 	}
-	switch {
-	case opts.Retries == 0:
-		opts.Retries = 5
-	case opts.Retries < 0:
-		opts.Retries = 0
-	}
+	opts.Retries = retry.Retries(opts.Retries)
 	if opts.MaxElapsed <= 0 {
 		opts.MaxElapsed = 15 * time.Minute
 	}
 	if opts.Timeout <= 0 {
-		opts.Timeout = 2 * time.Minute
+		opts.Timeout = retry.DefaultTimeout
 	}
 	if opts.Jobs <= 0 {
-		opts.Jobs = 8
+		opts.Jobs = retry.DefaultJobs
 	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "kolla-build"

@@ -116,7 +116,7 @@ func (f *Fetcher) fetchFileURL(ctx context.Context, s Spec, path string) (blob, 
 		err = inputfile.ErrNotRegular
 	}
 	if err != nil {
-		return blob{}, Resolved{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Err: plainFileError(err)}
+		return blob{}, Resolved{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Err: inputfile.WithoutPath(err)}
 	}
 	local := s
 	local.Location = path
