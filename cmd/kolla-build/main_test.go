@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 // BuildKit and a real registry. Those that need a builder say so with
 // "builder" in their first lines.
 func TestScripts(t *testing.T) {
+	testenv.Inputs(t, "testdata", "dockerfiles", "examples", "scripts", "Makefile")
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join(testenv.RepoRoot(t), "testdata", "script"),
 		RequireExplicitExec: true,

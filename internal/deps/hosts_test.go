@@ -42,6 +42,8 @@ func TestNoRegistryHosts(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(root, ".git")); err != nil {
 		t.Skip("not in a git checkout")
 	}
+	testenv.Inputs(t, ".ci", "cmd", "dockerfiles", "docs", "examples", "internal", "packaging", "pkg", "profiles",
+		"scripts", "testdata")
 	// The checkout may belong to another user than the one who tests.
 	git := exec.Command(testenv.Program(t, "git", "git"), "-c", "safe.directory=*", "-C", root,
 		"ls-files", "-z", "--cached", "--others", "--exclude-standard")

@@ -5,6 +5,7 @@
 package testenv
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,6 +91,19 @@ func RepoRoot(t testing.TB) string {
 	}
 	t.Fatal("no go.mod above the working directory")
 	return ""
+}
+
+// Inputs tells Go's test cache that the tests of a package depend on files and directories
+// that other programs read. The names are relative to the directory of go.mod.
+func Inputs(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		// The cache records what a test opens and examines, and WalkDir does both.
+		visit := func(_ string, _ fs.DirEntry, err error) error { return err }
+		if err := filepath.WalkDir(filepath.Join(RepoRoot(t), name), visit); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // BusyboxCreated is the creation time of Busybox images.

@@ -81,6 +81,7 @@ func startOracle(t testing.TB) *oracle {
 	if out, err := exec.Command(python, "-c", "import jinja2; assert jinja2.__version__ >= '3.1'").CombinedOutput(); err != nil {
 		testenv.Missing(t, fmt.Sprintf("the real Jinja2 3.1 is not here (Debian's python3-jinja2): %v: %s", err, out))
 	}
+	testenv.Inputs(t, "testdata/jinja")
 	cmd := exec.Command(python, testdata("oracle.py"))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
