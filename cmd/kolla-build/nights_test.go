@@ -29,6 +29,11 @@ type nights struct {
 	registry string
 	dir      string
 	log      *bytes.Buffer // the registry's, a line for each request
+
+	// What the nights of TestNights leave for the following ones.
+	today        string
+	dated        string            // the tag of the third night
+	first, third map[string]string // the tags of leaf after these nights
 }
 
 // night is the result of one nightly run.
@@ -79,6 +84,15 @@ func (n *nights) run(args ...string) night {
 		return string(data)
 	}
 	r.json, r.page = read("summary.json"), read("index.html")
+	n.readSummary(&r)
+	n.readJUnit(&r, read("junit.xml"))
+	n.readMetrics(&r)
+	return r
+}
+
+// readSummary fills in what the summary says about images.
+func (n *nights) readSummary(r *night) {
+	n.t.Helper()
 	var s struct {
 		Built []struct {
 			Name, Reason string
@@ -99,6 +113,11 @@ func (n *nights) run(args ...string) night {
 	for _, im := range s.Failed {
 		r.failed = append(r.failed, im.Name)
 	}
+}
+
+// readJUnit fills in the counts of the JUnit report.
+func (n *nights) readJUnit(r *night, text string) {
+	n.t.Helper()
 	var j struct {
 		Suites []struct {
 			Tests    int `xml:"tests,attr"`
@@ -106,10 +125,15 @@ func (n *nights) run(args ...string) night {
 			Errors   int `xml:"errors,attr"`
 		} `xml:"testsuite"`
 	}
-	if err := xml.Unmarshal([]byte(read("junit.xml")), &j); err != nil || len(j.Suites) != 1 {
+	if err := xml.Unmarshal([]byte(text), &j); err != nil || len(j.Suites) != 1 {
 		n.t.Fatalf("junit.xml: %v", err)
 	}
 	r.junit.tests, r.junit.failures, r.junit.errors = j.Suites[0].Tests, j.Suites[0].Failures, j.Suites[0].Errors
+}
+
+// readMetrics fills in the values of the metrics file, by name and status or image.
+func (n *nights) readMetrics(r *night) {
+	n.t.Helper()
 	metrics, err := os.ReadFile(filepath.Join(n.dir, "kolla.prom"))
 	if err != nil {
 		n.t.Fatal(err)
@@ -120,6 +144,7 @@ func (n *nights) run(args ...string) night {
 		n.t.Fatal(err)
 	}
 	r.metric = map[string]float64{}
+	labels := map[string]string{"base": "debian", "type": "source", "set": n.registry + "/t:t"}
 	for name, f := range families {
 		for _, m := range f.Metric {
 			key, set := name, map[string]string{}
@@ -130,13 +155,12 @@ func (n *nights) run(args ...string) night {
 					set[l.GetName()] = l.GetValue()
 				}
 			}
-			if want := map[string]string{"base": "debian", "type": "source", "set": n.registry + "/t:t"}; !maps.Equal(set, want) {
-				n.t.Errorf("%s has the labels %v, want %v", name, set, want)
+			if !maps.Equal(set, labels) {
+				n.t.Errorf("%s has the labels %v, want %v", name, set, labels)
 			}
 			r.metric[key] = m.GetGauge().GetValue()
 		}
 	}
-	return r
 }
 
 // tags returns the tags of an image with their digests.
@@ -188,120 +212,146 @@ func TestNights(t *testing.T) {
 	t.Cleanup(func() { s.Close() })
 	n.registry = s.Addr().String()
 	n.options = append(n.options, "--registry", n.registry, "--metrics-file", filepath.Join(w.dir, "kolla.prom"))
-	today := time.Now().Format(time.DateOnly)
+	n.today = time.Now().Format(time.DateOnly)
+	n.buildAll()
+	n.changeNothing()
+	n.options = append(n.options, "--retain", "2")
+	n.changePackage()
+	repair := n.breakImage()
+	repair()
+	n.publishRepaired()
+}
 
-	// The first run builds everything.
-	firstNight := n.run()
-	if firstNight.code != exitOK || len(firstNight.built) != 4 || len(firstNight.kept) != 0 {
-		t.Fatalf("first night: ended with %d, built %v, kept %v", firstNight.code, firstNight.built, firstNight.kept)
-	}
-	first := n.sameTags("leaf", "t", "t-"+today)
-	if first["t"] != first["t-"+today] || first["t"] == "" {
-		t.Errorf("tags: %v", first)
-	}
-	if firstNight.junit.tests != 5 || firstNight.junit.failures+firstNight.junit.errors != 0 ||
-		firstNight.metric["kolla_build_images built"] != 4 || firstNight.metric["kolla_build_success"] != 1 {
-		t.Errorf("first night: %+v %v", firstNight.junit, firstNight.metric)
-	}
-	if !strings.Contains(firstNight.stderr, "nightly: 4 of 4 images built; published as t-"+today+" and t; report ") {
-		t.Error("the last line does not name what was published")
-	}
+// publishAs returns the options that publish a set as that of another day.
+func publishAs(day string) []string { return []string{"--tag", "t-" + day, "--also-tag", "t"} }
 
-	// The second has nothing to do: no builder, no push.
+// buildAll is the first night.
+func (n *nights) buildAll() {
+	n.t.Helper()
+	night := n.run()
+	if night.code != exitOK || len(night.built) != 4 || len(night.kept) != 0 {
+		n.t.Fatalf("first night: ended with %d, built %v, kept %v", night.code, night.built, night.kept)
+	}
+	n.first = n.sameTags("leaf", "t", "t-"+n.today)
+	if n.first["t"] != n.first["t-"+n.today] || n.first["t"] == "" {
+		n.t.Errorf("tags: %v", n.first)
+	}
+	if night.junit.tests != 5 || night.junit.failures+night.junit.errors != 0 ||
+		night.metric["kolla_build_images built"] != 4 || night.metric["kolla_build_success"] != 1 {
+		n.t.Errorf("first night: %+v %v", night.junit, night.metric)
+	}
+	if !strings.Contains(night.stderr, "nightly: 4 of 4 images built; published as t-"+n.today+" and t; report ") {
+		n.t.Error("the last line does not name what was published")
+	}
+}
+
+// changeNothing is the second night. It has nothing to do: no builder, no push.
+func (n *nights) changeNothing() {
+	n.t.Helper()
 	n.log.Reset()
-	started := filepath.Join(w.dir, "started")
-	put(t, filepath.Join(w.dir, "buildkitd"), []byte("#!/bin/sh\ntouch "+started+"\nexit 1\n"))
-	if err := os.Chmod(filepath.Join(w.dir, "buildkitd"), 0o755); err != nil {
-		t.Fatal(err)
+	started := filepath.Join(n.dir, "started")
+	put(n.t, filepath.Join(n.dir, "buildkitd"), []byte("#!/bin/sh\ntouch "+started+"\nexit 1\n"))
+	if err := os.Chmod(filepath.Join(n.dir, "buildkitd"), 0o755); err != nil {
+		n.t.Fatal(err)
 	}
-	secondNight := n.run("--buildkitd", filepath.Join(w.dir, "buildkitd"))
+	night := n.run("--buildkitd", filepath.Join(n.dir, "buildkitd"))
 	if _, err := os.Stat(started); err == nil {
-		t.Error("a night in which nothing changed started a builder")
+		n.t.Error("a night in which nothing changed started a builder")
 	}
-	if secondNight.code != exitOK || len(secondNight.built) != 0 || len(secondNight.kept) != 4 {
-		t.Errorf("second night: ended with %d, built %v, kept %v", secondNight.code, secondNight.built, secondNight.kept)
+	if night.code != exitOK || len(night.built) != 0 || len(night.kept) != 4 {
+		n.t.Errorf("second night: ended with %d, built %v, kept %v", night.code, night.built, night.kept)
 	}
 	for _, method := range []string{http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete} {
 		if strings.Contains(n.log.String(), method+" ") {
-			t.Errorf("a night in which nothing changed wrote to the registry:\n%s", n.log.String())
+			n.t.Errorf("a night in which nothing changed wrote to the registry:\n%s", n.log.String())
 		}
 	}
 	if !strings.Contains(n.log.String(), "HEAD ") {
-		t.Errorf("the log of the registry shows no requests, so the test proves nothing\n%s", n.log.String())
+		n.t.Errorf("the log of the registry shows no requests, so the test proves nothing\n%s", n.log.String())
 	}
-	if secondNight.metric["kolla_build_images unchanged"] != 4 || secondNight.junit.tests != 5 ||
-		!strings.Contains(secondNight.page, "Nothing to do") || !strings.Contains(secondNight.stderr, "nothing changed, 4 images") {
-		t.Errorf("second night: %v", secondNight.metric)
+	if night.metric["kolla_build_images unchanged"] != 4 || night.junit.tests != 5 ||
+		!strings.Contains(night.page, "Nothing to do") || !strings.Contains(night.stderr, "nothing changed, 4 images") {
+		n.t.Errorf("second night: %v", night.metric)
 	}
-	n.options = append(n.options, "--retain", "2")
-	publish := func(day string) []string { return []string{"--tag", "t-" + day, "--also-tag", "t"} }
+}
 
-	// Before the third a package has changed: the images that install it and their
-	// descendants are built, and reported with the versions. It is the second set of
-	// this day, which must not overwrite the first one.
-	w.server.AddDebs(deb("beta", "2"))
-	thirdNight, dated := n.run(), "t-"+today+"-2"
-	if thirdNight.code != exitOK || len(thirdNight.built) != 2 || thirdNight.built["app"] != "package beta 1 → 2" ||
-		thirdNight.built["leaf"] != "parent app is built" {
-		t.Errorf("third night: ended with %d, built %v", thirdNight.code, thirdNight.built)
+// changePackage is the third night, before which a package has changed: the images that
+// install it and their descendants are built, and reported with the versions. It is the second
+// set of this day, which must not overwrite the first one.
+func (n *nights) changePackage() {
+	n.t.Helper()
+	n.server.AddDebs(deb("beta", "2"))
+	night := n.run()
+	n.dated = "t-" + n.today + "-2"
+	if night.code != exitOK || len(night.built) != 2 || night.built["app"] != "package beta 1 → 2" ||
+		night.built["leaf"] != "parent app is built" {
+		n.t.Errorf("third night: ended with %d, built %v", night.code, night.built)
 	}
-	if !strings.Contains(strings.Join(strings.Fields(thirdNight.json), ""), `"packages":[{"name":"beta","from":"1","to":"2"}]`) {
-		t.Errorf("the summary does not name the package:\n%s", thirdNight.json)
+	if !strings.Contains(strings.Join(strings.Fields(night.json), ""), `"packages":[{"name":"beta","from":"1","to":"2"}]`) {
+		n.t.Errorf("the summary does not name the package:\n%s", night.json)
 	}
-	if !strings.Contains(thirdNight.page,
+	if !strings.Contains(night.page,
 		`<tr><th scope="row">beta</th><td><code>1</code></td><td><code>2</code></td><td>app, leaf</td></tr>`) {
-		t.Error("the page does not name the package")
+		n.t.Error("the page does not name the package")
 	}
-	if thirdNight.metric["kolla_build_package_changes"] != 2 || thirdNight.metric["kolla_build_image_package_changes leaf"] != 1 ||
-		!strings.Contains(thirdNight.stderr, "packages: beta 1 → 2; published as "+dated+" and t;") {
-		t.Errorf("third night: %v", thirdNight.metric)
+	if night.metric["kolla_build_package_changes"] != 2 || night.metric["kolla_build_image_package_changes leaf"] != 1 ||
+		!strings.Contains(night.stderr, "packages: beta 1 → 2; published as "+n.dated+" and t;") {
+		n.t.Errorf("third night: %v", night.metric)
 	}
-	third := n.sameTags("leaf", "t", "t-"+today, dated)
-	if third["t"] == first["t"] || third["t"] != third[dated] || third["t-"+today] != first["t"] {
-		t.Errorf("tags: %v, before %v", third, first)
+	n.third = n.sameTags("leaf", "t", "t-"+n.today, n.dated)
+	if n.third["t"] == n.first["t"] || n.third["t"] != n.third[n.dated] || n.third["t-"+n.today] != n.first["t"] {
+		n.t.Errorf("tags: %v, before %v", n.third, n.first)
 	}
-	if other := n.sameTags("other", "t", "t-"+today, dated); other["t"] != other["t-"+today] {
-		t.Errorf("an unchanged image has another digest: %v", other)
+	if other := n.sameTags("other", "t", "t-"+n.today, n.dated); other["t"] != other["t-"+n.today] {
+		n.t.Errorf("an unchanged image has another digest: %v", other)
 	}
+}
 
-	// The fourth fails: no tag changes, and the reports show why.
-	broken := filepath.Join(w.dir, "tree/leaf/Dockerfile.j2")
+// breakImage is the fourth night, which fails: no tag changes, and the reports show why. The
+// result repairs the image.
+func (n *nights) breakImage() (repair func()) {
+	n.t.Helper()
+	broken := filepath.Join(n.dir, "tree/leaf/Dockerfile.j2")
 	text, err := os.ReadFile(broken)
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
-	w.server.AddDebs(deb("beta", "3"))
-	put(t, broken, append(text, "RUN echo no luck tonight; exit 7\n"...))
-	fourthNight := n.run(publish("2999-01-04")...)
-	if fourthNight.code != exitFailed || fourthNight.built["app"] == "" || !slices.Equal(fourthNight.failed, []string{"leaf"}) {
-		t.Errorf("fourth night: ended with %d, built %v, failed %v", fourthNight.code, fourthNight.built, fourthNight.failed)
+	n.server.AddDebs(deb("beta", "3"))
+	put(n.t, broken, append(text, "RUN echo no luck tonight; exit 7\n"...))
+	night := n.run(publishAs("2999-01-04")...)
+	if night.code != exitFailed || night.built["app"] == "" || !slices.Equal(night.failed, []string{"leaf"}) {
+		n.t.Errorf("fourth night: ended with %d, built %v, failed %v", night.code, night.built, night.failed)
 	}
 	for _, image := range []string{"app", "leaf", "other"} {
-		n.sameTags(image, "t", "t-"+today, dated)
+		n.sameTags(image, "t", "t-"+n.today, n.dated)
 	}
-	if current := n.tags("leaf"); current["t"] != third["t"] {
-		t.Errorf("the floating tag has changed: %v", current)
+	if current := n.tags("leaf"); current["t"] != n.third["t"] {
+		n.t.Errorf("the floating tag has changed: %v", current)
 	}
-	if fourthNight.junit.failures != 2 || fourthNight.metric["kolla_build_success"] != 0 ||
-		fourthNight.metric["kolla_build_image_failed leaf"] != 1 || !strings.Contains(fourthNight.page, "no luck tonight") ||
-		!strings.Contains(fourthNight.stderr, "nightly: 1 of 4 images failed (leaf); no tag was changed;") {
-		t.Errorf("fourth night: %+v %v", fourthNight.junit, fourthNight.metric)
+	if night.junit.failures != 2 || night.metric["kolla_build_success"] != 0 ||
+		night.metric["kolla_build_image_failed leaf"] != 1 || !strings.Contains(night.page, "no luck tonight") ||
+		!strings.Contains(night.stderr, "nightly: 1 of 4 images failed (leaf); no tag was changed;") {
+		n.t.Errorf("fourth night: %+v %v", night.junit, night.metric)
 	}
+	return func() { put(n.t, broken, text) }
+}
 
-	// It is repaired: the new set is complete, and the oldest one is removed.
-	put(t, broken, text)
-	fifthNight := n.run(publish("2999-01-05")...)
-	if fifthNight.code != exitOK || fifthNight.built["leaf"] == "" || fifthNight.built["app"] != "" {
-		t.Errorf("fifth night: ended with %d, built %v", fifthNight.code, fifthNight.built)
+// publishRepaired is the fifth night, after the repair: the new set is complete, and the oldest
+// one is removed.
+func (n *nights) publishRepaired() {
+	n.t.Helper()
+	night := n.run(publishAs("2999-01-05")...)
+	if night.code != exitOK || night.built["leaf"] == "" || night.built["app"] != "" {
+		n.t.Errorf("fifth night: ended with %d, built %v", night.code, night.built)
 	}
-	fifth := n.sameTags("leaf", "t", dated, "t-2999-01-05")
-	if app := n.tags("app"); fifth["t"] == third["t"] || app["t"] != app["t-2999-01-05"] || app["t"] == app[dated] {
-		t.Errorf("tags: %v, app %v", fifth, app)
+	fifth := n.sameTags("leaf", "t", n.dated, "t-2999-01-05")
+	if app := n.tags("app"); fifth["t"] == n.third["t"] || app["t"] != app["t-2999-01-05"] || app["t"] == app[n.dated] {
+		n.t.Errorf("tags: %v, app %v", fifth, app)
 	}
-	if entries, err := os.ReadDir(filepath.Join(w.dir, "reports")); err != nil || len(entries) != 6 {
-		t.Errorf("%d reports and links, %v", len(entries), err)
+	if entries, err := os.ReadDir(filepath.Join(n.dir, "reports")); err != nil || len(entries) != 6 {
+		n.t.Errorf("%d reports and links, %v", len(entries), err)
 	}
-	if st, err := os.Stat(filepath.Join(w.dir, "kolla.prom")); err != nil || st.Size() == 0 {
-		t.Errorf("metrics beside the reports: %v", err)
+	if st, err := os.Stat(filepath.Join(n.dir, "kolla.prom")); err != nil || st.Size() == 0 {
+		n.t.Errorf("metrics beside the reports: %v", err)
 	}
 }

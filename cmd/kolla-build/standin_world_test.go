@@ -34,6 +34,7 @@ type standinWorld struct {
 	conf      string
 	registry  string
 	server    *standin.Server
+	helm, cni []byte // archives on the server
 }
 
 func newStandinWorld(t *testing.T) *standinWorld {
@@ -51,28 +52,46 @@ func newStandinWorld(t *testing.T) *standinWorld {
 	t.Cleanup(func() { reg.Close() })
 	w.registry = reg.Addr().String()
 
-	helm, cni := standin.TarGz("", map[string]string{"linux-amd64/helm": "helm\n", "linux-arm64/helm": "helm\n"}),
-		standin.TarGz("./", map[string]string{"loopback": "loopback\n", "bridge": "bridge\n"})
+	w.startServer(t)
+	w.writeConfiguration(t)
+	if _, err := os.Stat(w.data); err != nil {
+		runBuild(t, []string{"bootstrap", "debian:trixie", "--data-dir", w.data}, exitOK)
+	}
+	return w
+}
+
+// startServer starts the server with the sources, packages and archives that the images fetch.
+func (w *standinWorld) startServer(t *testing.T) {
+	t.Helper()
+	w.helm = standin.TarGz("", map[string]string{"linux-amd64/helm": "helm\n", "linux-arm64/helm": "helm\n"})
+	w.cni = standin.TarGz("./", map[string]string{"loopback": "loopback\n", "bridge": "bridge\n"})
 	requirements := standin.Project{Name: "requirements", Version: "master", Files: map[string]string{
 		// Only one of them is the version that the index has anyway.
-		"upper-constraints.txt": "oslo.config===" + standin.OldVersion + "\novs===9.9.9\nPyYAML===" + standin.OldVersion + "\noslo.log===" + standin.NewVersion + "\n",
+		"upper-constraints.txt": "oslo.config===" + standin.OldVersion + "\novs===9.9.9\n" +
+			"PyYAML===" + standin.OldVersion + "\noslo.log===" + standin.NewVersion + "\n",
 	}}
 	magnum := standin.AnyProject("magnum")
 	magnum.Files["etc/magnum/keystone_auth_default_policy.sample"] = "{}\n"
 	keystone := standin.AnyProject("keystone")
 	keystone.Files = map[string]string{"etc/default_catalog.templates": "catalog\n"}
-	if w.server, err = standin.Start(standin.Content{
+	var err error
+	w.server, err = standin.Start(standin.Content{
 		Suite:    "noble",
 		Projects: []standin.Project{requirements, magnum, keystone},
 		Wheels: []standin.Wheel{{Name: "pycadf", Data: map[string]string{
 			"etc/pycadf/nova_api_audit_map.conf": "[DEFAULT]\n", "etc/pycadf/heat_api_audit_map.conf": "[DEFAULT]\n"}}},
-		Files:  map[string][]byte{"helm.tar.gz": helm, "cni.tgz": cni},
+		Files:  map[string][]byte{"helm.tar.gz": w.helm, "cni.tgz": w.cni},
 		RPMDir: w.rpmDir(),
-	}); err != nil {
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.server.Close() })
+}
 
+// writeConfiguration writes what a site without internet has in its kolla-build.conf.
+func (w *standinWorld) writeConfiguration(t *testing.T) {
+	t.Helper()
 	repos := filepath.Join(w.dir, "repos.yaml")
 	put(t, repos, fmt.Appendf(nil, `
 ubuntu:
@@ -119,12 +138,8 @@ sha256 = amd64:%[4]x,arm64:%[4]x
 type = git
 location = file://%[5]s
 reference = main
-`, w.server.URL(), repos, w.registry, sha256.Sum256(helm), gitProject(t, filepath.Join(w.dir, "plugin")), sha256.Sum256(cni)))
-
-	if _, err := os.Stat(w.data); err != nil {
-		runBuild(t, []string{"bootstrap", "debian:trixie", "--data-dir", w.data}, exitOK)
-	}
-	return w
+`, w.server.URL(), repos, w.registry, sha256.Sum256(w.helm), gitProject(t, filepath.Join(w.dir, "plugin")),
+		sha256.Sum256(w.cni)))
 }
 
 // The real programs that steps of the templates run, besides the package manager.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,132 +87,152 @@ func openStore(t *testing.T) *store.Store {
 	return s
 }
 
-func TestDocker(t *testing.T) {
-	d := testenv.Dockerd(t, "")
-	open := func() *engine.Engine {
-		e, err := engine.Open(t.Context(), engine.Options{Kind: engine.Docker, Addr: d.Addr})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(e.Close)
-		return e
+// dockerSet is a set in a store, and a Docker to load it into.
+type dockerSet struct {
+	addr    string
+	store   *store.Store
+	plan    *plan.Plan
+	digests map[string]digest.Digest // by reference
+}
+
+func (d *dockerSet) open(t *testing.T) *engine.Engine {
+	t.Helper()
+	e, err := engine.Open(t.Context(), engine.Options{Kind: engine.Docker, Addr: d.addr})
+	if err != nil {
+		t.Fatal(err)
 	}
-	s := openStore(t)
-	p, digests := chain(t, s)
+	t.Cleanup(e.Close)
+	return e
+}
 
-	t.Run("images of a run", func(t *testing.T) {
-		e := open()
-		var mu sync.Mutex
-		started, transfers := map[image.ID]bool{}, 0
-		l := NewLoader(Options{Engine: e, Store: s, Plan: p,
-			Ancestors: func(it *plan.Item) []digest.Digest {
-				var found []digest.Digest
-				for i := len(p.Items) - 1; i >= 0; i-- {
-					if p.Items[i].Image == it.Parent || len(found) > 0 {
-						found = append(found, digests[p.Items[i].Reference])
-					}
-				}
-				return found
-			},
-			Emit: func(event build.Event) {
-				mu.Lock()
-				defer mu.Unlock()
-				if event.Kind == build.EventTransfer {
-					transfers++
-				}
-				if event.Kind == build.EventImageStart {
-					started[event.Image] = true
-				}
-			}})
-		var uploads sync.WaitGroup // all at once: children wait for their parents
-		for _, it := range p.Items {
-			uploads.Go(func() {
-				if err := l.Upload(t.Context(), it, digests[it.Reference]); err != nil {
-					t.Error(err)
-				}
-			})
+// ancestors returns the digests of the stored ancestors of an image, the parent first.
+func (d *dockerSet) ancestors(it *plan.Item) []digest.Digest {
+	var found []digest.Digest
+	for _, candidate := range slices.Backward(d.plan.Items) {
+		if candidate.Image == it.Parent || len(found) > 0 {
+			found = append(found, d.digests[candidate.Reference])
 		}
-		uploads.Wait()
-		for _, it := range p.Items {
-			if !e.Has(it.Reference) || l.Loaded(it.Reference) != e.String() {
-				t.Errorf("%s is not in %s", it.Image, e)
+	}
+	return found
+}
+
+func TestDocker(t *testing.T) {
+	d := &dockerSet{addr: testenv.Dockerd(t, "").Addr, store: openStore(t)}
+	d.plan, d.digests = chain(t, d.store)
+	t.Run("images of a run", d.imagesOfRun)
+
+	t.Run("a parent that failed", d.failedParent)
+
+	t.Run("another platform's image stays out", d.otherPlatform)
+
+	t.Run("set", d.set)
+
+	t.Run("copy", d.copy)
+}
+
+func (d *dockerSet) imagesOfRun(t *testing.T) {
+	e := d.open(t)
+	var mu sync.Mutex
+	started, transfers := map[image.ID]bool{}, 0
+	l := NewLoader(Options{Engine: e, Store: d.store, Plan: d.plan, Ancestors: d.ancestors,
+		Emit: func(event build.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if event.Kind == build.EventTransfer {
+				transfers++
 			}
+			if event.Kind == build.EventImageStart {
+				started[event.Image] = true
+			}
+		}})
+	var uploads sync.WaitGroup // all at once: children wait for their parents
+	for _, it := range d.plan.Items {
+		uploads.Go(func() {
+			if err := l.Upload(t.Context(), it, d.digests[it.Reference]); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	uploads.Wait()
+	for _, it := range d.plan.Items {
+		if !e.Has(it.Reference) || l.Loaded(it.Reference) != e.String() {
+			t.Errorf("%s is not in %s", it.Image, e)
 		}
-		// Each image sends the one layer that its parent does not have.
-		if text := l.Summary(); !strings.Contains(text, "3 images: 3 loaded (3 layers, ") || !strings.Contains(text, "3 layers already present") {
-			t.Errorf("summary %q", text)
-		}
-		if transfers == 0 || len(started) > 0 {
-			t.Errorf("%d events of transfers; images that are built were started again: %v", transfers, started)
-		}
-		if l.Loaded("registry.example/kolla/other:t") != "" {
-			t.Error("an image that is in no plan was loaded")
-		}
-	})
+	}
+	// Each image sends the one layer that its parent does not have.
+	if text := l.Summary(); !strings.Contains(text, "3 images: 3 loaded (3 layers, ") || !strings.Contains(text, "3 layers already present") {
+		t.Errorf("summary %q", text)
+	}
+	if transfers == 0 || len(started) > 0 {
+		t.Errorf("%d events of transfers; images that are built were started again: %v", transfers, started)
+	}
+	if l.Loaded("registry.example/kolla/other:t") != "" {
+		t.Error("an image that is in no plan was loaded")
+	}
+}
 
-	t.Run("a parent that failed", func(t *testing.T) {
-		e := open()
-		l := NewLoader(Options{Engine: e, Store: s, Plan: p, Ancestors: func(*plan.Item) []digest.Digest { return nil },
-			Emit: func(build.Event) {}})
-		parent, child := p.Items[1], p.Items[2]
-		l.Handle(build.Event{Kind: build.EventImageEnd, Image: parent.Image})
-		l.Handle(build.Event{Kind: build.EventImageEnd, Image: parent.Image})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if err := l.Upload(ctx, child, digests[child.Reference]); err != nil {
-			t.Errorf("its child: %v", err)
-		}
-	})
+func (d *dockerSet) failedParent(t *testing.T) {
+	e := d.open(t)
+	l := NewLoader(Options{Engine: e, Store: d.store, Plan: d.plan, Ancestors: func(*plan.Item) []digest.Digest { return nil },
+		Emit: func(build.Event) {}})
+	parent, child := d.plan.Items[1], d.plan.Items[2]
+	l.Handle(build.Event{Kind: build.EventImageEnd, Image: parent.Image})
+	l.Handle(build.Event{Kind: build.EventImageEnd, Image: parent.Image})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := l.Upload(ctx, child, d.digests[child.Reference]); err != nil {
+		t.Errorf("its child: %v", err)
+	}
+}
 
-	t.Run("another platform's image stays out", func(t *testing.T) {
-		e := open()
-		it := &plan.Item{Image: image.ID{Name: "service", Platform: "linux/s390x"}, Reference: "registry.example/kolla/s390x:t"}
-		l := NewLoader(Options{Engine: e, Store: s, Plan: &plan.Plan{Items: []*plan.Item{it}}})
-		if err := l.Upload(t.Context(), it, digests[p.Items[0].Reference]); err != nil {
-			t.Fatal(err)
-		}
-		if e.Has(it.Reference) || l.Summary() != "" {
-			t.Errorf("it was loaded: %q", l.Summary())
-		}
-	})
+func (d *dockerSet) otherPlatform(t *testing.T) {
+	e := d.open(t)
+	it := &plan.Item{Image: image.ID{Name: "service", Platform: "linux/s390x"}, Reference: "registry.example/kolla/s390x:t"}
+	l := NewLoader(Options{Engine: e, Store: d.store, Plan: &plan.Plan{Items: []*plan.Item{it}}})
+	if err := l.Upload(t.Context(), it, d.digests[d.plan.Items[0].Reference]); err != nil {
+		t.Fatal(err)
+	}
+	if e.Has(it.Reference) || l.Summary() != "" {
+		t.Errorf("it was loaded: %q", l.Summary())
+	}
+}
 
-	t.Run("set", func(t *testing.T) {
-		e := open()
-		text, err := LoadSet(t.Context(), e, s, digests)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(text, "3 images: 0 loaded, 3 already present") {
-			t.Errorf("loaded again: %q", text)
-		}
-		tagged := map[string]digest.Digest{}
-		for reference, d := range digests {
-			tagged[strings.TrimSuffix(reference, "t")+"u"] = d
-		}
-		if text, err = LoadSet(t.Context(), e, s, tagged); err != nil || !strings.Contains(text, "0 loaded, 3 tagged") {
-			t.Errorf("under another tag: %q, %v", text, err)
-		}
-	})
+func (d *dockerSet) set(t *testing.T) {
+	e := d.open(t)
+	text, err := LoadSet(t.Context(), e, d.store, d.digests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text, "3 images: 0 loaded, 3 already present") {
+		t.Errorf("loaded again: %q", text)
+	}
+	tagged := map[string]digest.Digest{}
+	for reference, d := range d.digests {
+		tagged[strings.TrimSuffix(reference, "t")+"u"] = d
+	}
+	if text, err = LoadSet(t.Context(), e, s, tagged); err != nil || !strings.Contains(text, "0 loaded, 3 tagged") {
+		t.Errorf("under another tag: %q, %v", text, err)
+	}
+}
 
-	t.Run("copy", func(t *testing.T) {
-		e := open()
-		other := openStore(t)
-		reference := p.Items[2].Reference
-		if err := Copy(t.Context(), e, other, reference, store.KindBase); err != nil {
-			t.Fatal(err)
-		}
-		entry, ok, err := other.Lookup(reference)
-		if err != nil || !ok || entry.Kind != store.KindBase || entry.Origin != Origin || entry.Key != Key(e, reference) {
-			t.Errorf("stored %+v, %t, %v", entry, ok, err)
-		}
-		if err := other.Verify(t.Context(), entry.Digest); err != nil {
-			t.Error(err)
-		}
-		if err := Copy(t.Context(), e, other, "registry.example/no/such:t", store.KindBase); err == nil ||
-			!strings.Contains(err.Error(), "registry.example/no/such:t") {
-			t.Errorf("an image that the engine does not have: %v", err)
-		}
-	})
+func (d *dockerSet) copy(t *testing.T) {
+	e := d.open(t)
+	other := openStore(t)
+	reference := d.plan.Items[2].Reference
+	if err := Copy(t.Context(), e, other, reference, store.KindBase); err != nil {
+		t.Fatal(err)
+	}
+	entry, ok, err := other.Lookup(reference)
+	if err != nil || !ok || entry.Kind != store.KindBase || entry.Origin != Origin || entry.Key != Key(e, reference) {
+		t.Errorf("stored %+v, %t, %v", entry, ok, err)
+	}
+	if err := other.Verify(t.Context(), entry.Digest); err != nil {
+		t.Error(err)
+	}
+	if err := Copy(t.Context(), e, other, "registry.example/no/such:t", store.KindBase); err == nil ||
+		!strings.Contains(err.Error(), "registry.example/no/such:t") {
+		t.Errorf("an image that the engine does not have: %v", err)
+	}
 }
 
 // TestOpen checks when an engine is used, and when its absence is an error.
