@@ -70,41 +70,37 @@ func TestSeveralPlatforms(t *testing.T) {
 	want[old] = mustRun(old)
 	w.took = time.Since(start)
 	kills, published := 0, old
-	check := func(out string) {
-		t.Helper()
-		got := fmt.Sprint(tr.indexes())
-		if got != fmt.Sprint(want[old]) && got != fmt.Sprint(want[new_]) {
-			t.Fatalf("the tags name no set that was built: %s, not %v\n%s", got, want, out)
-		}
-		tr.storeIsWhole()
-	}
 	other := func() string {
 		if published == old {
 			return new_
 		}
 		return old
 	}
-	for kills < repetitions {
-		at := tr.moment(rng)
-		out, err := run(other(), func(c *exec.Cmd) {
-			time.Sleep(at)
-			_ = c.Process.Kill()
-		}, "--nocache")
-		check(out)
-		kills++
+	// disturbed builds the other set.
+	disturbed := func(during func(*exec.Cmd)) {
+		t.Helper()
+		out, err := run(other(), during, "--nocache")
+		got := fmt.Sprint(tr.indexes())
+		if got != fmt.Sprint(want[old]) && got != fmt.Sprint(want[new_]) {
+			t.Fatalf("the tags name no set that was built: %s, not %v\n%s", got, want, out)
+		}
+		tr.storeIsWhole()
 		if err == nil {
 			published = other()
 		}
+	}
+	for ; kills < repetitions; kills++ {
+		at := tr.moment(rng)
+		disturbed(func(c *exec.Cmd) {
+			time.Sleep(at)
+			_ = c.Process.Kill()
+		})
 	}
 	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.3,
 		Max: repetitions, Stall: 3 * time.Second})
 	injected := 0
 	for round := 0; injected < repetitions && round < 8; round++ {
-		out, err := run(other(), nil, "--nocache")
-		check(out)
-		if err == nil {
-			published = other()
-		}
+		disturbed(nil)
 		injected = 0
 		for _, n := range tr.registry.Injected() {
 			injected += n

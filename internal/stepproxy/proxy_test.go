@@ -108,100 +108,112 @@ func TestRecordAndReplay(t *testing.T) {
 			upstream := server.Client()
 			upstream.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 			dir := t.TempDir()
-			rec, err := NewRecorder(t.Context(), dir, upstream)
+			records := record(t, dir, server.URL, upstream, &requests)
+			server.Close()
+			replayRecords(t, dir, server.URL, records)
+		})
+	}
+}
+
+// record sends requests through a recorder, and returns the records.
+func record(t *testing.T, dir, url string, upstream *http.Client, requests *atomic.Int64) []Record {
+	t.Helper()
+	rec, err := NewRecorder(t.Context(), dir, upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recording := through(t, rec, "image-a")
+	var all sync.WaitGroup
+	for range 8 { // at the same time
+		all.Go(func() {
+			resp, err := recording.Get(url + "/file?a=1&b=%2F")
 			if err != nil {
-				t.Fatal(err)
+				t.Error(err)
+				return
 			}
-			recording := through(t, rec, "image-a")
-			var all sync.WaitGroup
-			for range 8 { // at the same time
-				all.Go(func() {
-					resp, err := recording.Get(server.URL + "/file?a=1&b=%2F")
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					defer resp.Body.Close()
-					if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "content of /file?a=1&b=%2F" {
-						t.Errorf("%q, %v", body, err)
-					}
-				})
-			}
-			all.Wait()
-			if n := requests.Load(); n != 1 {
-				t.Errorf("%d requests for one file", n)
-			}
-			get(t, through(t, rec, "image-b"), server.URL+"/file?a=1&b=%2F")
-			get(t, recording, server.URL+"/moved")
-			get(t, recording, server.URL+"/absent")
-			if resp, err := recording.Get(server.URL + "/broken"); err == nil {
-				// The client may have tried again by itself.
-				if body, err := io.ReadAll(resp.Body); err == nil && resp.StatusCode == http.StatusOK && string(body) != "whole" {
-					t.Errorf("a transfer that broke off gave %q", body)
-				}
-				resp.Body.Close()
-			}
-			if _, body := get(t, recording, server.URL+"/broken"); body != "whole" {
-				t.Errorf("the second attempt gave %q", body)
-			}
-			get(t, recording, server.URL+"/fails")
-			resp, err := recording.Post(server.URL+"/post", "text/plain", strings.NewReader("data"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "POST data" {
+			defer resp.Body.Close()
+			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "content of /file?a=1&b=%2F" {
 				t.Errorf("%q, %v", body, err)
 			}
-			resp.Body.Close()
-
-			records, missed := rec.Records()
-			var got strings.Builder
-			for _, r := range records {
-				fmt.Fprintf(&got, "%s %d %d %s %v\n", strings.TrimPrefix(r.URL, server.URL), r.Status, r.Size,
-					strings.TrimPrefix(r.Location, server.URL), r.Clients)
-			}
-			want := "/absent 404 0  [image-a]\n/broken 200 5  [image-a]\n/file?a=1&b=%2F 200 26  [image-a image-b]\n/moved 302 0 /file [image-a]\n"
-			if got.String() != want {
-				t.Errorf("records\n%swant\n%s", got.String(), want)
-			}
-			var lost []string
-			for _, m := range missed {
-				lost = append(lost, strings.ReplaceAll(m.Request, server.URL, ""))
-			}
-			if fmt.Sprint(lost) != "[GET /fails POST /post]" {
-				t.Errorf("not captured: %v", missed)
-			}
-
-			server.Close()
-			byURL := map[string]Record{}
-			for _, r := range records {
-				byURL[r.URL] = r
-			}
-			player := NewPlayer(func(u string) (Record, bool) { r, ok := byURL[u]; return r, ok },
-				func(r Record) (io.ReadCloser, error) { return os.Open(filepath.Join(dir, r.Digest.Encoded())) })
-			replay := through(t, player, "image-a")
-			resp, body := get(t, replay, server.URL+"/file?a=1&b=%2F")
-			if body != "content of /file?a=1&b=%2F" || resp.Header.Get("Last-Modified") != "Mon, 03 Feb 2020 04:05:06 GMT" ||
-				resp.Header.Get("Content-Type") != "text/html" || resp.ContentLength != 26 {
-				t.Errorf("%q, %v", body, resp.Header)
-			}
-			if resp, _ := get(t, replay, server.URL+"/moved"); resp.StatusCode != 302 || resp.Header.Get("Location") != server.URL+"/file" {
-				t.Errorf("%d, %v", resp.StatusCode, resp.Header)
-			}
-			if resp, _ := get(t, replay, server.URL+"/absent"); resp.StatusCode != 404 {
-				t.Errorf("status %d", resp.StatusCode)
-			}
-			if resp, _ := get(t, replay, server.URL+"/other"); resp.StatusCode != 403 {
-				t.Errorf("status %d", resp.StatusCode)
-			}
-			if resp, err := replay.Post(server.URL+"/file?a=1&b=%2F", "", nil); err != nil || resp.StatusCode != 403 {
-				t.Errorf("%v, %v", resp, err)
-			}
-			refused := player.Refused()
-			if len(refused) != 2 || refused[0].Client != "image-a" || refused[0].Request != "GET "+server.URL+"/other" {
-				t.Errorf("refused: %v", refused)
-			}
 		})
+	}
+	all.Wait()
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%d requests for one file", n)
+	}
+	get(t, through(t, rec, "image-b"), url+"/file?a=1&b=%2F")
+	get(t, recording, url+"/moved")
+	get(t, recording, url+"/absent")
+	if resp, err := recording.Get(url + "/broken"); err == nil {
+		// The client may have tried again by itself.
+		if body, err := io.ReadAll(resp.Body); err == nil && resp.StatusCode == http.StatusOK && string(body) != "whole" {
+			t.Errorf("a transfer that broke off gave %q", body)
+		}
+		resp.Body.Close()
+	}
+	if _, body := get(t, recording, url+"/broken"); body != "whole" {
+		t.Errorf("the second attempt gave %q", body)
+	}
+	get(t, recording, url+"/fails")
+	resp, err := recording.Post(url+"/post", "text/plain", strings.NewReader("data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "POST data" {
+		t.Errorf("%q, %v", body, err)
+	}
+	resp.Body.Close()
+
+	records, missed := rec.Records()
+	var got strings.Builder
+	for _, r := range records {
+		fmt.Fprintf(&got, "%s %d %d %s %v\n", strings.TrimPrefix(r.URL, url), r.Status, r.Size,
+			strings.TrimPrefix(r.Location, url), r.Clients)
+	}
+	want := "/absent 404 0  [image-a]\n/broken 200 5  [image-a]\n/file?a=1&b=%2F 200 26  [image-a image-b]\n/moved 302 0 /file [image-a]\n"
+	if got.String() != want {
+		t.Errorf("records\n%swant\n%s", got.String(), want)
+	}
+	var lost []string
+	for _, m := range missed {
+		lost = append(lost, strings.ReplaceAll(m.Request, url, ""))
+	}
+	if fmt.Sprint(lost) != "[GET /fails POST /post]" {
+		t.Errorf("not captured: %v", missed)
+	}
+	return records
+}
+
+// replayRecords sends requests to a player of the records.
+func replayRecords(t *testing.T, dir, url string, records []Record) {
+	t.Helper()
+	byURL := map[string]Record{}
+	for _, r := range records {
+		byURL[r.URL] = r
+	}
+	player := NewPlayer(func(u string) (Record, bool) { r, ok := byURL[u]; return r, ok },
+		func(r Record) (io.ReadCloser, error) { return os.Open(filepath.Join(dir, r.Digest.Encoded())) })
+	replay := through(t, player, "image-a")
+	resp, body := get(t, replay, url+"/file?a=1&b=%2F")
+	if body != "content of /file?a=1&b=%2F" || resp.Header.Get("Last-Modified") != "Mon, 03 Feb 2020 04:05:06 GMT" ||
+		resp.Header.Get("Content-Type") != "text/html" || resp.ContentLength != 26 {
+		t.Errorf("%q, %v", body, resp.Header)
+	}
+	if resp, _ := get(t, replay, url+"/moved"); resp.StatusCode != 302 || resp.Header.Get("Location") != url+"/file" {
+		t.Errorf("%d, %v", resp.StatusCode, resp.Header)
+	}
+	if resp, _ := get(t, replay, url+"/absent"); resp.StatusCode != 404 {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	if resp, _ := get(t, replay, url+"/other"); resp.StatusCode != 403 {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	if resp, err := replay.Post(url+"/file?a=1&b=%2F", "", nil); err != nil || resp.StatusCode != 403 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	refused := player.Refused()
+	if len(refused) != 2 || refused[0].Client != "image-a" || refused[0].Request != "GET "+url+"/other" {
+		t.Errorf("refused: %v", refused)
 	}
 }
 

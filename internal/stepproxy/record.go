@@ -153,7 +153,7 @@ func (r *Recorder) forward(ctx context.Context, req Request) (*Response, error) 
 	for name, values := range req.Header {
 		switch name {
 		case "Proxy-Authorization", "Proxy-Connection", "Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding",
-		"Upgrade":
+			"Upgrade":
 		default:
 			hreq.Header[name] = values
 		}

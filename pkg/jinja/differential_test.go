@@ -242,6 +242,23 @@ func (g *generator) value(kind string, depth int) any {
 		return g.pick("é", "straße", "ΑΣ", "日本語", "naïve café", "ǅ", "e\u0301", "İstanbul", "\u00a0x\u2003", "😀 smile", "ﬁn", "\x7f\u0080")
 	case "html":
 		return g.pick("<b>", "a & b", `"q"`, "<p class='x'>y</p>", "&amp;", "plain", "<!-- c --> z <i>")
+	case "none":
+		return nil
+	case "bool":
+		return g.chance(1, 2)
+	case "ints", "strs", "list", "tuple", "dict", "dicts", "nest":
+		return g.container(kind, depth)
+	}
+	if depth <= 0 {
+		return g.value(g.pick("int", "float", "str", "none", "bool", "html", "unicode"), 0)
+	}
+	return g.value(g.pick("int", "float", "str", "none", "bool", "html", "unicode", "list", "dict", "tuple", "ints",
+		"strs"), depth)
+}
+
+// container makes a list, tuple or dict of a kind.
+func (g *generator) container(kind string, depth int) any {
+	switch kind {
 	case "ints":
 		l := &List{}
 		for range g.intn(6) {
@@ -285,17 +302,9 @@ func (g *generator) value(kind string, depth int) any {
 			l.Items = append(l.Items, d)
 		}
 		return l
-	case "nest":
+	default:
 		return g.nested(3)
-	case "none":
-		return nil
-	case "bool":
-		return g.chance(1, 2)
 	}
-	if depth <= 0 {
-		return g.value(g.pick("int", "float", "str", "none", "bool", "html", "unicode"), 0)
-	}
-	return g.value(g.pick("int", "float", "str", "none", "bool", "html", "unicode", "list", "dict", "tuple", "ints", "strs"), depth)
 }
 
 func (g *generator) nested(depth int) any {

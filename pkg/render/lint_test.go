@@ -38,9 +38,9 @@ func manyFilters(n int) string {
 	return b.String()
 }
 
-func TestLint(t *testing.T) {
-	for _, c := range []struct{ name, tree, override, want string }{
-		{"fine", "", `{% extends parent_template %}
+// lintCases are files of a tree beside lintTree, an override, and the beginnings of the findings.
+var lintCases = []struct{ name, tree, override, want string }{
+	{"fine", "", `{% extends parent_template %}
 {% set base_packages_append = ['x'] %}
 {% set nova_api_pip_packages_remove, site_append = ['x'], 1 %}
 {% set open_whatever_override = [] %}
@@ -50,7 +50,7 @@ func TestLint(t *testing.T) {
 {{ '' if block_append }}
 {% block footer %}{% raw %}{% block no %}{% endraw %}RUN x{% endblock %}
 `, ""},
-		{"wrong names", "", `{% extends parent_template %}
+	{"wrong names", "", `{% extends parent_template %}
 {% block fotter %}x{% endblock %}
 {% block zzz %}x{% endblock %}
 {% set base_pacakges_append = ['x'] %}
@@ -59,35 +59,38 @@ func TestLint(t *testing.T) {
 override.j2:3:1: no template has a block "zzz": it is not rendered
 override.j2:4:1: no template reads base_pacakges_append (did you mean "base_packages_append"?)
 override.j2:5:1: no template reads nova_api_packages_append (did you mean "nova_api_pip_packages_append"?)`},
-		{"no extends", "", "{% block footer %}x{% endblock %}\n", "override.j2:1:: the override has no {% extends parent_template %}"},
-		{"text outside", "", "{% extends parent_template %}\n\n\n  RUN x\n{% block footer %}y{% endblock %}\nRUN z\n",
-			"override.j2:4:: text outside of a block is not rendered (put it between {% block … %} and {% endblock %})"},
-		{"override that does not compile", "", "{% extends parent_template %}\n{% block footer %}{{ x | nofilter }}{% endblock %}\n", "override.j2:2:"},
-		{"templates that do not compile", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | custmizable('y') }}\n-- worse/Dockerfile.j2 --\nFROM y\n{% if %}\n", "", "bad/Dockerfile.j2:2:\nworse/Dockerfile.j2:2:"},
-		{"a test that is not there", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x is notest }}\n", "", "bad/Dockerfile.j2:2:"},
-		{"names in branches", "-- bad/Dockerfile.j2 --\nFROM x\n{% if a %}{{ x | uper }}{% elif b is dfined %}{{ c | custmizable('y') }}{% endif %}\n{{ a if b else c | nofilter }}\n", "",
-			`bad/Dockerfile.j2:2:18: No filter named 'uper'. (did you mean "upper"?)
+	{"no extends", "", "{% block footer %}x{% endblock %}\n", "override.j2:1:: the override has no {% extends parent_template %}"},
+	{"text outside", "", "{% extends parent_template %}\n\n\n  RUN x\n{% block footer %}y{% endblock %}\nRUN z\n",
+		"override.j2:4:: text outside of a block is not rendered (put it between {% block … %} and {% endblock %})"},
+	{"override that does not compile", "", "{% extends parent_template %}\n{% block footer %}{{ x | nofilter }}{% endblock %}\n", "override.j2:2:"},
+	{"templates that do not compile", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | custmizable('y') }}\n-- worse/Dockerfile.j2 --\nFROM y\n{% if %}\n", "", "bad/Dockerfile.j2:2:\nworse/Dockerfile.j2:2:"},
+	{"a test that is not there", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x is notest }}\n", "", "bad/Dockerfile.j2:2:"},
+	{"names in branches", "-- bad/Dockerfile.j2 --\nFROM x\n{% if a %}{{ x | uper }}{% elif b is dfined %}{{ c | custmizable('y') }}{% endif %}\n{{ a if b else c | nofilter }}\n", "",
+		`bad/Dockerfile.j2:2:18: No filter named 'uper'. (did you mean "upper"?)
 bad/Dockerfile.j2:2:38: No test named 'dfined'. (did you mean "defined"?)
 bad/Dockerfile.j2:2:54: No filter named 'custmizable'. (did you mean "customizable"?)
 bad/Dockerfile.j2:3:20: No filter named 'nofilter'.`},
-		{"names in a branch of an override", "", "{% extends parent_template %}\n{% block footer %}{% if a %}{{ x | uper }}{% endif %}{% endblock %}\n", "override.j2:2:36: No filter named 'uper'."},
-		{"several names that do not compile, and a block", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | one | two is three }}\n{% block bad_footer %}{% endblock %}\n", "{% extends parent_template %}\n{% block bad_footer %}x{% endblock %}\n",
-			"bad/Dockerfile.j2:2:8: No filter named 'one'.\nbad/Dockerfile.j2:2:14: No filter named 'two'.\nbad/Dockerfile.j2:2:21: No test named 'three'."},
-		{"names passed to filters", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | map('uper') | select('dfined') | selectattr('a', '==', 1) | rejectattr('a', 'nodd') | map(attribute='a') | list }}\n", "",
-			"bad/Dockerfile.j2:2:8: No filter named 'uper'.\nbad/Dockerfile.j2:2:22: No test named 'dfined'.\nbad/Dockerfile.j2:2:68: No test named 'nodd'."},
-		{"names that the template asks for", "-- good/Dockerfile.j2 --\nFROM x\n{% if 'uper' is filter %}{{ x | uper }}{% endif %}\n", "", ""},
-		{"a template that does not parse keeps overrides out of trouble", "-- bad/Dockerfile.j2 --\nFROM x\n{% block bad_footer %}{% endblock %}\n{{ y | customizable('packages') }}\n{% if %}\n", `{% extends parent_template %}
+	{"names in a branch of an override", "", "{% extends parent_template %}\n{% block footer %}{% if a %}{{ x | uper }}{% endif %}{% endblock %}\n", "override.j2:2:36: No filter named 'uper'."},
+	{"several names that do not compile, and a block", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | one | two is three }}\n{% block bad_footer %}{% endblock %}\n", "{% extends parent_template %}\n{% block bad_footer %}x{% endblock %}\n",
+		"bad/Dockerfile.j2:2:8: No filter named 'one'.\nbad/Dockerfile.j2:2:14: No filter named 'two'.\nbad/Dockerfile.j2:2:21: No test named 'three'."},
+	{"names passed to filters", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | map('uper') | select('dfined') | selectattr('a', '==', 1) | rejectattr('a', 'nodd') | map(attribute='a') | list }}\n", "",
+		"bad/Dockerfile.j2:2:8: No filter named 'uper'.\nbad/Dockerfile.j2:2:22: No test named 'dfined'.\nbad/Dockerfile.j2:2:68: No test named 'nodd'."},
+	{"names that the template asks for", "-- good/Dockerfile.j2 --\nFROM x\n{% if 'uper' is filter %}{{ x | uper }}{% endif %}\n", "", ""},
+	{"a template that does not parse keeps overrides out of trouble", "-- bad/Dockerfile.j2 --\nFROM x\n{% block bad_footer %}{% endblock %}\n{{ y | customizable('packages') }}\n{% if %}\n", `{% extends parent_template %}
 {% set bad_packages_append = [] %}
 {% block bad_footer %}x{% endblock %}
 {% block fotter %}x{% endblock %}
 `, "bad/Dockerfile.j2:4:\noverride.j2:4:1: no template has a block \"fotter\": it is not rendered (did you mean \"footer\"?)"},
-		{"customizable in an override", "", "{% extends parent_template %}\n{% set nova_api_mine_append = [1] %}\n{% block footer %}{{ [] | customizable('mine') }}{% set x | indent(width=2) %}text{% endset %}{% endblock %}\n", ""},
-		{"sets in a branch and several in one", "", "{% extends parent_template %}\n{% if x %}{% set nova_api_zzz_append, y = [], 1 %}{% endif %}\n{% set z | indent(width=2) %}text{% endset %}\n", "override.j2:2:11: no template reads nova_api_zzz_append"},
-		{"no FROM", "-- bad/Dockerfile.j2 --\nRUN x\n-- good/Dockerfile.j2 --\n{% include 'inc.j2' %}\n-- inc.j2 --\nFROM x\n-- unknown/Dockerfile.j2 --\n{% include image_name %}\n-- made/Dockerfile.j2 --\n{{ 'FROM x' }}\n", "",
-			"bad/Dockerfile.j2:1:: the template has no FROM (begin it with"},
-		{"a tag of several lines", "", "{% extends parent_template %}\n{% set\n  base_zzz_append = [] %}\n", "override.j2:3:3: no template reads base_zzz_append"},
-		{"more unknown names than the limit", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x" + manyFilters(150) + " }}\n", "", "bad/Dockerfile.j2:2:"},
-	} {
+	{"customizable in an override", "", "{% extends parent_template %}\n{% set nova_api_mine_append = [1] %}\n{% block footer %}{{ [] | customizable('mine') }}{% set x | indent(width=2) %}text{% endset %}{% endblock %}\n", ""},
+	{"sets in a branch and several in one", "", "{% extends parent_template %}\n{% if x %}{% set nova_api_zzz_append, y = [], 1 %}{% endif %}\n{% set z | indent(width=2) %}text{% endset %}\n", "override.j2:2:11: no template reads nova_api_zzz_append"},
+	{"no FROM", "-- bad/Dockerfile.j2 --\nRUN x\n-- good/Dockerfile.j2 --\n{% include 'inc.j2' %}\n-- inc.j2 --\nFROM x\n-- unknown/Dockerfile.j2 --\n{% include image_name %}\n-- made/Dockerfile.j2 --\n{{ 'FROM x' }}\n", "",
+		"bad/Dockerfile.j2:1:: the template has no FROM (begin it with"},
+	{"a tag of several lines", "", "{% extends parent_template %}\n{% set\n  base_zzz_append = [] %}\n", "override.j2:3:3: no template reads base_zzz_append"},
+	{"more unknown names than the limit", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x" + manyFilters(150) + " }}\n", "", "bad/Dockerfile.j2:2:"},
+}
+
+func TestLint(t *testing.T) {
+	for _, c := range lintCases {
 		t.Run(c.name, func(t *testing.T) {
 			dir := unpack(t, lintTree+c.tree)
 			tree, err := openDirs(t, dir)

@@ -64,6 +64,68 @@ print(json.dumps(out))
 	return out
 }
 
+// functionTemplates are templates that use the filter and the functions.
+var functionTemplates = []string{
+	"{% set i_p_append = ['c'] %}{{ ['a'] | customizable('p') }}",
+	"{% set i_p_append = ['c'] %}{% set l = ['a'] %}{% set m = l %}{{ l | customizable('p') }}{{ m }}{{ l | customizable('p') }}",
+	"{% set i_p_append = {'k': 1} %}{{ ['a'] | customizable('p') }}",
+	"{% set i_p_append = nope %}{{ ['a'] | customizable('p') }}",
+	"{% set i_p_append = none %}{{ ['a'] | customizable('p') }}",
+	"{% set i_p_append = range(3) %}{{ ['a'] | customizable('p') }}",
+	"{% set i_p_append = ['x'] | map('upper') %}{{ ['a'] | customizable('p') }}",
+	"{% set i_p_append = [1.0, 2] %}{% set i_p_remove = [1, 2.0, 'a'] %}{{ ['a'] | customizable('p') }}",
+	"{% set i_p_remove = ['a', 'a'] %}{{ ['a', 'b', 'a', 'a'] | customizable('p') }}",
+	"{% set i_p_remove = [['x']] %}{{ [['x'], ('x',), 'x'] | customizable('p') }}",
+	"{% set i_p_remove = {'a': 1} %}{{ ['a', 'b'] | customizable('p') }}",
+	"{% set i_p_override = none %}{{ ['a'] | customizable('p') }}",
+	"{% set i_p_override = nope %}[{{ ['a'] | customizable('p') }}]",
+	"{% set i_p_append = ['c'] %}{{ 'text' | customizable('p') }}",
+	"{{ 'text' | customizable('p') }}{{ none | customizable('p') }}",
+	"{% set i_p_append = ['c'] %}{{ nope | customizable('p') | length }}",
+	"{% set i_p_append = ['c'] %}{% for x in nope | customizable('p') %}x{% endfor %}",
+	"{% macro m() %}{{ ['a'] | customizable('p') }}{% endmacro %}{% set i_p_append = ['c'] %}{{ m() }}",
+	"{% block b %}{% set i_p_append = ['c'] %}{{ ['a'] | customizable('p') }}{% endblock %}",
+	"{% if true %}{% set i_p_append = ['c'] %}{% endif %}{{ ['a'] | customizable('p') }}",
+	"{{ ['a'] | customizable }}", "{{ ['a'] | customizable('p', 'q') }}", "{{ ['a'] | customizable(1) }}",
+	"{{ debian_package_install(['a', 'http://x/b.deb', 'httpd', 'c']) }}",
+	"{{ debian_package_install(('a', 'b'), clean_package_cache=0) }}",
+	"{{ debian_package_install([], true) }}|{{ debian_package_install(nope) }}",
+	"{{ debian_package_install(['a'] | map('upper')) }}",
+	"{{ debian_package_install([1]) }}", "{{ debian_package_install() }}", "{{ debian_package_install(none) }}",
+	"{{ debian_package_install(packages=['a'], clean_package_cache='') }}",
+	"{{ raise_error('x') }}", "{{ raise_error() }}",
+	"{{ handle_repos('x', 'enable') }}", "{{ handle_repos(['nope'], 'enable') }}", "{{ handle_repos(['debian', 'ceph'], 'enable') }}",
+}
+
+// handleReposCases enables and disables each repository of each platform, alone and with
+// another one, with each of the users' files for the platform. The first of these is "".
+func handleReposCases(repos *repoFile, users []string) (cases []pythonCase) {
+	for _, distro := range []string{"debian", "ubuntu", "centos", "rocky"} {
+		for _, arch := range []string{"x86_64", "aarch64"} {
+			p := platform{packageType: "deb", distro: distro, arch: arch}
+			if distro == "centos" || distro == "rocky" {
+				p.packageType = "rpm"
+			}
+			names := slices.Sorted(maps.Keys(repos.merge(p)))
+			for i, user := range users {
+				if i > 0 && (i == 1) != (p.packageType == "deb") {
+					continue
+				}
+				vars := map[string]string{"image_name": "i", "base_distro": distro, "base_package_type": p.packageType,
+					"base_arch": arch, "repos_yaml": user, "openstack_release_codename": "Gazpacho"}
+				for j, n := range names {
+					for _, mode := range []string{"enable", "disable"} {
+						cases = append(cases,
+							pythonCase{fmt.Sprintf("{{ handle_repos(['%s'], '%s') }}", n, mode), vars},
+							pythonCase{fmt.Sprintf("{{ handle_repos(['%s', '%s'], '%s') }}", names[(j+1)%len(names)], n, mode), vars})
+					}
+				}
+			}
+		}
+	}
+	return cases
+}
+
 // The filter and the functions give the results of Kolla's, and fail where they fail.
 func TestFunctionsAsPython(t *testing.T) {
 	kolla := checkout(t)
@@ -82,37 +144,7 @@ func TestFunctionsAsPython(t *testing.T) {
 	files := unpack(t, string(inputs))
 	tree := &Tree{overrides: map[string]*repoFile{}, sets: map[repoKey]repoSet{}, repos: parsed}
 	var cases []pythonCase
-	for _, s := range []string{
-		"{% set i_p_append = ['c'] %}{{ ['a'] | customizable('p') }}",
-		"{% set i_p_append = ['c'] %}{% set l = ['a'] %}{% set m = l %}{{ l | customizable('p') }}{{ m }}{{ l | customizable('p') }}",
-		"{% set i_p_append = {'k': 1} %}{{ ['a'] | customizable('p') }}",
-		"{% set i_p_append = nope %}{{ ['a'] | customizable('p') }}",
-		"{% set i_p_append = none %}{{ ['a'] | customizable('p') }}",
-		"{% set i_p_append = range(3) %}{{ ['a'] | customizable('p') }}",
-		"{% set i_p_append = ['x'] | map('upper') %}{{ ['a'] | customizable('p') }}",
-		"{% set i_p_append = [1.0, 2] %}{% set i_p_remove = [1, 2.0, 'a'] %}{{ ['a'] | customizable('p') }}",
-		"{% set i_p_remove = ['a', 'a'] %}{{ ['a', 'b', 'a', 'a'] | customizable('p') }}",
-		"{% set i_p_remove = [['x']] %}{{ [['x'], ('x',), 'x'] | customizable('p') }}",
-		"{% set i_p_remove = {'a': 1} %}{{ ['a', 'b'] | customizable('p') }}",
-		"{% set i_p_override = none %}{{ ['a'] | customizable('p') }}",
-		"{% set i_p_override = nope %}[{{ ['a'] | customizable('p') }}]",
-		"{% set i_p_append = ['c'] %}{{ 'text' | customizable('p') }}",
-		"{{ 'text' | customizable('p') }}{{ none | customizable('p') }}",
-		"{% set i_p_append = ['c'] %}{{ nope | customizable('p') | length }}",
-		"{% set i_p_append = ['c'] %}{% for x in nope | customizable('p') %}x{% endfor %}",
-		"{% macro m() %}{{ ['a'] | customizable('p') }}{% endmacro %}{% set i_p_append = ['c'] %}{{ m() }}",
-		"{% block b %}{% set i_p_append = ['c'] %}{{ ['a'] | customizable('p') }}{% endblock %}",
-		"{% if true %}{% set i_p_append = ['c'] %}{% endif %}{{ ['a'] | customizable('p') }}",
-		"{{ ['a'] | customizable }}", "{{ ['a'] | customizable('p', 'q') }}", "{{ ['a'] | customizable(1) }}",
-		"{{ debian_package_install(['a', 'http://x/b.deb', 'httpd', 'c']) }}",
-		"{{ debian_package_install(('a', 'b'), clean_package_cache=0) }}",
-		"{{ debian_package_install([], true) }}|{{ debian_package_install(nope) }}",
-		"{{ debian_package_install(['a'] | map('upper')) }}",
-		"{{ debian_package_install([1]) }}", "{{ debian_package_install() }}", "{{ debian_package_install(none) }}",
-		"{{ debian_package_install(packages=['a'], clean_package_cache='') }}",
-		"{{ raise_error('x') }}", "{{ raise_error() }}",
-		"{{ handle_repos('x', 'enable') }}", "{{ handle_repos(['nope'], 'enable') }}", "{{ handle_repos(['debian', 'ceph'], 'enable') }}",
-	} {
+	for _, s := range functionTemplates {
 		cases = append(cases, pythonCase{s,
 			map[string]string{"image_name": "i", "base_distro": "rocky", "base_package_type": "rpm", "base_arch": "x86_64"}})
 	}
@@ -122,29 +154,7 @@ func TestFunctionsAsPython(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, distro := range []string{"debian", "ubuntu", "centos", "rocky"} {
-		for _, arch := range []string{"x86_64", "aarch64"} {
-			p := platform{packageType: "deb", distro: distro, arch: arch}
-			if distro == "centos" || distro == "rocky" {
-				p.packageType = "rpm"
-			}
-			names := slices.Sorted(maps.Keys(parsed.merge(p)))
-			for i, user := range users {
-				if i > 0 && (i == 1) != (p.packageType == "deb") {
-					continue
-				}
-				vars := map[string]string{"image_name": "i", "base_distro": distro, "base_package_type": p.packageType,
-					"base_arch": arch, "repos_yaml": user, "openstack_release_codename": "Gazpacho"}
-				for j, n := range names {
-					for _, mode := range []string{"enable", "disable"} {
-						cases = append(cases,
-							pythonCase{fmt.Sprintf("{{ handle_repos(['%s'], '%s') }}", n, mode), vars},
-							pythonCase{fmt.Sprintf("{{ handle_repos(['%s', '%s'], '%s') }}", names[(j+1)%len(names)], n, mode), vars})
-					}
-				}
-			}
-		}
-	}
+	cases = append(cases, handleReposCases(parsed, users)...)
 	env := newEnvironment(tree, jinja.Map{})
 	for i, want := range runPython(t, kolla, cases) {
 		c := cases[i]

@@ -171,8 +171,8 @@ FROM x
 	}
 }
 
-func TestContextAndWriteTree(t *testing.T) {
-	dir := unpack(t, `
+// contextTree has images with files, and files that options add to contexts.
+const contextTree = `
 -- tree/macros.j2 --
 -- tree/base/Dockerfile.j2 --
 FROM x
@@ -197,7 +197,10 @@ prefs
 a.patch
 -- patches/nova-api/a.patch --
 a
-`)
+`
+
+func TestContextAndWriteTree(t *testing.T) {
+	dir := unpack(t, contextTree)
 	if err := os.Chmod(filepath.Join(dir, "tree/nova/nova-api/start.sh"), 0o755); err != nil {
 		t.Fatal(err)
 	}

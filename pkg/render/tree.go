@@ -442,4 +442,3 @@ func (l treeLoader) Load(name string) (string, error) {
 	}
 	return readText(f)
 }
-

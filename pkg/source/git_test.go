@@ -19,6 +19,77 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
+// gitReference is a reference to a commit of the repository that history makes.
+type gitReference struct {
+	ref, commit, describe string
+	mutable               bool
+}
+
+// gitReferences returns every form of reference.
+func gitReferences(commits []string) []gitReference {
+	tip := commits[len(commits)-1]
+	return []gitReference{
+		{"master", tip, "2.0.0-3-g" + tip[:7], true},
+		{"origin/master", tip, "2.0.0-3-g" + tip[:7], true},
+		{"refs/heads/master", tip, "2.0.0-3-g" + tip[:7], true},
+		{"stable/2026.1", commits[2], "2.0.0", true},
+		{"1.0.0", commits[1], "1.0.0", true},
+		{"2.0.0", commits[2], "2.0.0", true},
+		{"refs/tags/2.0.0", commits[2], "2.0.0", true},
+		{commits[3], commits[3], "2.0.0-1-g" + commits[3][:7], false},
+		{strings.ToUpper(commits[3]), commits[3], "2.0.0-1-g" + commits[3][:7], false},
+		{commits[4][:9], commits[4], "2.0.0-2-g" + commits[4][:7], true},
+		{"HEAD", tip, "2.0.0-3-g" + tip[:7], true},
+		{"heads/stable/2026.1", commits[2], "2.0.0", true},
+		{"tags/2.0.0", commits[2], "2.0.0", true},
+		{"remotes/origin/stable/2026.1", commits[2], "2.0.0", true},
+		{"2.0.0^{commit}", commits[2], "2.0.0", true},
+		{"2.0.0^{}", commits[2], "2.0.0", true},
+		{"2.0.0~1", commits[1], "1.0.0", true},
+		{"master~2", commits[3], "2.0.0-1-g" + commits[3][:7], true},
+		{"origin/master^", commits[4], "2.0.0-2-g" + commits[4][:7], true},
+		{"2.0.0-2-g" + commits[4][:7], commits[4], "2.0.0-2-g" + commits[4][:7], true},
+	}
+}
+
+// checkGitArchive checks the archive of a commit: it has the data from which pbr finds the
+// version and files of a package.
+func checkGitArchive(t *testing.T, path string, c gitReference) {
+	t.Helper()
+	list := listTar(t, path)
+	top := "gnocchi-base-archive-" + strings.ReplaceAll(c.ref, "/", "-")
+	if list[0] != top+"/" || !slices.Contains(list, top+"/.git/HEAD") {
+		t.Errorf("%s: it contains %q", c.ref, list)
+	}
+	dir := unpack(t, path)
+	if got := gitIn(t, dir, "describe", "--tags", "--always"); got != c.describe {
+		t.Errorf("%s: described as %s, want %s", c.ref, got, c.describe)
+	}
+	if got := gitIn(t, dir, "rev-parse", "HEAD"); got != c.commit {
+		t.Errorf("%s: HEAD is %s", c.ref, got)
+	}
+	if got := gitIn(t, dir, "ls-files"); !strings.Contains(got, "pkg/mod.py") {
+		t.Errorf("%s: files %s", c.ref, got)
+	}
+	if got := gitIn(t, dir, "status", "--porcelain"); got != "" {
+		t.Errorf("%s: the work tree differs: %s", c.ref, got)
+	}
+	if got := gitIn(t, dir, "remote"); got != "" {
+		t.Errorf("%s: a remote is left: %s", c.ref, got)
+	}
+	if c.ref == "master" {
+		if info, err := os.Lstat(filepath.Join(dir, "link")); err != nil || info.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("the link: %v %v", info, err)
+		}
+		if info, err := os.Stat(filepath.Join(dir, "setup.py")); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("setup.py: %v %v", info.Mode(), err)
+		}
+		if n := len(strings.Split(gitIn(t, dir, "log", "--format=%s"), "\n")); n != 6 {
+			t.Errorf("%d commits", n)
+		}
+	}
+}
+
 // TestGitReferences fetches commits by every form of reference, over HTTP and from a
 // path, with the data from which pbr finds the version and files of a package.
 func TestGitReferences(t *testing.T) {
@@ -27,38 +98,14 @@ func TestGitReferences(t *testing.T) {
 	root := t.TempDir()
 	r, commits := history(t, filepath.Join(root, "x.git"))
 	srv := serveGit(t, root)
-	tip := commits[len(commits)-1]
+	references := gitReferences(commits)
 	locations := []string{r.dir, srv.URL + "/x.git", "file://" + r.dir}
 	if testing.Short() {
 		locations = locations[:1]
 	}
 	for _, location := range locations {
 		f, _ := newFetcher(t, Options{})
-		for _, c := range []struct {
-			ref, commit, describe string
-			mutable               bool
-		}{
-			{"master", tip, "2.0.0-3-g" + tip[:7], true},
-			{"origin/master", tip, "2.0.0-3-g" + tip[:7], true},
-			{"refs/heads/master", tip, "2.0.0-3-g" + tip[:7], true},
-			{"stable/2026.1", commits[2], "2.0.0", true},
-			{"1.0.0", commits[1], "1.0.0", true},
-			{"2.0.0", commits[2], "2.0.0", true},
-			{"refs/tags/2.0.0", commits[2], "2.0.0", true},
-			{commits[3], commits[3], "2.0.0-1-g" + commits[3][:7], false},
-			{strings.ToUpper(commits[3]), commits[3], "2.0.0-1-g" + commits[3][:7], false},
-			{commits[4][:9], commits[4], "2.0.0-2-g" + commits[4][:7], true},
-			{"HEAD", tip, "2.0.0-3-g" + tip[:7], true},
-			{"heads/stable/2026.1", commits[2], "2.0.0", true},
-			{"tags/2.0.0", commits[2], "2.0.0", true},
-			{"remotes/origin/stable/2026.1", commits[2], "2.0.0", true},
-			{"2.0.0^{commit}", commits[2], "2.0.0", true},
-			{"2.0.0^{}", commits[2], "2.0.0", true},
-			{"2.0.0~1", commits[1], "1.0.0", true},
-			{"master~2", commits[3], "2.0.0-1-g" + commits[3][:7], true},
-			{"origin/master^", commits[4], "2.0.0-2-g" + commits[4][:7], true},
-			{"2.0.0-2-g" + commits[4][:7], commits[4], "2.0.0-2-g" + commits[4][:7], true},
-		} {
+		for _, c := range references {
 			if location != r.dir && strings.ContainsAny(c.ref, "~^") {
 				continue // one location is enough for forms that git resolves here
 			}
@@ -77,38 +124,7 @@ func TestGitReferences(t *testing.T) {
 			if files[0].Name != "gnocchi-base-archive" || files[0].Modified.IsZero() {
 				t.Errorf("%+v", files[0])
 			}
-			list := listTar(t, files[0].Path)
-			top := "gnocchi-base-archive-" + strings.ReplaceAll(c.ref, "/", "-")
-			if list[0] != top+"/" || !slices.Contains(list, top+"/.git/HEAD") {
-				t.Errorf("%s: it contains %q", c.ref, list)
-			}
-			dir := unpack(t, files[0].Path)
-			if got := gitIn(t, dir, "describe", "--tags", "--always"); got != c.describe {
-				t.Errorf("%s: described as %s, want %s", c.ref, got, c.describe)
-			}
-			if got := gitIn(t, dir, "rev-parse", "HEAD"); got != c.commit {
-				t.Errorf("%s: HEAD is %s", c.ref, got)
-			}
-			if got := gitIn(t, dir, "ls-files"); !strings.Contains(got, "pkg/mod.py") {
-				t.Errorf("%s: files %s", c.ref, got)
-			}
-			if got := gitIn(t, dir, "status", "--porcelain"); got != "" {
-				t.Errorf("%s: the work tree differs: %s", c.ref, got)
-			}
-			if got := gitIn(t, dir, "remote"); got != "" {
-				t.Errorf("%s: a remote is left: %s", c.ref, got)
-			}
-			if c.ref == "master" {
-				if info, err := os.Lstat(filepath.Join(dir, "link")); err != nil || info.Mode()&os.ModeSymlink == 0 {
-					t.Errorf("the link: %v %v", info, err)
-				}
-				if info, err := os.Stat(filepath.Join(dir, "setup.py")); err != nil || info.Mode().Perm() != 0o755 {
-					t.Errorf("setup.py: %v %v", info.Mode(), err)
-				}
-				if n := len(strings.Split(gitIn(t, dir, "log", "--format=%s"), "\n")); n != 6 {
-					t.Errorf("%d commits", n)
-				}
-			}
+			checkGitArchive(t, files[0].Path, c)
 		}
 		checkClean(t, f.opts.CacheDir)
 	}

@@ -97,4 +97,3 @@ func topOfLocal(location string) (string, error) {
 		return last, nil
 	}
 }
-

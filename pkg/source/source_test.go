@@ -135,10 +135,9 @@ func TestLocalFileIsCopied(t *testing.T) {
 	}
 }
 
-// TestPluginsAndAdditions checks that as in Kolla, plugins are unpacked into one directory.
-func TestPluginsAndAdditions(t *testing.T) {
-	ctx := context.Background()
-	srv := serveFiles(t)
+// pluginsRequest returns a request for an image with plugins and additions. One archive is both.
+func pluginsRequest(t *testing.T, srv *fileServer) Request {
+	t.Helper()
 	first := srv.put(t, "one.tar.gz", makeTar(t, true,
 		member{name: "./", kind: tar.TypeDir}, member{name: "plug-1.0/setup.py", text: "one"}, member{name: "shared", text: "first"},
 		member{name: "plug-1.0/hard", kind: tar.TypeLink, link: "plug-1.0/setup.py"}))
@@ -154,12 +153,14 @@ func TestPluginsAndAdditions(t *testing.T) {
 	text := func(s string) func() (io.ReadCloser, error) {
 		return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s)), nil }
 	}
-	own := []ContextEntry{
-		{Path: "additions", Mode: fs.ModeDir | 0o755}, {Path: "additions/own", Mode: 0o644, Open: text("o")},
-		{Path: "additions/link", Mode: fs.ModeSymlink | 0o777, Open: text("own")}, {Path: "plugins/shared", Mode: 0o600, Open: text("the tree's")},
-	}
-	req := Request{
-		Image: "neutron-server", Context: own,
+	return Request{
+		Image: "neutron-server",
+		Context: []ContextEntry{
+			{Path: "additions", Mode: fs.ModeDir | 0o755},
+			{Path: "additions/own", Mode: 0o644, Open: text("o")},
+			{Path: "additions/link", Mode: fs.ModeSymlink | 0o777, Open: text("own")},
+			{Path: "plugins/shared", Mode: 0o600, Open: text("the tree's")},
+		},
 		Plugins: []Spec{
 			{Name: "neutron-server-plugin-one", Type: TypeURL, Location: first, Enabled: true},
 			{Name: "neutron-server-plugin-two", Type: TypeURL, Location: two, Enabled: true},
@@ -168,6 +169,13 @@ func TestPluginsAndAdditions(t *testing.T) {
 		},
 		Additions: []Spec{{Name: "neutron-server-additions-x", Type: TypeURL, Location: first, Enabled: true}},
 	}
+}
+
+// TestPluginsAndAdditions checks that as in Kolla, plugins are unpacked into one directory.
+func TestPluginsAndAdditions(t *testing.T) {
+	ctx := context.Background()
+	srv := serveFiles(t)
+	req := pluginsRequest(t, srv)
 	f, _ := newFetcher(t, Options{})
 	files, err := f.Archives(ctx, req)
 	if err != nil {

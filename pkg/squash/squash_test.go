@@ -352,22 +352,29 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
+// emptyOCI is an image without layers.
+var emptyOCI = mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+
+// appendStep adds a layer with the given members to an image, and an instruction without one.
+func appendStep(t *testing.T, img v1.Image, step string, members ...string) v1.Image {
+	t.Helper()
+	img, err := mutate.Append(img,
+		mutate.Addendum{Layer: layerFrom(t, layer(t, members...)), History: v1.History{CreatedBy: step}},
+		mutate.Addendum{History: v1.History{CreatedBy: step + " ENV", EmptyLayer: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
 func TestImage(t *testing.T) {
 	s, err := store.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	append1 := func(img v1.Image, step string, lines ...string) v1.Image {
-		img, err := mutate.Append(img, mutate.Addendum{Layer: layerFrom(t, layer(t, lines...)), History: v1.History{CreatedBy: step}},
-			mutate.Addendum{History: v1.History{CreatedBy: step + " ENV", EmptyLayer: true}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return img
-	}
-	parent := append1(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), "base", "a=1")
-	img := append1(append1(append1(parent, "one", "b=1"), "two", "c=1"), "three", ".wh.b")
+	parent := appendStep(t, emptyOCI, "base", "a=1")
+	img := appendStep(t, appendStep(t, appendStep(t, parent, "one", "b=1"), "two", "c=1"), "three", ".wh.b")
 	if _, err := s.WriteImage(t.Context(), img); err != nil {
 		t.Fatal(err)
 	}
@@ -421,10 +428,10 @@ func TestImage(t *testing.T) {
 
 	// A single layer is unchanged; another parent is rejected; a canceled context is an
 	// error.
-	if res, err := Image(t.Context(), append1(parent, "one", "b=1"), parent, s); err != nil || res.Squashed != 0 {
+	if res, err := Image(t.Context(), appendStep(t, parent, "one", "b=1"), parent, s); err != nil || res.Squashed != 0 {
 		t.Errorf("one layer: %+v, %v", res, err)
 	}
-	if _, err := Image(t.Context(), img, append1(mutate.MediaType(empty.Image, types.OCIManifestSchema1), "x", "x=1"), s); err == nil {
+	if _, err := Image(t.Context(), img, appendStep(t, emptyOCI, "x", "x=1"), s); err == nil {
 		t.Error("layers of another image were treated as the parent's")
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -56,28 +56,7 @@ func TestCheckBlob(t *testing.T) {
 		t.Error("a verification of last week, or of the future, counts")
 	}
 
-	// A file whose content was changed, with the time of modification set back.
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	replace := filepath.Join(t.TempDir(), "other")
-	if err := os.WriteFile(replace, bytes.ToUpper(content), 0o444); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chtimes(replace, info.ModTime(), info.ModTime()); err != nil {
-		t.Fatal(err)
-	}
-	data, _ := os.ReadFile(replace)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, 0o444); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
-		t.Fatal(err)
-	}
+	replaceBlob(t, path, bytes.ToUpper(content))
 	if damaged, err := other.CheckBlob(t.Context(), d); err != nil || !damaged {
 		t.Errorf("a changed blob: damaged %v, %v", damaged, err)
 	}
@@ -97,6 +76,24 @@ func TestCheckBlob(t *testing.T) {
 	}
 	if _, ok := s.lastVerified(digest.FromString("other")); ok {
 		t.Error("a blob counts that was never verified")
+	}
+}
+
+// replaceBlob replaces the file of a blob by one of the same size and time of modification.
+func replaceBlob(t *testing.T, path string, content []byte) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -20,4 +20,3 @@ func CheckWritable(dir string) error {
 	f.Close()
 	return os.Remove(f.Name())
 }
-

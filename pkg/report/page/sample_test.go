@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,89 +46,107 @@ var families = map[string]string{
 	"zun-base": "zun-api zun-compute zun-cni-daemon zun-wsproxy",
 }
 
-// big is a night of 187 images on 8 slots, in which a few fail.
-func big(t testing.TB, dir string) *report.Run {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	run := &report.Run{Title: "debian 12, binary, 2026.1", Version: "1.0.0", Started: began, Slots: 8, Outcome: report.OutcomeFailed,
-		Needs: map[image.ID][]image.ID{}, Registry: "registry.example:4000"}
-	run.Duration = 61 * time.Minute
-	earlier := report.Record{Started: began.Add(-24 * time.Hour), Seconds: 3333, Outcome: report.OutcomeOK, Built: 9,
-		Unchanged: 178, Tags: []string{"2026.1-20261121", "2026.1"}, Images: map[image.ID]report.ImageRecord{}}
-	free := make([]time.Time, 8)
-	for i := range free {
-		free[i] = began.Add(20 * time.Second)
+// bigNight makes the run of big.
+type bigNight struct {
+	t       testing.TB
+	dir     string
+	random  *rand.Rand
+	run     *report.Run
+	earlier report.Record
+	slots   []time.Time          // when they are free
+	ended   map[string]time.Time // by image
+	failed  map[string]string    // images that failed or were skipped, and the cause
+}
+
+// add adds an image to the run.
+func (b *bigNight) add(parent, name string) {
+	res := report.Result{Result: build.Result{Image: named(name), Parent: named(parent),
+		Reference: "registry.example:4000/kolla/" + name + ":2026.1-20261122",
+		Digest:    ocidigest.Digest(fmt.Sprintf("sha256:%064x", len(b.run.Results)+1)),
+		Size:      int64(40+b.random.IntN(600)) << 20}}
+	defer func() { b.run.Results = append(b.run.Results, res) }()
+	if parent != "" {
+		b.run.Needs[named(name)] = []image.ID{named(parent)}
 	}
-	ended := map[string]time.Time{}
-	failed := map[string]string{}
-	var walk func(parent string)
-	queue := []string{""}
-	n := 0
-	walk = func(parent string) {
-		for _, name := range strings.Fields(families[parent]) {
-			n++
-			queue = append(queue, name)
-			res := report.Result{Result: build.Result{Image: named(name), Parent: named(parent),
-				Reference: "registry.example:4000/kolla/" + name + ":2026.1-20261122",
-				Digest:    ocidigest.Digest(fmt.Sprintf("sha256:%064x", n)), Size: int64(40+rnd.IntN(600)) << 20}}
-			if parent != "" {
-				run.Needs[named(name)] = []image.ID{named(parent)}
-			}
-			unchanged := parent == "base" && name != "openstack-base" && rnd.IntN(3) > 0 || strings.HasPrefix(parent, "prometheus")
-			if c := failed[parent]; c != "" {
-				failed[name] = c
-				res.Status, res.Reason, res.Size, res.Digest = build.StatusParentError, "skipped because "+c+" failed", 0, ""
-				run.Results = append(run.Results, res)
-				continue
-			}
-			earlier.Images[named(name)] = report.ImageRecord{Size: res.Size - int64(rnd.IntN(9)-3)<<20}
-			if unchanged {
-				res.Status, res.Reason = build.StatusUnchanged, "unchanged"
-				earlier.Images[named(name)] = report.ImageRecord{Size: res.Size}
-				run.Results = append(run.Results, res)
-				continue
-			}
-			slot := 0
-			for i := range free {
-				if free[i].Before(free[slot]) {
-					slot = i
-				}
-			}
-			start := free[slot]
-			if p := ended[parent]; p.After(start) {
-				start = p.Add(10 * time.Millisecond)
-			}
-			elapsed := time.Duration(20+rnd.IntN(150)) * time.Second
-			end := start.Add(elapsed)
-			free[slot], ended[name] = end, end
-			res.Status, res.Reason, res.Started, res.Duration = build.StatusBuilt, "parent "+parent+" is built", start, elapsed
-			if parent == "" {
-				res.Reason = "packages moved: libssl3 3.0.15-1 to 3.0.16-1"
-			}
-			a := report.Activity{Image: named(name), Start: start, End: end}
-			for i, s := range []string{"FROM kolla/" + parent, "RUN apt-get -y install --no-install-recommends " + name + " python3-" +
-				name, "COPY extend_start.sh /usr/local/bin/kolla_extend_start", "RUN chmod 755 /usr/local/bin/kolla_extend_start"} {
-				a.Steps = append(a.Steps, report.StepTime{Name: s, Start: start, Took: elapsed * time.Duration([]int{1, 7, 1, 1}[i]) / 10})
-			}
-			switch name {
-			case "trove-base", "nova-libvirt":
-				fail(t, dir, &res)
-				failed[name] = name
-			case "skyline-console":
-				res.Status, res.Failure = build.StatusPushError, &build.Failure{Err: errors.New("pushing: connection reset by peer"),
-					Hint: "is the registry up?"}
-			default:
-				a.Push = report.Interval{Start: end, End: end.Add(elapsed / 9)}
-				res.Packages = []report.PackageChange{{Name: "libssl3", From: "3.0.15-1~deb12u1", To: "3.0.16-1~deb12u1"},
-					{Name: "python3-oslo.messaging", From: "14.0.0-1", To: "14.0.1-1"}}[:1+rnd.IntN(2)]
-			}
-			run.Activities = append(run.Activities, a)
-			run.Results = append(run.Results, res)
+	unchanged := parent == "base" && name != "openstack-base" && b.random.IntN(3) > 0 ||
+		strings.HasPrefix(parent, "prometheus")
+	if c := b.failed[parent]; c != "" {
+		b.failed[name] = c
+		res.Status, res.Reason, res.Size, res.Digest = build.StatusParentError, "skipped because "+c+" failed", 0, ""
+		return
+	}
+	b.earlier.Images[named(name)] = report.ImageRecord{Size: res.Size - int64(b.random.IntN(9)-3)<<20}
+	if unchanged {
+		res.Status, res.Reason = build.StatusUnchanged, "unchanged"
+		b.earlier.Images[named(name)] = report.ImageRecord{Size: res.Size}
+		return
+	}
+	a := b.build(parent, name, &res)
+	switch name {
+	case "trove-base", "nova-libvirt":
+		fail(b.t, b.dir, &res)
+		b.failed[name] = name
+	case "skyline-console":
+		res.Status = build.StatusPushError
+		res.Failure = &build.Failure{Err: errors.New("pushing: connection reset by peer"), Hint: "is the registry up?"}
+	default:
+		a.Push = report.Interval{Start: a.End, End: a.End.Add(res.Duration / 9)}
+		res.Packages = []report.PackageChange{
+			{Name: "libssl3", From: "3.0.15-1~deb12u1", To: "3.0.16-1~deb12u1"},
+			{Name: "python3-oslo.messaging", From: "14.0.0-1", To: "14.0.1-1"},
+		}[:1+b.random.IntN(2)]
+	}
+	b.run.Activities = append(b.run.Activities, a)
+}
+
+// build builds an image in the slot that is free first, after its parent.
+func (b *bigNight) build(parent, name string, res *report.Result) report.Activity {
+	slot := 0
+	for i := range b.slots {
+		if b.slots[i].Before(b.slots[slot]) {
+			slot = i
 		}
 	}
-	for len(queue) > 0 {
-		p := queue[0]
-		queue = queue[1:]
-		walk(p)
+	start := b.slots[slot]
+	if p := b.ended[parent]; p.After(start) {
+		start = p.Add(10 * time.Millisecond)
+	}
+	elapsed := time.Duration(20+b.random.IntN(150)) * time.Second
+	end := start.Add(elapsed)
+	b.slots[slot], b.ended[name] = end, end
+	res.Status, res.Reason, res.Started, res.Duration = build.StatusBuilt, "parent "+parent+" is built", start, elapsed
+	if parent == "" {
+		res.Reason = "packages moved: libssl3 3.0.15-1 to 3.0.16-1"
+	}
+	a := report.Activity{Image: named(name), Start: start, End: end}
+	tenths := []int{1, 7, 1, 1} // of the time of the build
+	for i, step := range []string{
+		"FROM kolla/" + parent,
+		"RUN apt-get -y install --no-install-recommends " + name + " python3-" + name,
+		"COPY extend_start.sh /usr/local/bin/kolla_extend_start",
+		"RUN chmod 755 /usr/local/bin/kolla_extend_start",
+	} {
+		took := elapsed * time.Duration(tenths[i]) / 10
+		a.Steps = append(a.Steps, report.StepTime{Name: step, Start: start, Took: took})
+	}
+	return a
+}
+
+// big is a night of 187 images on 8 slots, in which a few fail.
+func big(t testing.TB, dir string) *report.Run {
+	run := &report.Run{Title: "debian 12, binary, 2026.1", Version: "1.0.0", Started: began, Slots: 8,
+		Outcome: report.OutcomeFailed, Needs: map[image.ID][]image.ID{}, Registry: "registry.example:4000"}
+	run.Duration = 61 * time.Minute
+	b := &bigNight{t: t, dir: dir, random: rand.New(rand.NewPCG(1, 2)), run: run,
+		earlier: report.Record{Started: began.Add(-24 * time.Hour), Seconds: 3333, Outcome: report.OutcomeOK, Built: 9,
+			Unchanged: 178, Tags: []string{"2026.1-20261121", "2026.1"}, Images: map[image.ID]report.ImageRecord{}},
+		slots: slices.Repeat([]time.Time{began.Add(20 * time.Second)}, 8),
+		ended: map[string]time.Time{}, failed: map[string]string{}}
+	for queue := []string{""}; len(queue) > 0; queue = queue[1:] {
+		for _, name := range strings.Fields(families[queue[0]]) {
+			queue = append(queue, name)
+			b.add(queue[0], name)
+		}
 	}
 	for i := range run.Results {
 		if r := &run.Results[i]; r.Image.Name == "nova-compute" {
@@ -140,10 +159,10 @@ func big(t testing.TB, dir string) *report.Run {
 	run.Activities, run.Times = replayed.Activities(began), replayed.Times(run.Needs, run.Started, run.Started.Add(run.Duration))
 	run.Times.Stages = []report.StageTime{{Name: "render templates", Start: began, Took: 3 * time.Second},
 		{Name: "define images", Start: began.Add(3 * time.Second), Took: 12 * time.Second}}
-	run.Past = []report.Record{earlier}
+	run.Past = []report.Record{b.earlier}
 	for i := range 9 {
 		run.Past = append(run.Past, report.Record{Started: began.Add(-time.Duration(i+2) * 24 * time.Hour),
-			Seconds: float64(20 + rnd.IntN(3000)), Outcome: report.OutcomeOK, Built: rnd.IntN(40), Unchanged: 160})
+			Seconds: float64(20 + b.random.IntN(3000)), Outcome: report.OutcomeOK, Built: b.random.IntN(40), Unchanged: 160})
 	}
 	run.Notes = []string{"builder: buildkitd v0.34.2, started for this run",
 		"cinder-api: temporary fault, trying again in 2s (1 of 3): Temporary failure resolving 'deb.example'"}
