@@ -109,6 +109,22 @@ func (r *servedRegistry) get(t *testing.T, client *http.Client, method, path, us
 	return resp.StatusCode, string(body)
 }
 
+// trustingClient returns a client that trusts only the authority of the registry, and the
+// certificate of the authority, which comes from the registry itself.
+func (r *servedRegistry) trustingClient(t *testing.T) (client *http.Client, ca string) {
+	t.Helper()
+	careless := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	status, ca := r.get(t, careless, "GET", "/ca.crt", "")
+	if status != http.StatusOK {
+		t.Fatalf("the authority's certificate: status %d", status)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(ca)) {
+		t.Fatalf("the file of the authority is not a certificate: %q", ca)
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}, ca
+}
+
 // bundleOfSkopeo returns the path of an archive with the image example.org/kolla/nova-api:1, and
 // its digest.
 func bundleOfSkopeo(t *testing.T, skopeo string) (path string, d digest.Digest) {
@@ -155,19 +171,7 @@ func TestSiteRegistry(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "registry")
 	r := serveRegistry(t, dir, "--tls-generate", "--htpasswd", siteUsers(t), "--read-only-user", "node", "--load", bundle)
 
-	// The authority comes from the registry itself, and is the only one that clients
-	// trust.
-	careless := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	status, ca := r.get(t, careless, "GET", "/ca.crt", "")
-	if status != http.StatusOK {
-		t.Fatalf("the authority's certificate: status %d", status)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM([]byte(ca)) {
-		t.Fatalf("the file of the authority is not a certificate: %q", ca)
-	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
-
+	client, ca := r.trustingClient(t)
 	for _, c := range []struct {
 		method, path, user string
 		status             int
