@@ -45,21 +45,28 @@ var kinds = []kind{
 // together is how many trials run at a time. They spend half of their time waiting.
 const together = 2
 
+// amount returns how often each fault is injected, and the seed, as the environment has them.
+func amount(t *testing.T, repetitionsByDefault int) (repetitions int, seed uint64) {
+	t.Helper()
+	repetitions, err := strconv.Atoi(env("KOLLA_FAULTS", fmt.Sprint(repetitionsByDefault)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err = strconv.ParseUint(env("KOLLA_FAULTS_SEED", fmt.Sprint(time.Now().UnixNano()%1e9)), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("KOLLA_FAULTS_SEED=%d", seed)
+	return repetitions, seed
+}
+
 func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts builders")
 	}
 	testenv.Root(t)
 	testenv.Program(t, "mount", "mount")
-	repetitions, err := strconv.Atoi(env("KOLLA_FAULTS", "12"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	seed, err := strconv.ParseUint(env("KOLLA_FAULTS_SEED", fmt.Sprint(time.Now().UnixNano()%1e9)), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("KOLLA_FAULTS_SEED=%d", seed)
+	repetitions, seed := amount(t, 12)
 	w := newWorld(t)
 	if os.Getenv("KOLLA_FAULTS_CLOCK") != "" {
 		w.clockTool = buildClockTool(t)

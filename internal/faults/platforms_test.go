@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -32,15 +31,7 @@ func TestSeveralPlatforms(t *testing.T) {
 		t.Skip("starts builders")
 	}
 	testenv.Root(t)
-	repetitions, err := strconv.Atoi(env("KOLLA_FAULTS", "1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	seed, err := strconv.ParseUint(env("KOLLA_FAULTS_SEED", fmt.Sprint(time.Now().UnixNano()%1e9)), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("KOLLA_FAULTS_SEED=%d", seed)
+	repetitions, seed := amount(t, 1)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	w := &world{buildkitd: testenv.Buildkitd(t), dir: t.TempDir(), mirror: httptest.NewServer(http.NotFoundHandler())}
 	t.Cleanup(w.mirror.Close)
