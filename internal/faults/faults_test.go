@@ -541,7 +541,7 @@ var testOffset = func() Duration {
 	return sign * n * Second
 }()
 
-// testAfter is how long after its start the program's clock jumps.
+// testAfter is the time between the start of the program and the jump of its clock.
 var testAfter = func() Duration {
 	s, _ := syscall.Getenv("KOLLA_TEST_CLOCK_AFTER")
 	n := Duration(0)

@@ -226,7 +226,7 @@ func TestKeyHistoryOfSeveralRuns(t *testing.T) {
 	}
 }
 
-// A history that is too large to be read is not replaced, and none is written that is.
+// A history that is too large to be read is not written, and one on disk is not replaced.
 func TestKeyHistoryOfLargeFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, keyHistoryFile)

@@ -109,7 +109,7 @@ func checkSave(cfg *config.Config, output string, o SaveOptions) (split int64, p
 	case o.Split != "" && toDirectory:
 		return fail("name a file, which gives the parts their names", "--split: %s is a directory", output)
 	}
-	return splitting(o)
+	return parseSplit(o)
 }
 
 func isDir(path string) bool {
@@ -367,8 +367,8 @@ func withoutSecrets(value string) string {
 	return value
 }
 
-// splitting returns the size of parts and the percentage of parity.
-func splitting(o SaveOptions) (size int64, parity int, err error) {
+// parseSplit returns the size of parts in bytes and the percentage of parity.
+func parseSplit(o SaveOptions) (size int64, parity int, err error) {
 	if o.Split == "" && o.Parity == "" {
 		return 0, 0, nil
 	}

@@ -109,7 +109,8 @@ func TestSaveFromRegistryByteDelta(t *testing.T) {
 	if info, err := os.Stat(delta); err != nil || info.Size() > 100_000 {
 		t.Errorf("the byte delta has %d bytes (%v)", info.Size(), err)
 	}
-	// What happens to the network does not decide whether a layer is carried whole.
+	// A layer is saved whole only if the registry does not have the older one. Faults of the
+	// registry or the network end the save instead.
 	base := p.layerOf("nova-api:t1")
 	backend := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: p.host}) }}
 	refusing := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -57,7 +57,7 @@ func TestConfigurationInBundle(t *testing.T) {
 // FAT, which most USB drives have, holds files of less than 4 GiB.
 func TestPartsFitOnFAT(t *testing.T) {
 	for text, want := range map[string]int64{"4G": 4_000_000_000, "4GiB": 1<<32 - 1, "5GiB": 5 << 30, "650M": 650_000_000} {
-		if size, _, err := splitting(SaveOptions{Split: text}); err != nil || size != want {
+		if size, _, err := parseSplit(SaveOptions{Split: text}); err != nil || size != want {
 			t.Errorf("--split %s: parts of %d bytes (%v), want %d", text, size, err, want)
 		}
 	}
@@ -68,7 +68,7 @@ func TestShellWord(t *testing.T) {
 	for _, name := range []string{"set.tar", "/media/a b/set.tar", "it's.tar", "$HOME`id`.tar", "new\nline's.tar",
 		"\xff\u0085.tar", "données.tar", "a[*]?!#~.tar", "-x;y&z|.tar", ""} {
 		cmd := exec.CommandContext(t.Context(), "bash", "-c", "printf %s "+shellWord(name))
-		cmd.Env = append(os.Environ(), "LC_ALL=C") // not the locale of the terminal, perhaps
+		cmd.Env = append(os.Environ(), "LC_ALL=C") // the terminal of the user may have another locale
 		out, err := cmd.Output()
 		if err != nil || string(out) != name {
 			t.Errorf("%q is printed as %s, which is %q (%v)", name, shellWord(name), out, err)
