@@ -207,10 +207,10 @@ func (d *dockerSet) set(t *testing.T) {
 		t.Errorf("loaded again: %q", text)
 	}
 	tagged := map[string]digest.Digest{}
-	for reference, d := range d.digests {
-		tagged[strings.TrimSuffix(reference, "t")+"u"] = d
+	for reference, content := range d.digests {
+		tagged[strings.TrimSuffix(reference, "t")+"u"] = content
 	}
-	if text, err = LoadSet(t.Context(), e, s, tagged); err != nil || !strings.Contains(text, "0 loaded, 3 tagged") {
+	if text, err = LoadSet(t.Context(), e, d.store, tagged); err != nil || !strings.Contains(text, "0 loaded, 3 tagged") {
 		t.Errorf("under another tag: %q, %v", text, err)
 	}
 }

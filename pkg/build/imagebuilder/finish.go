@@ -30,8 +30,8 @@ func (b *Builder) Finish(ctx context.Context, it *plan.Item, built build.Output,
 	if it.Image.Platform != "" {
 		name = "" // the name is for the index of all platforms
 	}
-	built := store.Entry{Name: name, Digest: desc.Digest, Key: it.Key.String(), Kind: store.KindBuilt}
-	if err := b.opts.Store.Put(built); err != nil {
+	stored := store.Entry{Name: name, Digest: desc.Digest, Key: it.Key.String(), Kind: store.KindBuilt}
+	if err := b.opts.Store.Put(stored); err != nil {
 		return build.Output{}, err
 	}
 	entry, _, err := b.opts.Store.ByDigest(desc.Digest)
