@@ -108,7 +108,10 @@ func noArguments(cfg *config.Config, hint string) error {
 	if len(cfg.Args) == 0 {
 		return nil
 	}
-	return &config.Error{Message: fmt.Sprintf("%s takes no arguments, and %q is one", cfg.Command, cfg.Args[0]), Hint: hint}
+	return &config.Error{
+		Message: fmt.Sprintf("%s takes no arguments, and %q is one", cfg.Command, cfg.Args[0]),
+		Hint:    hint,
+	}
 }
 
 // oneArgument returns a usage error unless the command line has exactly one argument.

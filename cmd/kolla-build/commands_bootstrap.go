@@ -21,13 +21,17 @@ func bootstrapCommand() *command {
 	var components []string
 	return &command{
 		Command: cli.Command{
-			Name: "bootstrap", Values: config.ValuesDistros, Args: "DISTRO[:SUITE]",
+			Name:    "bootstrap",
+			Values:  config.ValuesDistros,
+			Args:    "DISTRO[:SUITE]",
 			Summary: "Make a Debian or Ubuntu base image from a package mirror.",
 			Options: []string{"data-dir", "base-mirror", "debian-arch", "base-arch", "openstack-release"},
 			Flags: func(f *pflag.FlagSet) {
-				f.StringVar(&mirror, "mirror", "", "`URL` of the package mirror. Default: the host's own, if it runs the same distribution.")
+				f.StringVar(&mirror, "mirror", "",
+					"`URL` of the package mirror. Default: the host's own, if it runs the same distribution.")
 				f.StringSliceVar(&components, "components", nil, "Archive `COMPONENTS`, separated by commas. Default: main.")
-				f.StringVar(&keyring, "keyring", "", "`FILE` of OpenPGP keys that sign the archive. Default: that of the distribution's package.")
+				f.StringVar(&keyring, "keyring", "",
+					"`FILE` of OpenPGP keys that sign the archive. Default: that of the distribution's package.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build bootstrap debian:bookworm", Effect: "Make a base image of Debian 12."},
@@ -61,7 +65,10 @@ func bootstrapBase(ctx context.Context, cfg *config.Config, con *console.Console
 	name, suite, _ := strings.Cut(cfg.Args[0], ":")
 	d, ok := facts.LookupDistro(name)
 	if !ok {
-		return &config.Error{Message: fmt.Sprintf("unknown distribution %q", name), Hint: "debian and ubuntu can be bootstrapped"}
+		return &config.Error{
+			Message: fmt.Sprintf("unknown distribution %q", name),
+			Hint:    "debian and ubuntu can be bootstrapped",
+		}
 	}
 	if name != "debian" && name != "ubuntu" {
 		return &config.Error{Message: fmt.Sprintf("%s cannot be bootstrapped from packages", name),

@@ -18,10 +18,12 @@ import (
 func buildCommand() *command {
 	return &command{
 		Command: cli.Command{
-			Args: "[REGEX…]", Values: config.ValuesImages,
+			Args:    "[REGEX…]",
+			Values:  config.ValuesImages,
 			Summary: "Build OpenStack container images from a tree of templates, with BuildKit.",
 			Examples: []cli.Example{
-				{Line: "kolla-build -b debian -t binary keystone", Effect: "Build the images of keystone and their parents from Debian packages."},
+				{Line: "kolla-build -b debian -t binary keystone",
+					Effect: "Build the images of keystone and their parents from Debian packages."},
 				{Line: "kolla-build -b ubuntu nova zun", Effect: "Build all images of nova and zun from source, on Ubuntu."},
 				{Line: "kolla-build --profile infra --push --registry localhost:4000",
 					Effect: "Build the images of a profile and push them to a registry."},

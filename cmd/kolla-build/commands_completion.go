@@ -60,7 +60,12 @@ func completionCommand() *command {
 // shell is to complete file names as well.
 func completeCommand() *command {
 	return &command{
-		Command: cli.Command{Name: "__complete", Args: "WORD…", Hidden: true, Summary: "Complete a command line, for shells."},
+		Command: cli.Command{
+			Name:    "__complete",
+			Args:    "WORD…",
+			Hidden:  true,
+			Summary: "Complete a command line, for shells.",
+		},
 		raw: func(_ context.Context, args []string, con *console.Console) error {
 			complete := func(cmd cli.Command, before []string, kind config.Values) []cli.Candidate {
 				return lookUp(cmd, before, kind, con)

@@ -23,7 +23,10 @@ func manCommand() *command {
 		},
 		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
 			if len(cfg.Args) > 0 {
-				return &config.Error{Message: "man takes no arguments", Hint: "kolla-build -- man builds the images whose names contain man"}
+				return &config.Error{
+					Message: "man takes no arguments",
+					Hint:    "kolla-build -- man builds the images whose names contain man",
+				}
 			}
 			_, err := io.WriteString(con.Stdout, cli.ManPage(described(table()), version, manDate(con)))
 			return err

@@ -41,13 +41,16 @@ func fetchCommand() *command {
 	var opts offline.FetchOptions
 	return &command{
 		Command: cli.Command{
-			Name: "fetch", Minor: true, Args: "--output DIR",
+			Name:       "fetch",
+			Minor:      true,
+			Args:       "--output DIR",
 			Summary:    "Download the inputs of a lock into a directory.",
 			Options:    []string{"data-dir", "threads", "retries", "retry-time", "timeout", "registry-insecure"},
 			OptionHelp: fetchHelp,
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.Lock, "lock", "", "Read this `FILE` instead of kolla-build.lock.")
-				f.StringVarP(&opts.Output, "output", "o", "", "Write to this `DIR`. Files that are already there are verified and kept.")
+				f.StringVarP(&opts.Output, "output", "o", "",
+					"Write to this `DIR`. Files that are already there are verified and kept.")
 				f.BoolVar(&opts.Prune, "prune", false, "Remove files of earlier locks from the directory.")
 			},
 			Examples: []cli.Example{

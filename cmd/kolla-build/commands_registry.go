@@ -47,16 +47,19 @@ func registryCommand() *command {
 	actions := []string{"serve", "gc", "trust"}
 	return &command{
 		Command: cli.Command{
-			Name: "registry", Args: "serve|gc|trust [HOST[:PORT]]",
+			Name:    "registry",
+			Args:    "serve|gc|trust [HOST[:PORT]]",
 			Summary: "Run a registry on this host, or collect its garbage.",
 			About: "By default it serves localhost only, and every program there may push. To serve other hosts, set " +
 				"--htpasswd, --anonymous or --read-only. trust prints how hosts that reach it as HOST trust its certificate.",
-			Options: loadOptions, OptionHelp: loadHelp,
-			Flags: flags.define,
-			Words: actions,
+			Options:    loadOptions,
+			OptionHelp: loadHelp,
+			Flags:      flags.define,
+			Words:      actions,
 			Examples: []cli.Example{
 				{Line: "kolla-build registry serve", Effect: "Serve a registry on port 4000 of localhost."},
-				{Line: "kolla-build registry serve --addr :4000 --htpasswd users --tls-generate", Effect: "Require TLS and a login from all clients."},
+				{Line: "kolla-build registry serve --addr :4000 --htpasswd users --tls-generate",
+					Effect: "Require TLS and a login from all clients."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -112,7 +115,10 @@ func unknownAction(action string, actions []string) error {
 	if n := suggest.Nearest(action, actions); n != "" {
 		hint = "did you mean kolla-build registry " + n + "?"
 	}
-	return &config.Error{Message: fmt.Sprintf("registry: unknown action %q", action), Hint: cmp.Or(registryVerbs[action], hint)}
+	return &config.Error{
+		Message: fmt.Sprintf("registry: unknown action %q", action),
+		Hint:    cmp.Or(registryVerbs[action], hint),
+	}
 }
 
 func (o *registryFlags) define(f *pflag.FlagSet) {
@@ -138,7 +144,11 @@ func (o *registryFlags) define(f *pflag.FlagSet) {
 func checkEmpty(flags *pflag.FlagSet, names ...string) error {
 	for _, name := range names {
 		if f := flags.Lookup(name); f != nil && f.Changed && f.Value.String() == "" {
-			return &config.Error{Option: name, Message: fmt.Sprintf("--%s is empty", name), Hint: "omit the option, or give it a value"}
+			return &config.Error{
+				Option:  name,
+				Message: fmt.Sprintf("--%s is empty", name),
+				Hint:    "omit the option, or give it a value",
+			}
 		}
 	}
 	return nil
@@ -252,7 +262,9 @@ func (o *registryFlags) loadBundle(ctx context.Context, cfg *config.Config, con 
 	loadConfig := *cfg
 	loadConfig.DataDir, loadConfig.Registry, loadConfig.Push = filepath.Join(o.Dir, ".kolla-build-load"), s.Host(), true
 	defer os.RemoveAll(loadConfig.DataDir)
-	ctx = registry.WithDial(ctx, s.Host(), func(ctx context.Context) (net.Conn, error) { return server.DialControl(ctx, o.Dir) })
+	ctx = registry.WithDial(ctx, s.Host(), func(ctx context.Context) (net.Conn, error) {
+		return server.DialControl(ctx, o.Dir)
+	})
 	if err := storecmd.Load(ctx, &loadConfig, con, []string{path}, storecmd.LoadOptions{Replace: true}); err != nil {
 		return err
 	}

@@ -37,15 +37,19 @@ func diffCommand() *command {
 	var asJSON bool
 	return &command{
 		Command: cli.Command{
-			Name: "diff", Values: config.ValuesStored, Args: "A B",
+			Name:       "diff",
+			Values:     config.ValuesStored,
+			Args:       "A B",
 			Summary:    "Show how two images differ in files, packages and settings.",
 			Options:    []string{"data-dir", "debian-arch", "base-arch", "platform", "registry-insecure", "timeout", "debug"},
 			OptionHelp: storedHelp,
 			Flags:      func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
 			Examples: []cli.Example{
-				{Line: "kolla-build diff nova-api:nightly nova-api:2026-11-21", Effect: "Compare two builds. The exit status is 0 if " +
-					"they are the same, 1 if they differ, 2 if they cannot be compared."},
-				{Line: "kolla-build diff --json nova-api:t registry.example:4000/kolla/nova-api:t", Effect: "Compare an image with one in a registry."},
+				{Line: "kolla-build diff nova-api:nightly nova-api:2026-11-21",
+					Effect: "Compare two builds. The exit status is 0 if they are the same, 1 if they differ, 2 if they cannot be " +
+						"compared."},
+				{Line: "kolla-build diff --json nova-api:t registry.example:4000/kolla/nova-api:t",
+					Effect: "Compare an image with one in a registry."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -62,9 +66,13 @@ func contractCommand() *command {
 	var opts contract.Options
 	return &command{
 		Command: cli.Command{
-			Name: "contract", Minor: true, Values: config.ValuesStored, Args: "[IMAGE…]",
-			Summary:    "Check images against the requirements of deployments.",
-			Options:    slices.Concat(storedOptions, []string{"debian-arch", "base-arch", "platform", "registry-insecure", "timeout"}),
+			Name:    "contract",
+			Minor:   true,
+			Values:  config.ValuesStored,
+			Args:    "[IMAGE…]",
+			Summary: "Check images against the requirements of deployments.",
+			Options: slices.Concat(storedOptions,
+				[]string{"debian-arch", "base-arch", "platform", "registry-insecure", "timeout"}),
 			OptionHelp: storedHelp,
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.Table, "contract", "", "Check against the table in this `FILE` instead of the built-in one.")
@@ -117,7 +125,8 @@ func gcCommand() *command {
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build gc --older-than 7", Effect: "Remove unnamed images older than a week, and unused blobs."},
-				{Line: "kolla-build gc --builder-cache", Effect: "Also remove the builder's cache, which is often most of the data directory."},
+				{Line: "kolla-build gc --builder-cache",
+					Effect: "Also remove the builder's cache, which is often most of the data directory."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -138,17 +147,22 @@ func saveCommand() *command {
 	var opts storecmd.SaveOptions
 	return &command{
 		Command: cli.Command{
-			Name: "save", Values: config.ValuesStored, Args: "[REGEX…] --output FILE|DIR/",
+			Name:       "save",
+			Values:     config.ValuesStored,
+			Args:       "[REGEX…] --output FILE|DIR/",
 			Summary:    "Write images to one file, for a site without internet.",
 			Options:    slices.Concat(storedOptions, []string{"registry-insecure", "timeout", "progress"}),
 			OptionHelp: registryHelp,
 			Flags: func(f *pflag.FlagSet) {
-				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, to a directory if it ends with /, or - for standard output.")
-				f.StringVar(&opts.From, "from", "", "Read the images from a registry, `HOST/NAMESPACE[:TAG]`, without storing them.")
+				f.StringVarP(&output, "output", "o", "",
+					"Write to this `FILE`, to a directory if it ends with /, or - for standard output.")
+				f.StringVar(&opts.From, "from", "",
+					"Read the images from a registry, `HOST/NAMESPACE[:TAG]`, without storing them.")
 				f.StringVar(&opts.Since, "since", "",
 					"Omit the blobs of this `INVENTORY`: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
 				f.StringVar(&opts.Split, "split", "", "Write parts of at most this `SIZE`, such as 4G, named FILE.001 and so on.")
-				f.StringVar(&opts.Parity, "parity", "", "With --split, write `N%` more parts, from which as many lost ones are restored.")
+				f.StringVar(&opts.Parity, "parity", "",
+					"With --split, write `N%` more parts, from which as many lost ones are restored.")
 				f.BoolVar(&opts.Resume, "resume", false, "Continue an interrupted save only: fail if the set has changed since.")
 				f.StringVar(&opts.SignKey, "sign-key", "", "Sign with the Ed25519 private key in this PEM `FILE`.")
 				f.StringVar(&opts.Delta, "delta", "", "With --since: write changed layers as byte deltas, if `KIND` is bytes.")
@@ -156,8 +170,10 @@ func saveCommand() *command {
 			Examples: []cli.Example{
 				{Line: "kolla-build save --output set.tar", Effect: "Save all images in the local store."},
 				{Line: "kolla-build save nova- --output nova.tar", Effect: "Save the images of nova."},
-				{Line: "kolla-build save --from localhost:4000/kolla:2026.1 -o set.tar", Effect: "Save a set of a registry, without storing it."},
-				{Line: "kolla-build save -o set.tar --split 4G --parity 10%", Effect: "Save in parts of 4 GB, a tenth of which can be lost."},
+				{Line: "kolla-build save --from localhost:4000/kolla:2026.1 -o set.tar",
+					Effect: "Save a set of a registry, without storing it."},
+				{Line: "kolla-build save -o set.tar --split 4G --parity 10%",
+					Effect: "Save in parts of 4 GB, a tenth of which can be lost."},
 				{Line: "kolla-build save --since have.json --delta bytes -o june.tar",
 					Effect: "Save what a site lacks; it wrote have.json with kolla-build inventory."},
 			},
@@ -172,10 +188,14 @@ func verifyCommand() *command {
 	var opts storecmd.VerifyOptions
 	return &command{
 		Command: cli.Command{
-			Name: "verify", Minor: true, Values: config.ValuesFiles, Args: "FILE|DIR|PART…",
+			Name:    "verify",
+			Minor:   true,
+			Values:  config.ValuesFiles,
+			Args:    "FILE|DIR|PART…",
 			Summary: "Verify a saved file, and show which images damage affects.",
-			About: "All blobs and references are verified. Damaged, missing and extra content is reported. The exit status is 1 if the file " +
-				"has a problem that parity does not repair. Parts can be given in any order; one is enough if the others are beside it.",
+			About: "All blobs and references are verified. Damaged, missing and extra content is reported. The exit status is " +
+				"1 if the file has a problem that parity does not repair. Parts can be given in any order; one is enough if the " +
+				"others are beside it.",
 			Options: []string{"progress"},
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.VerifyKey, "verify-key", "", "Require a signature of the key in this PEM `FILE`.")
@@ -184,7 +204,8 @@ func verifyCommand() *command {
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build verify set.tar", Effect: "Verify a file. Each problem is a line."},
-				{Line: "kolla-build verify /media/*/set.tar.*", Effect: "Verify the parts on several media, and whether lost ones can be restored."},
+				{Line: "kolla-build verify /media/*/set.tar.*",
+					Effect: "Verify the parts on several media, and whether lost ones can be restored."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -210,7 +231,8 @@ func listCommand() *command {
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			if len(cfg.Args) == 0 {
-				return oneArgument(cfg, "saved file", "kolla-build list set.tar; --list-images lists what can be built, kolla-build images what was built")
+				return oneArgument(cfg, "saved file",
+					"kolla-build list set.tar; --list-images lists what can be built, kolla-build images what was built")
 			}
 			return storecmd.List(ctx, con, cfg.Args, asJSON)
 		},
@@ -242,16 +264,23 @@ func loadCommand() *command {
 	var opts storecmd.LoadOptions
 	return &command{
 		Command: cli.Command{
-			Name: "load", Values: config.ValuesFiles, Args: "FILE|DIR…",
+			Name:       "load",
+			Values:     config.ValuesFiles,
+			Args:       "FILE|DIR…",
 			Summary:    "Load saved files into the store, a registry or an engine.",
 			Options:    loadOptions,
 			OptionHelp: loadHelp,
 			Flags: func(f *pflag.FlagSet) {
-				f.BoolVar(&opts.Replace, "replace", false, "Change names in the store, and tags in the registry, that other images have.")
-				f.BoolVar(&opts.Trust, "trust", false, "Accept what the file says about its images: content keys, base images. For your own files.")
-				f.StringVar(&opts.VerifyKey, "verify-key", "", "Require a signature of the key in this PEM `FILE`; signed files are trusted.")
-				f.StringArrayVar(&opts.Tags, "tag", nil, "Load the images under the tag `NEW`, or those of one tag under another: OLD=NEW. Repeatable.")
-				f.StringArrayVar(&opts.Renames, "rename", nil, "Change names, without their registry, as sed -E does: `s/OLD/NEW/`. Repeatable.")
+				f.BoolVar(&opts.Replace, "replace", false,
+					"Change names in the store, and tags in the registry, that other images have.")
+				f.BoolVar(&opts.Trust, "trust", false,
+					"Accept what the file says about its images: content keys, base images. For your own files.")
+				f.StringVar(&opts.VerifyKey, "verify-key", "",
+					"Require a signature of the key in this PEM `FILE`; signed files are trusted.")
+				f.StringArrayVar(&opts.Tags, "tag", nil,
+					"Load the images under the tag `NEW`, or those of one tag under another: OLD=NEW. Repeatable.")
+				f.StringArrayVar(&opts.Renames, "rename", nil,
+					"Change names, without their registry, as sed -E does: `s/OLD/NEW/`. Repeatable.")
 				f.StringVar(&opts.Name, "name", "", "Load the image that has no name in its file as `NAME`.")
 				f.BoolVarP(&opts.DryRun, "dry-run", "", false, "Show what would be loaded, and store nothing.")
 				f.BoolVarP(&opts.List, "list-images", "", false, "Print the names that the images would get, and store nothing.")
@@ -261,7 +290,8 @@ func loadCommand() *command {
 					Effect: "Push the images of a file to a registry, and print their names."},
 				{Line: "kolla-build load set.tar --tag nightly=2026-11-28 --dry-run",
 					Effect: "Show the names that the images would get under another tag."},
-				{Line: "kolla-build load june.tar.xz nova.tar neutron.tar", Effect: "Load files of docker save, Podman or skopeo, all or none."},
+				{Line: "kolla-build load june.tar.xz nova.tar neutron.tar",
+					Effect: "Load files of docker save, Podman or skopeo, all or none."},
 				{Line: "kolla-build load set.tar --rename 's|^lokolla/|kolla/|'", Effect: "Load them in another namespace."},
 				{Line: "kolla-build load set.tar --engine docker", Effect: "Load them into Docker on this host."},
 			},

@@ -10,10 +10,11 @@ import (
 // the first argument they are never regular expressions. After options they are, if they
 // match an image: export selects ovs-exporter, as for Kolla's tool.
 var verbs = map[string]string{
-	"backup":      "kolla-build save writes images to a file; docs/backup.md lists what else to back up",
-	"check":       "kolla-build lint checks templates, kolla-build plan shows what a build would do",
-	"clean":       "kolla-build gc frees space in the local store",
-	"config":      "kolla-build --generate-config prints a sample file, kolla-build explain IMAGE where each setting comes from",
+	"backup": "kolla-build save writes images to a file; docs/backup.md lists what else to back up",
+	"check":  "kolla-build lint checks templates, kolla-build plan shows what a build would do",
+	"clean":  "kolla-build gc frees space in the local store",
+	"config": "kolla-build --generate-config prints a sample file, kolla-build explain IMAGE where each setting comes " +
+		"from",
 	"create":      "kolla-build [REGEX…] builds images",
 	"delete":      "kolla-build remove REGEX… removes images from the local store",
 	"deploy":      "kolla-build builds and publishes images; kolla-ansible deploys them",
@@ -38,18 +39,21 @@ var verbs = map[string]string{
 	"rm":          "kolla-build remove REGEX… removes images from the local store",
 	"rmi":         "kolla-build remove REGEX… removes images from the local store",
 	"run":         "kolla-build builds images; docker run starts a container, kolla-ansible deploys them all",
-	"search":      "kolla-build --list-images REGEX lists images that can be built, kolla-build images REGEX those that were built",
-	"serve":       "kolla-build registry serve runs a registry",
-	"setup":       "make quickstart builds a small set of images; kolla-build --generate-config > kolla-build.conf starts a configuration",
-	"show":        "kolla-build explain IMAGE shows where an image comes from",
-	"start":       "kolla-build [REGEX…] builds images, kolla-build registry serve runs a registry",
-	"status":      "kolla-build plan shows what a build would do, kolla-build images what was built",
-	"stop":        "a build or a registry ends with Ctrl-C, or with the signal TERM",
-	"sync":        "kolla-build copy FROM TO copies images between registries",
-	"template":    "kolla-build render IMAGE prints a Dockerfile, kolla-build --template-only writes all of them",
-	"test":        "kolla-build contract checks built images, kolla-build lint checks templates",
-	"update":      "kolla-build --refresh rebuilds images whose packages have changed",
-	"upgrade":     "kolla-build --refresh rebuilds images whose packages have changed",
+
+	"search": "kolla-build --list-images REGEX lists images that can be built, kolla-build images REGEX those that were " +
+		"built",
+	"serve": "kolla-build registry serve runs a registry",
+	"setup": "make quickstart builds a small set of images; kolla-build --generate-config > kolla-build.conf starts a " +
+		"configuration",
+	"show":     "kolla-build explain IMAGE shows where an image comes from",
+	"start":    "kolla-build [REGEX…] builds images, kolla-build registry serve runs a registry",
+	"status":   "kolla-build plan shows what a build would do, kolla-build images what was built",
+	"stop":     "a build or a registry ends with Ctrl-C, or with the signal TERM",
+	"sync":     "kolla-build copy FROM TO copies images between registries",
+	"template": "kolla-build render IMAGE prints a Dockerfile, kolla-build --template-only writes all of them",
+	"test":     "kolla-build contract checks built images, kolla-build lint checks templates",
+	"update":   "kolla-build --refresh rebuilds images whose packages have changed",
+	"upgrade":  "kolla-build --refresh rebuilds images whose packages have changed",
 }
 
 // foreignVerb returns an error if the first argument is a command of another tool.

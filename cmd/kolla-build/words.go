@@ -101,7 +101,10 @@ func unknownCommand(commands []*command, words, images []string) error {
 	default:
 		return nil // the build suggests images, and warns if only some words match none
 	}
-	return &config.Error{Message: fmt.Sprintf("%q is not a command and matches none of the %d images", word, len(images)), Hint: hint}
+	return &config.Error{
+		Message: fmt.Sprintf("%q is not a command and matches none of the %d images", word, len(images)),
+		Hint:    hint,
+	}
 }
 
 // nearNames returns a hint with the images most similar to a word, and the most similar

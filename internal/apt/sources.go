@@ -20,7 +20,8 @@ type Source struct {
 // name is slash-separated and relative to the root directory.
 func IsSourcesFile(name string) bool {
 	ext := path.Ext(name)
-	return name == "etc/apt/sources.list" || path.Dir(name) == "etc/apt/sources.list.d" && (ext == ".list" || ext == ".sources")
+	return name == "etc/apt/sources.list" ||
+		path.Dir(name) == "etc/apt/sources.list.d" && (ext == ".list" || ext == ".sources")
 }
 
 // ParseSources returns the binary package sources in the text of a file, whose

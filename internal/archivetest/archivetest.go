@@ -309,7 +309,10 @@ func (w *writer) oci(img Image, f Format) {
 			w.t.Fatal(err)
 		}
 		full := named.String()
-		d.Annotations = map[string]string{"io.containerd.image.name": full, ocispec.AnnotationRefName: n[strings.LastIndex(n, ":")+1:]}
+		d.Annotations = map[string]string{
+			"io.containerd.image.name": full,
+			ocispec.AnnotationRefName:  n[strings.LastIndex(n, ":")+1:],
+		}
 		w.index = append(w.index, d)
 	}
 	w.name(img.Names, hexOf([]byte(entry.Config)))

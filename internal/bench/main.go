@@ -41,12 +41,14 @@ func main() {
 	var only, peers, cases string
 	flag.StringVar(&o.tool, "tool", "bin/kolla-build", "kolla-build to measure")
 	flag.StringVar(&o.buildkitd, "buildkitd", "bin/buildkitd", "buildkitd that all tools build with")
-	flag.StringVar(&o.buildx, "buildx", os.Getenv("BUILDX"), "buildx binary; by default docker's plugin, else one built from its Go module")
+	flag.StringVar(&o.buildx, "buildx", os.Getenv("BUILDX"),
+		"buildx binary; by default docker's plugin, else one built from its Go module")
 	flag.StringVar(&o.checkout, "kolla", os.Getenv("KOLLA_CHECKOUT"), "checkout of OpenStack Kolla")
 	flag.IntVar(&o.images, "images", 187, "images of the synthetic set")
 	flag.StringVar(&only, "only", "set,plan,render", "what to measure: set, plan, render, real")
 	flag.IntVar(&o.repeat, "repeat", 1, "real: how often to measure each build; medians are printed")
-	flag.StringVar(&o.regex, "regex", "", "real: build the images that match instead of the quickstart set; memcached must be one of them")
+	flag.StringVar(&o.regex, "regex", "",
+		"real: build the images that match instead of the quickstart set; memcached must be one of them")
 	flag.StringVar(&peers, "peers", "bake,kolla",
 		"real: what to compare with: bake, bake-clamped (it clamps times, as kolla-build does), kolla")
 	flag.StringVar(&cases, "cases", "cold,base,leaf", "real: which builds to measure")

@@ -135,7 +135,8 @@ func (s built) own(u usage) string {
 	if _, err := fmt.Sscanf(s.timing, timingFormat, &total, &idle, &starting); err != nil {
 		return "unknown: " + s.timing
 	}
-	return fmt.Sprintf("%.2f s (%.1f %%), %.2f s of it the builder's start and end", idle, 100*idle/u.wall.Seconds(), starting)
+	return fmt.Sprintf("%.2f s (%.1f %%), %.2f s of it the builder's start and end", idle, 100*idle/u.wall.Seconds(),
+		starting)
 }
 
 func (w *world) build(ctx context.Context, host string) (usage, built, error) {

@@ -74,7 +74,8 @@ func (b *bench) newBake(ctx context.Context, w *world) *bake {
 	if p.missing = p.open(ctx); p.missing != nil {
 		b.note("%s is left out: %v", peerBake, p.missing)
 	} else if v, err := exec.Command(p.buildx, "version").Output(); err == nil {
-		b.note("%s is %s, with a remote driver on the same buildkitd; starting that is not in its time, and is in that of kolla-build",
+		b.note("%s is %s, with a remote driver on the same buildkitd; starting that is not in its time, and is in that of "+
+			"kolla-build",
 			peerBake, strings.Join(strings.Fields(string(v))[:2], " "))
 	}
 	return p
@@ -155,7 +156,8 @@ func (p *bake) measure(ctx context.Context, kollaBuildTime time.Duration) string
 		p.b.note("%s: %v", peerBake, err)
 		return "failed"
 	}
-	u, err := measure(ctx, p.cmd(ctx, "bake", "--builder", "bench", "--progress", "plain", "--push", "--provenance=false", "-f", file))
+	u, err := measure(ctx, p.cmd(ctx, "bake", "--builder", "bench", "--progress", "plain", "--push", "--provenance=false",
+		"-f", file))
 	if err != nil {
 		p.b.note("%s: %v", peerBake, err)
 		return "failed"
@@ -204,7 +206,10 @@ func (p *bake) write(ctx context.Context) (string, error) {
 			Tags: []string{p.host + "/kolla/" + im.Name + ":t"}, Dockerfile: "Dockerfile"}
 		all = append(all, im.Name)
 	}
-	data, err := json.Marshal(map[string]any{"group": map[string]any{"default": map[string]any{"targets": all}}, "target": targets})
+	data, err := json.Marshal(map[string]any{
+		"group":  map[string]any{"default": map[string]any{"targets": all}},
+		"target": targets,
+	})
 	if err != nil {
 		return "", err
 	}

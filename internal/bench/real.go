@@ -72,7 +72,12 @@ type realSet struct {
 // real measures builds of the quickstart set by this program, docker buildx bake
 // and Kolla's own tool, taking turns.
 func (b *bench) real(ctx context.Context) error {
-	s := &realSet{b: b, began: map[string]bool{}, dir: filepath.Join(b.dir, "real"), base: filepath.Join(b.dir, "real", "base")}
+	s := &realSet{
+		b:     b,
+		began: map[string]bool{},
+		dir:   filepath.Join(b.dir, "real"),
+		base:  filepath.Join(b.dir, "real", "base"),
+	}
 	if err := s.makeBase(ctx); err != nil {
 		return err
 	}
@@ -96,7 +101,8 @@ func (b *bench) real(ctx context.Context) error {
 			}
 			for _, tool := range slices.Clone(contenders) {
 				if b.outOfTime(s.expected(c, tool.name(), results)) {
-					b.note("%s, round %d: %s is not measured, because the time that -limit allows is over", c.what, round+1, tool.name())
+					b.note("%s, round %d: %s is not measured, because the time that -limit allows is over", c.what, round+1,
+						tool.name())
 					continue
 				}
 				u, err := s.measure(ctx, c, tool, override)
@@ -219,7 +225,8 @@ func (b *bench) realTable(results map[string]map[string][]usage) {
 		for _, peer := range allPeers {
 			if others := results[c.name][peer]; len(others) > 0 {
 				t := median(others)
-				r.peers[peer] = fmt.Sprintf("%s%s; kolla-build takes %.2f of its time", t.summary(), rounds(others), m.wall.Seconds()/t.wall.Seconds())
+				r.peers[peer] = fmt.Sprintf("%s%s; kolla-build takes %.2f of its time", t.summary(), rounds(others),
+					m.wall.Seconds()/t.wall.Seconds())
 			}
 		}
 	}

@@ -63,7 +63,8 @@ func (p *realBuildx) reset(ctx context.Context) error {
 
 // environ is the environment of buildx.
 func (p *realBuildx) environ() []string {
-	return append(os.Environ(), "BUILDX_CONFIG="+filepath.Join(p.dir, "buildx-config"), "DOCKER_CONFIG="+filepath.Join(p.dir, "docker-config"),
+	return append(os.Environ(), "BUILDX_CONFIG="+filepath.Join(p.dir, "buildx-config"),
+		"DOCKER_CONFIG="+filepath.Join(p.dir, "docker-config"),
 		"BUILDX_BUILDER="+builderName,
 		"BUILDX_BAKE_ENTITLEMENTS_FS=0") // our contexts are outside of the bake file's directory
 }
@@ -218,7 +219,10 @@ func (p *realBake) bakeFile(tree string) (string, error) {
 		}
 		images = append(images, image)
 	}
-	data, err := json.Marshal(map[string]any{"group": map[string]any{"default": map[string]any{"targets": images}}, "target": targets})
+	data, err := json.Marshal(map[string]any{
+		"group":  map[string]any{"default": map[string]any{"targets": images}},
+		"target": targets,
+	})
 	if err != nil {
 		return "", err
 	}

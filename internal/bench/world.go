@@ -41,8 +41,10 @@ func (w *world) path(elem ...string) string {
 
 // tool returns a kolla-build command for this world.
 func (w *world) tool(args ...string) *exec.Cmd {
-	common := []string{"-b", "debian", "--images-dir", w.path("tree"), "--base-image", "oci:" + w.path("base"), "--tag", "t",
-		"--data-dir", w.path("data"), "--buildkitd", w.b.buildkitd}
+	common := []string{
+		"-b", "debian", "--images-dir", w.path("tree"), "--base-image", "oci:" + w.path("base"), "--tag", "t",
+		"--data-dir", w.path("data"), "--buildkitd", w.b.buildkitd,
+	}
 	if len(args) > 0 && args[0] == "plan" {
 		common, args = append([]string{"plan"}, common...), args[1:]
 	}

@@ -22,9 +22,10 @@ type Result struct {
 	Size                     int64   // bytes of its compressed layers, with those of its parents
 	Own                      int64   // bytes of the layers that it adds to its parent
 	Seconds                  float64 // of the build
-	Contract                 string  // rows of the contract that passed and failed, such as "62/0"; "" if it was not checked
-	Commit                   string  // of this repository; "" for builds that recorded none, before decision 21
-	Error                    string  // the first line
+	// rows of the contract that passed and failed, such as "62/0"; "" if it was not checked
+	Contract string
+	Commit   string // of this repository; "" for builds that recorded none, before decision 21
+	Error    string // the first line
 }
 
 const header = "image\tsuite\ttype\tarch\tstatus\tsize\town\tseconds\tcontract\tcommit\terror\n"
@@ -51,7 +52,16 @@ func readResults(path string) ([]Result, error) {
 		if len(f) != 11 {
 			return nil, fmt.Errorf("%s:%d: %d columns instead of 11", path, i+1, len(f))
 		}
-		r := Result{Image: f[0], Suite: f[1], Type: f[2], Arch: f[3], Status: f[4], Contract: f[8], Commit: f[9], Error: f[10]}
+		r := Result{
+			Image:    f[0],
+			Suite:    f[1],
+			Type:     f[2],
+			Arch:     f[3],
+			Status:   f[4],
+			Contract: f[8],
+			Commit:   f[9],
+			Error:    f[10],
+		}
 		var errs [3]error
 		r.Size, errs[0] = strconv.ParseInt(f[5], 10, 64)
 		r.Own, errs[1] = strconv.ParseInt(f[6], 10, 64)
@@ -69,7 +79,8 @@ func writeResults(path string, results []Result) error {
 	var b bytes.Buffer
 	b.WriteString(header)
 	for _, r := range results {
-		fmt.Fprintf(&b, "%s\t%s\t%d\t%d\t%.0f\t%s\t%s\t%s\n", r.key(), r.Status, r.Size, r.Own, r.Seconds, r.Contract, r.Commit, r.Error)
+		fmt.Fprintf(&b, "%s\t%s\t%d\t%d\t%.0f\t%s\t%s\t%s\n", r.key(), r.Status, r.Size, r.Own, r.Seconds, r.Contract,
+			r.Commit, r.Error)
 	}
 	return atomicfile.WriteFile(path, b.Bytes(), atomicfile.Options{Mode: 0o644})
 }
@@ -125,7 +136,16 @@ func record(path string, to Target, commit, summaryFile, contractFile string) er
 		}
 	}
 	for _, im := range slices.Concat(summary.Built, summary.Failed) {
-		r := Result{Image: im.Name, Suite: to.Tag, Type: to.InstallType, Arch: to.Arch, Status: "built", Size: im.Size, Seconds: im.Duration, Commit: commit}
+		r := Result{
+			Image:   im.Name,
+			Suite:   to.Tag,
+			Type:    to.InstallType,
+			Arch:    to.Arch,
+			Status:  "built",
+			Size:    im.Size,
+			Seconds: im.Duration,
+			Commit:  commit,
+		}
 		r.Own = im.Size - sizes[im.Parent]
 		i, seen := rows[r.key()]
 		if im.Status == "parent_error" || im.Canceled {

@@ -47,7 +47,12 @@ func Images(ctx context.Context, to Target) ([]Image, error) {
 		return nil, err
 	}
 	tree, err := render.OpenTree(render.TreeOptions{
-		Layers: []render.Layer{{Name: "the built-in templates", FS: dockerfiles.Tree()}}, Repos: repos, ReposName: "repos.yaml"})
+		Layers: []render.Layer{
+			{Name: "the built-in templates", FS: dockerfiles.Tree()},
+		},
+		Repos:     repos,
+		ReposName: "repos.yaml",
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,8 @@ func (c *Cmd) Run(ctx context.Context) error {
 	}
 	cmd := exec.CommandContext(ctx, program, c.Args[1:]...)
 	cmd.Args[0] = c.Args[0]
-	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = c.Dir, c.Env, c.Stdin, c.Stdout, c.Stderr, c.ExtraFiles
+	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = c.Dir, c.Env, c.Stdin, c.Stdout, c.Stderr,
+		c.ExtraFiles
 	// The kernel sends the signal when the thread that started the program ends, so
 	// this goroutine keeps its thread until the program has ended.
 	runtime.LockOSThread()

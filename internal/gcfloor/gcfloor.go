@@ -81,7 +81,9 @@ func percent(floor, inUse uint64) int {
 // inUse returns what the last collection left: objects, stacks and global variables, in
 // bytes.
 func inUse() uint64 {
-	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
+	samples := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
+	}
 	metrics.Read(samples)
 	var sum uint64
 	for _, s := range samples {

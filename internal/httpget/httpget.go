@@ -46,7 +46,8 @@ func (e *StatusError) Error() string {
 // Is makes an answer that the file does not exist an ErrNotFound. Object stores
 // answer 403 for objects that do not exist.
 func (e *StatusError) Is(target error) bool {
-	return target == ErrNotFound && (e.Code == http.StatusNotFound || e.Code == http.StatusGone || e.Code == http.StatusForbidden)
+	return target == ErrNotFound &&
+		(e.Code == http.StatusNotFound || e.Code == http.StatusGone || e.Code == http.StatusForbidden)
 }
 
 // NewStatusError returns the error of an answer.

@@ -35,8 +35,11 @@ type node struct {
 // is the struct whose fields count, as import path and name ("example.com/p.Config").
 // lookups are methods of it whose first argument, if constant, names what they read.
 func Load(dir, structType string, lookups []string, patterns ...string) (*Program, error) {
-	cfg := &packages.Config{Dir: dir, Mode: packages.NeedName | packages.NeedFiles | packages.NeedImports | packages.NeedDeps |
-		packages.NeedTypes | packages.NeedTypesInfo | packages.NeedSyntax | packages.NeedExportFile}
+	cfg := &packages.Config{
+		Dir: dir,
+		Mode: packages.NeedName | packages.NeedFiles | packages.NeedImports | packages.NeedDeps |
+			packages.NeedTypes | packages.NeedTypesInfo | packages.NeedSyntax | packages.NeedExportFile,
+	}
 	cfg.Mode &^= packages.NeedDeps // dependencies outside of the patterns from export data
 	pkgs, err := packages.Load(cfg, patterns...)
 	if err != nil {

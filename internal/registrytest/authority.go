@@ -38,7 +38,11 @@ func NewAuthority(t testing.TB, name string) *Authority {
 func (a *Authority) Issue(t testing.TB, file string, valid time.Duration, names ...string) (certificate, key string) {
 	t.Helper()
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: file}, NotAfter: time.Now().Add(valid - time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		Subject: pkix.Name{
+			CommonName: file,
+		},
+		NotAfter:    time.Now().Add(valid - time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, name := range names {

@@ -29,7 +29,8 @@ type berkeley struct {
 }
 
 func isBerkeley(file []byte) bool {
-	return len(file) >= 512 && (binary.LittleEndian.Uint32(file[12:]) == bdbHashMagic || binary.BigEndian.Uint32(file[12:]) == bdbHashMagic)
+	return len(file) >= 512 &&
+		(binary.LittleEndian.Uint32(file[12:]) == bdbHashMagic || binary.BigEndian.Uint32(file[12:]) == bdbHashMagic)
 }
 
 // berkeleyBlobs calls yield with each value of a hash file. rpm's keys are package

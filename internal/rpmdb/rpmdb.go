@@ -94,7 +94,8 @@ func parseHeader(b []byte) (Package, error) {
 	var version, release, epoch string
 	for i := range entries {
 		e := b[8+16*i:]
-		tag, typ, offset := binary.BigEndian.Uint32(e), binary.BigEndian.Uint32(e[4:]), int(int32(binary.BigEndian.Uint32(e[8:])))
+		tag, typ, offset := binary.BigEndian.Uint32(e), binary.BigEndian.Uint32(e[4:]), int(
+			int32(binary.BigEndian.Uint32(e[8:])))
 		var field *string
 		switch tag {
 		case tagName:

@@ -34,7 +34,8 @@ func newAptRepo(suite string, debs map[string]Deb, modified time.Time) *aptRepo 
 		data := debs[name].Bytes()
 		file := "pool/" + debs[name].fileName()
 		r.files[file] = data
-		fmt.Fprintf(&index, "%sFilename: %s\nSize: %d\nSHA256: %x\n\n", debs[name].control(), file, len(data), sha256.Sum256(data))
+		fmt.Fprintf(&index, "%sFilename: %s\nSize: %d\nSHA256: %x\n\n", debs[name].control(), file, len(data),
+			sha256.Sum256(data))
 	}
 	indexes := map[string][]byte{}
 	for _, arch := range architectures {
@@ -42,7 +43,8 @@ func newAptRepo(suite string, debs map[string]Deb, modified time.Time) *aptRepo 
 		indexes["main/binary-"+arch+"/Packages.gz"] = gz(index.Bytes())
 	}
 	var release strings.Builder
-	fmt.Fprintf(&release, "Origin: Standin\nLabel: Standin\nSuite: %s\nCodename: %s\nDate: %s\nArchitectures: %s\nComponents: main\nSHA256:\n",
+	fmt.Fprintf(&release,
+		"Origin: Standin\nLabel: Standin\nSuite: %s\nCodename: %s\nDate: %s\nArchitectures: %s\nComponents: main\nSHA256:\n",
 		suite, suite, modified.Format(time.RFC1123), strings.Join(architectures, " "))
 	for _, name := range slices.Sorted(maps.Keys(indexes)) {
 		fmt.Fprintf(&release, " %x %d %s\n", sha256.Sum256(indexes[name]), len(indexes[name]), name)

@@ -43,7 +43,8 @@ func (d Deb) fileName() string {
 
 // control returns the fields that are in both the package and the index.
 func (d Deb) control() string {
-	s := fmt.Sprintf("Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: kolla-build tests <nobody@localhost>\n", d.Name, d.version())
+	s := fmt.Sprintf("Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: kolla-build tests <nobody@localhost>\n",
+		d.Name, d.version())
 	if d.Depends != "" {
 		s += "Depends: " + d.Depends + "\n"
 	}
@@ -92,7 +93,13 @@ func TarGz(prefix string, files map[string]string) []byte {
 				dir(prefix + name[:i+1])
 			}
 		}
-		must(w.WriteHeader(&tar.Header{Name: prefix + name, Typeflag: tar.TypeReg, Mode: modeOf(name), Size: int64(len(files[name])), ModTime: stamp}))
+		must(w.WriteHeader(&tar.Header{
+			Name:     prefix + name,
+			Typeflag: tar.TypeReg,
+			Mode:     modeOf(name),
+			Size:     int64(len(files[name])),
+			ModTime:  stamp,
+		}))
 		_, err := w.Write([]byte(files[name]))
 		must(err)
 	}

@@ -23,12 +23,14 @@ const ProjectVersion = "2026.1.0"
 // OpenStack's projects have in etc/NAME.
 func AnyProject(name string) Project {
 	return Project{
-		Name: name, Version: ProjectVersion,
+		Name:     name,
+		Version:  ProjectVersion,
 		Requires: []string{"pbr"},
 		Scripts:  []string{name + "-api", name + "-manage", name + "-rootwrap"},
 		Extras:   []string{"osprofiler"},
 		Files: map[string]string{
-			"etc/" + name + "/rootwrap.conf": "[DEFAULT]\nfilters_path=/etc/" + name + "/rootwrap.d\nexec_dirs=/sbin,/usr/sbin,/bin,/usr/bin\n",
+			"etc/" + name + "/rootwrap.conf": "[DEFAULT]\nfilters_path=/etc/" + name +
+				"/rootwrap.d\nexec_dirs=/sbin,/usr/sbin,/bin,/usr/bin\n",
 			"etc/" + name + "/api-paste.ini": "[composite:main]\nuse = egg:Paste#urlmap\n",
 			"etc/" + name + "/README.txt":    "Stand-in for the configuration of " + name + ".\n",
 		},

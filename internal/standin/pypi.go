@@ -53,7 +53,8 @@ func (x *pyIndex) project(w http.ResponseWriter, req *http.Request, name string)
 	b.WriteString("<!DOCTYPE html><html><head><meta name=\"pypi:repository-version\" content=\"1.0\"></head><body>\n")
 	for _, v := range []string{OldVersion, NewVersion} {
 		wheel := x.wheel(name, v)
-		fmt.Fprintf(&b, "<a href=\"/pypi/files/%s#sha256=%x\">%s</a>\n", wheel.FileName(), sha256.Sum256(wheel.Bytes()), wheel.FileName())
+		fmt.Fprintf(&b, "<a href=\"/pypi/files/%s#sha256=%x\">%s</a>\n", wheel.FileName(), sha256.Sum256(wheel.Bytes()),
+			wheel.FileName())
 	}
 	b.WriteString("</body></html>\n")
 	w.Header().Set("Content-Type", "text/html")

@@ -28,8 +28,9 @@ func WriteRPMs(dir string, packages ...RPM) error {
 	}
 	defer os.RemoveAll(top)
 	root := filepath.Join(top, "root")
-	spec := bytes.NewBufferString("Name: standin\nVersion: 99\nRelease: 1\nSummary: stand-ins\nLicense: none\nBuildArch: noarch\n" +
-		"%description\nstand-ins\n%install\nmkdir -p %{buildroot}\ncp -r " + root + "/. %{buildroot}\n")
+	spec := bytes.NewBufferString(
+		"Name: standin\nVersion: 99\nRelease: 1\nSummary: stand-ins\nLicense: none\nBuildArch: noarch\n" +
+			"%description\nstand-ins\n%install\nmkdir -p %{buildroot}\ncp -r " + root + "/. %{buildroot}\n")
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return err
 	}

@@ -121,9 +121,14 @@ func (ca *CA) certificate(host string) (*tls.Certificate, error) {
 		return nil, err
 	}
 	// With the subject of the CA, OpenSSL would treat it as self-signed.
-	template := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: "server behind the kolla-build step proxy"},
-		NotBefore: notBefore, NotAfter: notAfter, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: "server behind the kolla-build step proxy"},
+		NotBefore:    notBefore,
+		NotAfter:     notAfter,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
 	if ip := net.ParseIP(host); ip != nil {
 		template.IPAddresses = []net.IP{ip}
 	} else {

@@ -45,8 +45,14 @@ func (f *fetch) response() (*Response, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	resp := &Response{Status: f.record.Status, Location: f.record.Location, Type: f.record.Type, Encoding: f.record.Encoding,
-		Modified: f.record.Modified, Size: f.length}
+	resp := &Response{
+		Status:   f.record.Status,
+		Location: f.record.Location,
+		Type:     f.record.Type,
+		Encoding: f.record.Encoding,
+		Modified: f.record.Modified,
+		Size:     f.length,
+	}
 	if f.path == "" {
 		return resp, nil
 	}

@@ -88,7 +88,11 @@ func (s *Server) Serve(l net.Listener, client string) {
 }
 
 func (s *Server) server(h http.HandlerFunc) *http.Server {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: headerTime, BaseContext: func(net.Listener) context.Context { return s.ctx }}
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTime,
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.https = append(s.https, srv)
@@ -196,7 +200,13 @@ func (s *Server) keep(c net.Conn, open bool) {
 
 // answer writes the answer to a request for a URL.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, client string, u *url.URL) {
-	resp, err := s.source.Answer(r.Context(), Request{Client: client, Method: r.Method, URL: CleanURL(u), Header: r.Header, Body: r.Body})
+	resp, err := s.source.Answer(r.Context(), Request{
+		Client: client,
+		Method: r.Method,
+		URL:    CleanURL(u),
+		Header: r.Header,
+		Body:   r.Body,
+	})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return

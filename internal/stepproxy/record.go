@@ -76,7 +76,14 @@ func NewRecorder(ctx context.Context, dir string, client *http.Client) (*Recorde
 		return nil, fmt.Errorf("recording what steps fetch: %w", err)
 	}
 	removeTemporary(dir)
-	return &Recorder{ctx: ctx, dir: dir, client: client, maxFile: maxFile, fetches: map[variant]*fetch{}, refused: map[Unrecorded]bool{}}, nil
+	return &Recorder{
+		ctx:     ctx,
+		dir:     dir,
+		client:  client,
+		maxFile: maxFile,
+		fetches: map[variant]*fetch{},
+		refused: map[Unrecorded]bool{},
+	}, nil
 }
 
 // removeTemporary removes the files of recorders that were killed. Those of other recorders
@@ -233,7 +240,8 @@ func (r *Recorder) Records() ([]Record, []Unrecorded) {
 	return records, refused
 }
 
-const otherVariant = "the answer depends on the header Accept or Authorization; the answer to another request is recorded"
+const otherVariant = "the answer depends on the header Accept or Authorization; the answer to another request is " +
+	"recorded"
 
 // compare orders requests for one URL: those that got the file first, then those without
 // credentials.

@@ -91,8 +91,10 @@ RUN echo two >> /var/%[2]s
 var Created = time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // programs are the applets of busybox that Dockerfiles call.
-var programs = []string{"sh", "cat", "echo", "ls", "true", "false", "sleep", "mkdir", "rm", "cp", "touch", "chmod", "grep", "id", "dd",
-	"date", "wget", "tar", "test", "env", "seq", "stat"}
+var programs = []string{
+	"sh", "cat", "echo", "ls", "true", "false", "sleep", "mkdir", "rm", "cp", "touch", "chmod", "grep", "id", "dd",
+	"date", "wget", "tar", "test", "env", "seq", "stat",
+}
 
 // Base returns an image with one layer of a megabyte, Debian's static busybox, in which
 // RUN works. files are added to it, by path without the leading slash. If busybox is

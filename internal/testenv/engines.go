@@ -44,7 +44,8 @@ func Dockerd(t testing.TB, dir string) *Daemon {
 	}
 	return start(t, sock, filepath.Join(run, "log"), nil, bin, "--config-file", empty, "--data-root", dir, "--exec-root",
 		filepath.Join(run, "exec"),
-		"--pidfile", filepath.Join(run, "pid"), "--host", "unix://"+sock, "--bridge", "none", "--iptables=false", "--ip6tables=false")
+		"--pidfile", filepath.Join(run, "pid"), "--host", "unix://"+sock, "--bridge", "none", "--iptables=false",
+		"--ip6tables=false")
 }
 
 // Podman starts Podman's service with its own storage. With the environment that is
@@ -65,7 +66,8 @@ func Podman(t testing.TB) (d *Daemon, environment string) {
 	}
 	environment = "CONTAINERS_STORAGE_CONF=" + conf
 	sock := filepath.Join(run, "podman.sock")
-	return start(t, sock, filepath.Join(run, "log"), []string{environment}, bin, "system", "service", "--time=0", "unix://"+sock), environment
+	return start(t, sock, filepath.Join(run, "log"), []string{environment}, bin, "system", "service",
+		"--time=0", "unix://"+sock), environment
 }
 
 // Containerd starts Debian's containerd with its own state, and stops it when the test
@@ -81,7 +83,8 @@ func Containerd(t testing.TB) *Daemon {
 	sock := filepath.Join(run, "containerd.sock")
 	conf := filepath.Join(run, "config.toml")
 	// The plugin for Kubernetes would change the network of the host.
-	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = %q\n",
+	text := fmt.Sprintf(
+		"version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = %q\n",
 		filepath.Join(run, "root"), filepath.Join(run, "state"), sock)
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -126,9 +129,11 @@ func shortDir(t testing.TB, prefix string) string {
 func start(t testing.TB, sock, log string, env []string, bin string, args ...string) *Daemon {
 	t.Helper()
 	d, exited := launch(t, sock, log, env, bin, args...)
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", sock)
-	}}}
+	client := &http.Client{
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", sock)
+		}},
+	}
 	defer client.CloseIdleConnections()
 	await(t, d, exited, func() bool {
 		res, err := client.Get("http://engine/_ping")

@@ -121,7 +121,8 @@ func bootstrap(ctx context.Context, st *store.Store, opts Options) (store.Entry,
 // complete sets defaults and refuses invalid options.
 func (o *Options) complete() error {
 	if o.Distro != "debian" && o.Distro != "ubuntu" {
-		return usererr.Errorf("debian and ubuntu can; for others, use an image, an OCI layout or a root file system as --base-image",
+		return usererr.Errorf(
+			"debian and ubuntu can; for others, use an image, an OCI layout or a root file system as --base-image",
 			"distribution %q cannot be bootstrapped", o.Distro)
 	}
 	if o.Suite == "" {

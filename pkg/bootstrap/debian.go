@@ -85,7 +85,8 @@ func (b debianImage) isLeftOut(name string) bool {
 			return true
 		}
 	}
-	return isDocumentation(name) || strings.HasPrefix(name, "var/lib/apt/lists/") || strings.HasPrefix(name, "var/cache/apt/") ||
+	return isDocumentation(name) || strings.HasPrefix(name, "var/lib/apt/lists/") ||
+		strings.HasPrefix(name, "var/cache/apt/") ||
 		strings.HasPrefix(name, "var/log/apt/") || strings.HasPrefix(name, "dev/") || name == b.sourcesFile()
 }
 
@@ -130,7 +131,8 @@ Acquire::GzipIndexes "true";
 // So that "apt-get purge --auto-remove" removes everything that an install added.
 APT::AutoRemove::SuggestsImportant "false";
 `},
-	{"etc/dpkg/dpkg.cfg.d/00kolla-build", 0o644, `# The result of an interrupted build is discarded, so files need not be flushed.
+	{"etc/dpkg/dpkg.cfg.d/00kolla-build", 0o644,
+		`# The result of an interrupted build is discarded, so files need not be flushed.
 force-unsafe-io
 # Images need no documentation and no translations. Licenses are kept.
 ` + dpkgExcludes()},

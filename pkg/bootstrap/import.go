@@ -127,7 +127,8 @@ func sniff(ctx context.Context, path string) (archiveKind, error) {
 	case err != nil && !errors.Is(err, found):
 		return 0, err
 	case kind == rootfsTar && !root:
-		return 0, usererr.Errorf(formats, "neither an image archive nor a root file system: no oci-layout, manifest.json, etc/ or usr/")
+		return 0, usererr.Errorf(formats,
+			"neither an image archive nor a root file system: no oci-layout, manifest.json, etc/ or usr/")
 	}
 	return kind, nil
 }

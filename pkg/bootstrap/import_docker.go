@@ -146,7 +146,8 @@ func checkDocker(img v1.Image) error {
 		case n == rootfsLimits.Bytes:
 			return fmt.Errorf("layer %d of %d is larger than %s", i+1, len(layers), units.Bytes(n))
 		case h.Digest().String() != c.RootFS.DiffIDs[i].String():
-			return fmt.Errorf("layer %d of %d has digest %s, but %s in the configuration", i+1, len(layers), h.Digest(), c.RootFS.DiffIDs[i])
+			return fmt.Errorf("layer %d of %d has digest %s, but %s in the configuration", i+1, len(layers), h.Digest(),
+				c.RootFS.DiffIDs[i])
 		}
 	}
 	return nil

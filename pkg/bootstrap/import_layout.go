@@ -141,7 +141,8 @@ func checkBlob(ctx context.Context, dir string, d digest.Digest, check func([]by
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", d, err)
 	}
-	err := checkDocument(ctx, filepath.Join(dir, ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()), ocijson.MaxBytes, check)
+	err := checkDocument(ctx, filepath.Join(dir, ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()),
+		ocijson.MaxBytes, check)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("blob %s is missing", d)

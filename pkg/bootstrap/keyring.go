@@ -16,8 +16,10 @@ var keyrings = map[string]struct {
 	files   []string
 	install string
 }{
-	"debian": {[]string{"/usr/share/keyrings/debian-archive-keyring.pgp", "/usr/share/keyrings/debian-archive-keyring.gpg"},
-		"apt-get install debian-archive-keyring"},
+	"debian": {
+		[]string{"/usr/share/keyrings/debian-archive-keyring.pgp", "/usr/share/keyrings/debian-archive-keyring.gpg"},
+		"apt-get install debian-archive-keyring",
+	},
 	"ubuntu": {[]string{"/usr/share/keyrings/ubuntu-archive-keyring.gpg"},
 		"apt-get install ubuntu-archive-keyring (Debian) or ubuntu-keyring (Ubuntu), or copy the file from an Ubuntu host"},
 }
@@ -30,7 +32,8 @@ func CheckKeyring(path string) (string, error) {
 		err = errors.New(path + " is not a regular file")
 	}
 	if err != nil {
-		return "", usererr.Errorf("set a file of OpenPGP keys with kolla-build bootstrap --keyring FILE", "reading the keyring: %w", err)
+		return "", usererr.Errorf("set a file of OpenPGP keys with kolla-build bootstrap --keyring FILE",
+			"reading the keyring: %w", err)
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -59,6 +62,7 @@ func findKeyring(opts Options, a archive) (string, error) {
 			return path, nil
 		}
 	}
-	return "", usererr.Errorf(keyrings[opts.Distro].install+"; then run again, or set the file with kolla-build bootstrap --keyring FILE",
+	return "", usererr.Errorf(keyrings[opts.Distro].install+
+		"; then run again, or set the file with kolla-build bootstrap --keyring FILE",
 		"the keys of the archive of %s are not on this host: no %s", opts.Distro, files[len(files)-1])
 }

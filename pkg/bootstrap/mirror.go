@@ -99,7 +99,8 @@ func findArchive(ctx context.Context, opts *Options) (archive, error) {
 	}
 	for _, c := range opts.Components {
 		if len(r.components) > 0 && !slices.Contains(r.components, c) {
-			return a, usererr.Errorf("it has "+strings.Join(r.components, ", "), "%s %s has no component %q", redact.URL(mirror), opts.Suite, c)
+			return a, usererr.Errorf("it has "+strings.Join(r.components, ", "), "%s %s has no component %q",
+				redact.URL(mirror), opts.Suite, c)
 		}
 	}
 	a.release = r
@@ -134,7 +135,8 @@ func unknownSuite(ctx context.Context, opts *Options, mirror string) error {
 		hint += "; " + near
 	}
 	if len(available) == 0 {
-		hint = "it has no other known suite of " + opts.Distro + " either: --base-mirror URL is the directory that contains dists/"
+		hint = "it has no other known suite of " + opts.Distro +
+			" either: --base-mirror URL is the directory that contains dists/"
 	}
 	return usererr.Errorf(hint, "%s has no suite %q", redact.URL(mirror), opts.Suite)
 }
@@ -165,7 +167,11 @@ func parseRelease(mirror, suite, text string) (release, error) {
 	apt.Paragraphs([]byte(text), []string{"architectures", "components"}, func(p apt.Paragraph) {
 		for _, layout := range []string{"Mon, 2 Jan 2006 15:04:05 MST", time.RFC1123Z, time.RFC1123} {
 			if t, err := time.Parse(layout, p["date"]); err == nil && found.date.IsZero() {
-				found = release{date: t.UTC(), arches: strings.Fields(p["architectures"]), components: lastElements(p["components"])}
+				found = release{
+					date:       t.UTC(),
+					arches:     strings.Fields(p["architectures"]),
+					components: lastElements(p["components"]),
+				}
 			}
 		}
 	})

@@ -84,7 +84,8 @@ const (
 	rpmKeyAddressHint = "check the address of gpgkey in the .repo file, and that steps can reach it: " +
 		"proxy variables and --network-mode"
 	rpmUnsignedHint = "a key does not help: sign the packages, or set gpgcheck=0 for their repository in its .repo file"
-	rpmMetadataHint = "repo_gpgcheck=1 needs repodata/repomd.xml.asc in the repository, and its key as gpgkey in the .repo file"
+	rpmMetadataHint = "repo_gpgcheck=1 needs repodata/repomd.xml.asc in the repository, and its key as gpgkey in the " +
+		".repo file"
 )
 
 // causePatterns match the errors of package managers, downloaders, compilers and
@@ -93,76 +94,96 @@ const (
 var causePatterns = sync.OnceValue(func() []causePattern {
 	return []causePattern{
 		// Resources.
-		{re: line(`.*[Nn]o space left on device.*|E(rror)?: You don't have enough free space in .*|tar: .*: Wrote only \d+ of \d+ bytes`), rank: rankResource, hint: diskHint},
+		{re: line(`.*[Nn]o space left on device.*|E(rror)?: You don't have enough free space in .*|` +
+			`tar: .*: Wrote only \d+ of \d+ bytes`),
+			rank: rankResource, hint: diskHint},
 		{re: line(`\s*(?P<text>installing package .* needs .* more space on .*)`), rank: rankResource, hint: diskHint},
 		{re: line(`.*(Cannot allocate memory|[Oo]ut of memory|virtual memory exhausted).*|MemoryError(: .*)?`),
 			rank: rankResource, hint: memoryHint},
 		{re: line(`.*(fatal error: Killed signal terminated program|\bKilled$).*`), rank: rankResource, hint: memoryHint},
 
 		// Commands that cannot be started.
-		{re: line(`runc run failed: unable to start container process: (?P<text>exec: "[^"]*": .*(not found|no such file).*)`),
+		{re: line(
+			`runc run failed: unable to start container process: (?P<text>exec: "[^"]*": .*(not found|no such file).*)`),
 			rank: rankCause, hint: shellHint},
 		{re: line(`.*([Ee]xec format error|cannot execute binary file|Invalid ELF image for this architecture).*`),
 			rank: rankCause, hint: machineHint},
 
 		// Certificates. Package managers continue without the server, and then report missing packages.
-		{re: line(`(?P<text>Could not fetch URL \S+: There was a problem confirming the ssl certificate): .*`), rank: rankResource, first: true,
+		{re: line(`(?P<text>Could not fetch URL \S+: There was a problem confirming the ssl certificate): .*`),
+			rank: rankResource, first: true,
 			family: tlsFamily, hint: tlsHint},
 		{re: line(`.*(SSL certificate problem|[Cc]ertificate verif(y|ication) failed|CERTIFICATE_VERIFY_FAILED|x509: |` +
-			`SELF_SIGNED_CERT|The certificate of .* is not trusted).*`), rank: rankResource, first: true, family: tlsFamily, hint: tlsHint},
+			`SELF_SIGNED_CERT|The certificate of .* is not trusted).*`),
+			rank: rankResource, first: true, family: tlsFamily, hint: tlsHint},
 
 		// apt and dpkg. The command apt of version 3 prints "Error:" where apt-get prints "E:".
-		{re: line(`(E|Error): Unable to locate package (?P<name>\S+)`), rank: rankCause, first: true, family: aptFamily, missing: true},
-		{re: line(`(E|Error): Package '(?P<name>[^']+)' has no installation candidate`), rank: rankCause, first: true, family: aptFamily, missing: true},
-		{re: line(`(E|Error): Version '.*' for '.*' was not found`), rank: rankCause, first: true, family: aptFamily, missing: true},
-		{re: line(`\s*(?P<text>\S+ : (Pre-)?Depends: .* but .*)`), rank: rankCause, first: true, family: aptFamily, missing: true},
-		{re: line(`(E|Error): The repository .* is not signed\.`), rank: rankCause, first: true,
-			family: aptFamily, missing: true, hint: keyHint},
+		{re: line(`(E|Error): Unable to locate package (?P<name>\S+)`),
+			rank: rankCause, first: true, family: aptFamily, missing: true},
+		{re: line(`(E|Error): Package '(?P<name>[^']+)' has no installation candidate`),
+			rank: rankCause, first: true, family: aptFamily, missing: true},
+		{re: line(`(E|Error): Version '.*' for '.*' was not found`),
+			rank: rankCause, first: true, family: aptFamily, missing: true},
+		{re: line(`\s*(?P<text>\S+ : (Pre-)?Depends: .* but .*)`),
+			rank: rankCause, first: true, family: aptFamily, missing: true},
+		{re: line(`(E|Error): The repository .* is not signed\.`),
+			rank: rankCause, first: true, family: aptFamily, missing: true, hint: keyHint},
 		{re: line(`(E|Error): (Failed to fetch|The repository) .*`), rank: rankCause, first: true, family: aptFamily},
 		{re: line(`\s*(?P<text>\S+ depends on .*; however:)`), rank: rankCause, first: true, family: aptFamily, joins: true},
 		{re: line(`dpkg-deb: error: .* subprocess .*`), rank: rankSummary, family: aptFamily},
 		{re: line(`dpkg-deb: error: .*`), rank: rankCause, first: true, family: archiveFamily},
-		{re: line(`dpkg: error processing archive .*`), rank: rankWrapper, first: true, family: archiveFamily, reader: true, joins: true},
-		{re: line(`dpkg: error processing package .*`), rank: rankWrapper, first: true, family: aptFamily, reader: true, joins: true},
-		{re: line(`(E: |Error: (Some index files|Sub-process|Unable to (fetch|correct)) ).*`), rank: rankSummary, family: aptFamily},
+		{re: line(`dpkg: error processing archive .*`),
+			rank: rankWrapper, first: true, family: archiveFamily, reader: true, joins: true},
+		{re: line(`dpkg: error processing package .*`),
+			rank: rankWrapper, first: true, family: aptFamily, reader: true, joins: true},
+		{re: line(`(E: |Error: (Some index files|Sub-process|Unable to (fetch|correct)) ).*`),
+			rank: rankSummary, family: aptFamily},
 
 		// dnf. Version 5 calls GPG PGP or OpenPGP.
-		{re: line(`.*(?P<text>Failed to download metadata .*: (repomd\.xml (GPG|PGP|OpenPGP) signature verification error: |` +
-			`GPG verification is enabled, but GPG signature is not available).*)`), rank: rankResource, first: true,
+		{re: line(
+			`.*(?P<text>Failed to download metadata .*: (repomd\.xml (GPG|PGP|OpenPGP) signature verification error: |` +
+				`GPG verification is enabled, but GPG signature is not available).*)`), rank: rankResource, first: true,
 			family: dnfFamily, hint: rpmMetadataHint},
-		{re: line(`.*(?P<text>repomd\.xml (GPG|PGP|OpenPGP) signature verification error: .*)`), rank: rankCause, first: true,
-			family: dnfFamily, hint: rpmMetadataHint},
-		{re: line(`.*(?P<text>Failed to retrieve GPG key for repo .*: Curl error \(37\).*)`), rank: rankResource, first: true,
-			family: dnfFamily, hint: rpmKeyFileHint},
-		{re: line(`.*(?P<text>Failed to retrieve GPG key for repo .*)`), rank: rankResource, first: true,
-			family: dnfFamily, hint: rpmKeyAddressHint},
+		{re: line(`.*(?P<text>repomd\.xml (GPG|PGP|OpenPGP) signature verification error: .*)`),
+			rank: rankCause, first: true, family: dnfFamily, hint: rpmMetadataHint},
+		{re: line(`.*(?P<text>Failed to retrieve GPG key for repo .*: Curl error \(37\).*)`),
+			rank: rankResource, first: true, family: dnfFamily, hint: rpmKeyFileHint},
+		{re: line(`.*(?P<text>Failed to retrieve GPG key for repo .*)`),
+			rank: rankResource, first: true, family: dnfFamily, hint: rpmKeyAddressHint},
 		// The list of all settings of the repository follows.
 		{re: line(`Problem repository: \[.*`), rank: rankResource, first: true, family: dnfFamily, hint: rpmNoKeyHint},
 		// Packages that a step names by their address.
-		{re: line(`Curl error \(\d+\): .* for \S+\.rpm( \[.*)?`), rank: rankCause, first: true, family: dnfFamily, hint: networkHint},
+		{re: line(`Curl error \(\d+\): .* for \S+\.rpm( \[.*)?`),
+			rank: rankCause, first: true, family: dnfFamily, hint: networkHint},
 		// The keys of packages, which dnf downloads after their metadata.
 		{re: line(`Curl error \(37\): .*`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyFileHint},
 		{re: line(`Curl error \(\d+\): .*`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyAddressHint},
-		{re: line(`(?P<text>Package \S+ is not signed).*`), rank: rankCause, first: true, family: dnfFamily, hint: rpmUnsignedHint},
-		{re: line(`\s*(?P<text>(Open)?PGP check for package .* has failed: The package is not signed.*)`), rank: rankCause, first: true,
-			family: dnfFamily, hint: rpmUnsignedHint},
-		{re: line(`(?P<text>The GPG keys listed for the .* repository are already installed but they are not correct for this package)\..*`),
+		{re: line(`(?P<text>Package \S+ is not signed).*`),
+			rank: rankCause, first: true, family: dnfFamily, hint: rpmUnsignedHint},
+		{re: line(`\s*(?P<text>(Open)?PGP check for package .* has failed: The package is not signed.*)`),
+			rank: rankCause, first: true, family: dnfFamily, hint: rpmUnsignedHint},
+		{re: line(`(?P<text>The GPG keys listed for the .* repository are already installed but they are ` +
+			`not correct for this package)\..*`),
 			rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyHint},
-		{re: line(`(?P<text>Public key for \S+ is not installed).*`), rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyHint},
-		{re: line(`\s*(?P<text>(Open)?PGP check for package .* has failed: .*)`), rank: rankCause, first: true,
-			family: dnfFamily, hint: rpmKeyHint},
-		{re: line(`(Error: )?(?P<text>No match for argument: (?P<name>\S+))`), rank: rankCause, first: true, family: dnfFamily},
+		{re: line(`(?P<text>Public key for \S+ is not installed).*`),
+			rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyHint},
+		{re: line(`\s*(?P<text>(Open)?PGP check for package .* has failed: .*)`),
+			rank: rankCause, first: true, family: dnfFamily, hint: rpmKeyHint},
+		{re: line(`(Error: )?(?P<text>No match for argument: (?P<name>\S+))`),
+			rank: rankCause, first: true, family: dnfFamily},
 		{re: line(`Error: Failed to download metadata for repo .*|Failed to download metadata \(.*\) for repository .*`),
 			rank: rankResource, first: true, family: dnfFamily},
 		{re: line(`\s*- (?P<text>nothing provides .*)`), rank: rankCause, first: true, family: dnfFamily},
 		{re: line(`Error: Problem: .*`), rank: rankCause, family: dnfFamily},
-		{re: line(`Error: GPG check FAILED|Transaction failed: Signature verification failed\.`), rank: rankSummary, family: dnfFamily,
-			hint: rpmKeyHint},
+		{re: line(`Error: GPG check FAILED|Transaction failed: Signature verification failed\.`),
+			rank: rankSummary, family: dnfFamily, hint: rpmKeyHint},
 		{re: line(`Error: (?P<text>Unable to find a match: (?P<name>\S+).*)`), rank: rankSummary, family: dnfFamily},
 
 		// pip and Python.
-		{re: line(`ERROR: (?P<text>No matching distribution found for (?P<name>[A-Za-z0-9._-]+).*)`), rank: rankCause, family: pipFamily, missing: true},
-		{re: line(`ERROR: (THESE PACKAGES DO NOT MATCH THE HASHES|Cannot install|Could not open requirements file|Invalid requirement).*`),
+		{re: line(`ERROR: (?P<text>No matching distribution found for (?P<name>[A-Za-z0-9._-]+).*)`),
+			rank: rankCause, family: pipFamily, missing: true},
+		{re: line(`ERROR: (THESE PACKAGES DO NOT MATCH THE HASHES|Cannot install|` +
+			`Could not open requirements file|Invalid requirement).*`),
 			rank: rankCause, family: pipFamily},
 		{re: line(`ERROR: (?P<text>ResolutionImpossible.*)`), rank: rankSummary, family: pipFamily},
 		{re: line(`ModuleNotFoundError: No module named .*`), rank: rankCause},
@@ -186,7 +207,8 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		// Compilers and build tools.
 		{re: line(`\S+:\d+(:\d+)?: (fatal )?error: .*`), rank: rankCause, first: true, family: buildFamily},
 		{re: line(`\S+\.go:\d+:\d+: .*`), rank: rankCause, first: true, family: buildFamily},
-		{re: line(`go: ((cannot|no|errors?|unknown|go\.mod|inconsistent|updates to) .*|.+: .+)`), rank: rankCause, first: true, family: buildFamily},
+		{re: line(`go: ((cannot|no|errors?|unknown|go\.mod|inconsistent|updates to) .*|.+: .+)`),
+			rank: rankCause, first: true, family: buildFamily},
 		{re: line(`.*: undefined reference to .*`), rank: rankCause, first: true, family: buildFamily},
 		{re: line(`configure: error: .*`), rank: rankCause, family: buildFamily},
 		{re: line(`CMake Error at .*`), rank: rankCause, first: true, family: buildFamily, joins: true},
@@ -194,14 +216,24 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		{re: line(`collect2: error: .*`), rank: rankSummary, family: buildFamily},
 		{re: line(`ninja: (build stopped|error): .*`), rank: rankLine, family: buildFamily},
 		{re: line(`make(\[\d+\])?: \*\*\* .*`), rank: rankLine, family: buildFamily},
-		{re: line(`npm (ERR!|error) (?P<text>(\w*Error: |notarget No |\d{3} [A-Z]|JSON\.parse ).*|The .npm ci. command can only .*|Missing script: .*)`), rank: rankCause, first: true, family: npmFamily},
+		{re: line(`npm (ERR!|error) (?P<text>(\w*Error: |notarget No |\d{3} [A-Z]|JSON\.parse ).*|` +
+			`The .npm ci. command can only .*|Missing script: .*)`),
+			rank: rankCause, first: true, family: npmFamily},
 
 		// Shells and the usual programs of templates.
-		{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>(?P<name>\S+): (command )?not found)`), rank: rankCause, hint: programHint},
-		{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>.*(Permission denied|[Ss]yntax error|No such file or directory|can't cd to|bad substitution|unbound variable|parameter not set).*)`), rank: rankCause},
-		{re: line(`(chown|chgrp|chmod|cp|mv|ln|mkdir|install|useradd|usermod|groupadd|userdel|groupdel|openssl): .*(annot|nvalid|issing|does not|not a|not permitted|lready|nable|an't|No such|denied|ailed|efusing|mitting|nknown|rror).*`), rank: rankProgram, first: true},
+		{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>(?P<name>\S+): (command )?not found)`),
+			rank: rankCause, hint: programHint},
+		{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>.*(Permission denied|[Ss]yntax error|` +
+			`No such file or directory|can't cd to|bad substitution|unbound variable|parameter not set).*)`),
+			rank: rankCause},
+		{re: line(`(chown|chgrp|chmod|cp|mv|ln|mkdir|install|useradd|usermod|groupadd|userdel|groupdel|openssl): ` +
+			`.*(annot|nvalid|issing|does not|not a|not permitted|lready|nable|an't|No such|denied|ailed|efusing|` +
+			`mitting|nknown|rror).*`),
+			rank: rankProgram, first: true},
 		{re: line(`(cat|unzip|gpg|rpm|patch): .*`), rank: rankProgram, first: true, reader: true},
-		{re: line(`(tar|sed|gzip|xz|bzip2|unxz)( \(child\))?: .*(Cannot|No such|can't|unknown|not in|unterminated|corrupt|[Uu]nexpected).*`), rank: rankProgram, first: true, reader: true},
+		{re: line(`(tar|sed|gzip|xz|bzip2|unxz)( \(child\))?: .*(Cannot|No such|can't|unknown|not in|` +
+			`unterminated|corrupt|[Uu]nexpected).*`),
+			rank: rankProgram, first: true, reader: true},
 		{re: line(`(update-alternatives|systemctl|a2\w+|locale-gen): error: .*`), rank: rankProgram},
 
 		// Anything that mentions an error.
@@ -255,7 +287,10 @@ func (f *CauseFinder) Line(text string) {
 		return
 	}
 	if pattern != nil && pattern.missing && f.unreachable.family == pattern.family {
-		f.cause = Cause{Text: fmt.Sprintf("%s (then: %s)", f.unreachable.text, strings.TrimSpace(text)), Hint: f.unreachable.hint}
+		f.cause = Cause{
+			Text: fmt.Sprintf("%s (then: %s)", f.unreachable.text, strings.TrimSpace(text)),
+			Hint: f.unreachable.hint,
+		}
 		f.pattern, f.more, f.since = unreachablePattern, 0, 0
 		return
 	}

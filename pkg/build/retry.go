@@ -77,7 +77,11 @@ func (r *run) build(ctx context.Context, it *plan.Item) (Output, int, error) {
 		if retry == "" || r.opts.RetryTime > 0 && time.Since(started)+wait > r.opts.RetryTime {
 			return out, tries, err
 		}
-		r.opts.Emit(Event{Time: time.Now(), Kind: EventMessage, Text: fmt.Sprintf("%s: %s: %v", it.Image, retry, firstLine(err))})
+		r.opts.Emit(Event{
+			Time: time.Now(),
+			Kind: EventMessage,
+			Text: fmt.Sprintf("%s: %s: %v", it.Image, retry, firstLine(err)),
+		})
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -127,7 +131,8 @@ type Repeatable interface {
 
 // variableParts are the parts of a line that differ between two failures of the
 // same kind: numbers, times, digests, addresses, and the random names of temporary files.
-var variableParts = regexp.MustCompile(`(/var)?/tmp/[^\s'":,;)]+|\btmp[._-]?[A-Za-z0-9_]{6,}|0x[0-9a-f]+|[0-9a-f]{7,}|[0-9]+`)
+var variableParts = regexp.MustCompile(
+	`(/var)?/tmp/[^\s'":,;)]+|\btmp[._-]?[A-Za-z0-9_]{6,}|0x[0-9a-f]+|[0-9a-f]{7,}|[0-9]+`)
 
 // SignatureOf returns the signature of a step that failed, from its name, its exit
 // code and the last lines of each stream of its output. The order of lines of different

@@ -249,7 +249,15 @@ func (r *run) startReady(ctx context.Context) {
 			im.started = started
 			go func() {
 				out, tries, err := r.build(ctx, im.item)
-				r.done <- finished{stage: stageBuild, image: im, started: started, took: time.Since(started), out: out, tries: tries, err: err}
+				r.done <- finished{
+					stage:   stageBuild,
+					image:   im,
+					started: started,
+					took:    time.Since(started),
+					out:     out,
+					tries:   tries,
+					err:     err,
+				}
 			}()
 		}
 	}

@@ -24,7 +24,9 @@ func (u *unreachable) read(line string) bool {
 		if _, problem, found := strings.Cut(rest, "GPG error: "); found {
 			place, reason, _ := strings.Cut(problem, ": ")
 			place = strings.TrimSuffix(place, " InRelease")
-			*u = unreachable{aptFamily, place, fmt.Sprintf("the repository %s could not be verified: %s", place, reason), keyHint}
+			*u = unreachable{
+				aptFamily, place, fmt.Sprintf("the repository %s could not be verified: %s", place, reason), keyHint,
+			}
 			return true
 		}
 	}
@@ -32,7 +34,10 @@ func (u *unreachable) read(line string) bool {
 		if u.family == "" {
 			place, reason, _ := strings.Cut(rest, " ")
 			place, _, _ = strings.Cut(place, "/dists/")
-			*u = unreachable{aptFamily, place, fmt.Sprintf("the repository %s could not be reached: %s", place, strings.TrimSpace(reason)), networkHint}
+			*u = unreachable{
+				aptFamily, place, fmt.Sprintf("the repository %s could not be reached: %s", place, strings.TrimSpace(reason)),
+				networkHint,
+			}
 		}
 		return true
 	}
@@ -42,7 +47,8 @@ func (u *unreachable) read(line string) bool {
 		if i := strings.LastIndex(reason, ">: "); i >= 0 {
 			reason = reason[i+len(">: "):]
 		}
-		*u = unreachable{pipFamily, path, fmt.Sprintf("the package index could not be reached for %s: %s", path, strings.Trim(reason, "')")), networkHint}
+		*u = unreachable{pipFamily, path,
+			fmt.Sprintf("the package index could not be reached for %s: %s", path, strings.Trim(reason, "')")), networkHint}
 		return true
 	}
 	if rest, ok := cutPrefixes(line, "Get:", "Hit:"); ok && u.family == aptFamily {

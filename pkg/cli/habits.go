@@ -60,9 +60,10 @@ var foreignOptions = map[string]string{
 }
 
 const (
-	loginHint     = "log in with docker login or podman login: their files are read; REGISTRY_AUTH_FILE and DOCKER_CONFIG name others"
-	authorityHint = "put the authority's certificate in /etc/docker/certs.d/HOST:PORT/ca.crt; SSL_CERT_FILE names a file " +
-		"for everything that is fetched"
+	loginHint = "log in with docker login or podman login: their files are read; REGISTRY_AUTH_FILE and DOCKER_CONFIG " +
+		"name others"
+	authorityHint = "put the authority's certificate in /etc/docker/certs.d/HOST:PORT/ca.crt; SSL_CERT_FILE names a " +
+		"file for everything that is fetched"
 	namesHint = "names are regular expressions without an option: kolla-build '^nova-' '^keystone$'"
 )
 
@@ -113,7 +114,8 @@ var foreignCommandOptions = map[string]map[string]string{
 
 const (
 	addressHint = "write --addr HOST:PORT, or --addr :PORT to serve all hosts"
-	copyHint    = "locations are written without options: kolla-build copy build.example:4000/kolla:2026.1 site.example:4000/kolla"
+	copyHint    = "locations are written without options: kolla-build copy build.example:4000/kolla:2026.1 " +
+		"site.example:4000/kolla"
 )
 
 // habitHint returns what to write instead of an option of another program, "" if it is not

@@ -14,7 +14,8 @@ import (
 // its footer.
 func ManPage(commands []Command, version string, date time.Time) string {
 	m := &manual{}
-	fmt.Fprintf(&m.b, ".TH KOLLA-BUILD 1 %q %q %q\n", date.UTC().Format("2006-01-02"), "kolla-build "+version, "User Commands")
+	fmt.Fprintf(&m.b, ".TH KOLLA-BUILD 1 %q %q %q\n", date.UTC().Format("2006-01-02"), "kolla-build "+version,
+		"User Commands")
 	m.section("NAME")
 	m.text("kolla-build - build OpenStack container images from templates, with BuildKit")
 	m.section("SYNOPSIS")
@@ -57,10 +58,11 @@ func ManPage(commands []Command, version string, date time.Time) string {
 
 func (m *manual) commands(commands []Command) {
 	m.section("COMMANDS")
-	m.text("A command is the first word that is neither an option nor the value of one. After -- it is a regular expression. " +
-		"Options before the name of the command that it does not read have no effect, with a warning. " +
-		"Each command has its own options, those of the section OPTIONS that it names, and --config-file, --config-dir, --strict and --help. " +
-		"Without a command, all options of that section can be given.")
+	m.text(
+		"A command is the first word that is neither an option nor the value of one. After -- it is a regular expression. " +
+			"Options before the name of the command that it does not read have no effect, with a warning. Each command has " +
+			"its own options, those of the section OPTIONS that it names, and --config-file, --config-dir, --strict and " +
+			"--help. Without a command, all options of that section can be given.")
 	for _, c := range commands {
 		if c.Name == "" || c.Hidden {
 			continue
@@ -95,8 +97,10 @@ func (m *manual) commands(commands []Command) {
 
 func (m *manual) options() {
 	m.section("OPTIONS")
-	m.text("Turn a switch off with --noNAME, --no-NAME or --NAME=false. Lists are written a,b, dictionaries key:value,key:value. " +
-		"Long options can be abbreviated as long as they are unambiguous. Dashes and underscores in their names are equal.")
+	m.text(
+		"Turn a switch off with --noNAME, --no-NAME or --NAME=false. Lists are written a,b, dictionaries " +
+			"key:value,key:value. Long options can be abbreviated as long as they are unambiguous. Dashes and underscores in " +
+			"their names are equal.")
 	for _, group := range config.Groups() {
 		fmt.Fprintf(&m.b, ".SS %s\n", quoteRoff(string(group)))
 		for _, o := range config.Options() {
@@ -109,12 +113,14 @@ func (m *manual) options() {
 
 func (m *manual) files() {
 	m.section("FILES")
-	m.entry("/etc/kolla/kolla-build.conf", "Configuration of the system. ~/.kolla/kolla-build.conf or ~/kolla-build.conf is read instead if it exists. "+
-		"No default file is read with --config-file.")
+	m.entry("/etc/kolla/kolla-build.conf",
+		"Configuration of the system. ~/.kolla/kolla-build.conf or ~/kolla-build.conf is read instead if it exists. No "+
+			"default file is read with --config-file.")
 	m.entry("./kolla-build.conf", "Configuration in the working directory, read after that of the system.")
 	m.entry("/var/lib/kolla-build", "Images, builder state and sources of root; see --data-dir.")
 	m.paragraph("A file has sections of key = value lines. Options are keys of [DEFAULT], with underscores for dashes. " +
-		"$name and ${name} are replaced by the value of another option; $$ is a dollar sign. kolla-build --generate-config prints a sample with every key.")
+		"$name and ${name} are replaced by the value of another option; $$ is a dollar sign. kolla-build --generate-config " +
+		"prints a sample with every key.")
 }
 
 func (m *manual) environment() {
@@ -127,6 +133,7 @@ func (m *manual) environment() {
 		}
 	}
 	m.entry("SOURCE_DATE_EPOCH", "The created time of images, in seconds since 1970.")
-	m.entry("HTTP_PROXY, HTTPS_PROXY, NO_PROXY, FTP_PROXY", "Used for downloads and passed on to build steps, in upper or lower case.")
+	m.entry("HTTP_PROXY, HTTPS_PROXY, NO_PROXY, FTP_PROXY",
+		"Used for downloads and passed on to build steps, in upper or lower case.")
 	m.entry("NO_COLOR", "Do not use colours.")
 }

@@ -247,8 +247,11 @@ func (p *parser) warnOfSwitchValue(f *pflag.Flag, arg string, next *string) {
 	default:
 		return
 	}
-	p.result.Warnings = append(p.result.Warnings, config.Warning{Option: o.Name,
-		Message: fmt.Sprintf("%s takes no value from the next argument: %q is read as a regular expression", arg, *next), Hint: hint})
+	p.result.Warnings = append(p.result.Warnings, config.Warning{
+		Option: o.Name,
+		Message: fmt.Sprintf("%s takes no value from the next argument: %q is read as a regular expression", arg, *next),
+		Hint: hint,
+	})
 }
 
 // withNext handles an option whose value is the next argument.
@@ -329,7 +332,10 @@ func (p *parser) abbreviated(arg, name string) (string, error) {
 			if len(p.commandsWith(name)) > 0 {
 				return "", p.unknown(arg, name)
 			}
-			return "", &config.Error{Message: fmt.Sprintf("%s could be --%s", arg, strings.Join(names, " or --")), Hint: p.habitHint(name)}
+			return "", &config.Error{
+				Message: fmt.Sprintf("%s could be --%s", arg, strings.Join(names, " or --")),
+				Hint:    p.habitHint(name),
+			}
 		}
 	}
 	for _, n := range p.others {

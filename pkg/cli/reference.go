@@ -12,23 +12,26 @@ func Reference(commands []Command) string {
 	var b strings.Builder
 	b.WriteString("# Options\n\n" +
 		"This page is generated from the option table in `pkg/config` and from the commands; a test compares them.\n\n" +
-		"The value of an option is taken from the first of these that has one: the command line; the environment; " +
-		"the configuration files, of which the last one read takes precedence " +
-		"(see below); the default. Repeatable options collect the values of files and command line.\n\n" +
-		"- Default files: the first `kolla-build.conf` found in `~/.kolla`, `~`, `/etc/kolla` and `/etc`, then `./kolla-build.conf`, then the " +
-		"`*.conf` files of the first `kolla-build.conf.d` in those directories. `--config-file` replaces the two files, `--config-dir` the directory.\n" +
+		"The value of an option is taken from the first of these that has one: the command line; the environment; the " +
+		"configuration files, of which the last one read takes precedence (see below); the default. Repeatable options " +
+		"collect the values of files and command line.\n\n" +
+		"- Default files: the first `kolla-build.conf` found in `~/.kolla`, `~`, `/etc/kolla` and `/etc`, then " +
+		"`./kolla-build.conf`, then the `*.conf` files of the first `kolla-build.conf.d` in those directories. " +
+		"`--config-file` replaces the two files, `--config-dir` the directory.\n" +
 		"- Dashes and underscores in names are equal. In a file, an option is a key of `[DEFAULT]`.\n" +
 		"- In the environment, an option is `KOLLA_BUILD_NAME` or, as for oslo.config, `OS_DEFAULT__NAME`.\n" +
 		"- Turn a switch off with `--noNAME`, `--no-NAME` or `--NAME=false`.\n" +
 		"- Lists are written `a,b`, dictionaries `key:value,key:value`.\n" +
-		"- In values, `$name` and `${name}` are replaced by another option's value, `${section.key}` by a section's; `$$` is a dollar sign.\n" +
+		"- In values, `$name` and `${name}` are replaced by another option's value, `${section.key}` by a section's; `$$` " +
+		"is a dollar sign.\n" +
 		"- Long options can be abbreviated as long as they are unambiguous.\n" +
 		"- A command accepts the options that it reads. Files and the environment apply to all commands.\n" +
-		"- The exit status is 0 for success, 2 if the command line is wrong, and 1 for failures. A command line is wrong if it can never " +
-		"work (an unknown option, an impossible value, a regular expression that matches nothing), or if an option names a file or directory " +
-		"that cannot be used. Everything else is a failure, including mistakes in files and arguments that name a missing file. " +
-		"After a signal, the exit status is 128 plus its number (130 for SIGINT, 143 for SIGTERM). diff and contract exit with 1 for a difference or " +
-		"a failed check, and with 2 if they cannot compare. nightly exits with 75 if another nightly run is in progress.\n")
+		"- The exit status is 0 for success, 2 if the command line is wrong, and 1 for failures. A command line is wrong " +
+		"if it can never work (an unknown option, an impossible value, a regular expression that matches nothing), or if " +
+		"an option names a file or directory that cannot be used. Everything else is a failure, including mistakes in " +
+		"files and arguments that name a missing file. After a signal, the exit status is 128 plus its number (130 for " +
+		"SIGINT, 143 for SIGTERM). diff and contract exit with 1 for a difference or a failed check, and with 2 if they " +
+		"cannot compare. nightly exits with 75 if another nightly run is in progress.\n")
 	for _, group := range config.Groups() {
 		fmt.Fprintf(&b, "\n## %s\n", group)
 		for _, o := range config.Options() {

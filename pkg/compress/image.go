@@ -77,8 +77,15 @@ type Options struct {
 
 // New returns a compressor.
 func New(opts Options) *Compressor {
-	return &Compressor{settings: opts.Settings, source: opts.Source, store: opts.Store, temp: opts.TempDir,
-		slots: make(chan struct{}, max(1, opts.Workers)), limits: map[digest.Digest]time.Time{}, keep: map[digest.Digest]bool{}}
+	return &Compressor{
+		settings: opts.Settings,
+		source:   opts.Source,
+		store:    opts.Store,
+		temp:     opts.TempDir,
+		slots:    make(chan struct{}, max(1, opts.Workers)),
+		limits:   map[digest.Digest]time.Time{},
+		keep:     map[digest.Digest]bool{},
+	}
 }
 
 // Keep marks compressed layers that must not change: those of images in their final
@@ -296,7 +303,8 @@ func plain(r io.Reader, mediaType string) (io.ReadCloser, error) {
 	case strings.HasSuffix(mediaType, "gzip"):
 		return gzip.NewReader(r)
 	case strings.HasSuffix(mediaType, "zstd"):
-		d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, err
 		}
@@ -321,7 +329,8 @@ func (c *Compressor) eStargz(ctx context.Context, r io.Reader, copyTar func(io.W
 	if err != nil {
 		return Layer{}, err
 	}
-	blob, err := estargz.Build(io.NewSectionReader(f, 0, length), estargz.WithCompressionLevel(c.settings.Level), estargz.WithContext(ctx))
+	blob, err := estargz.Build(io.NewSectionReader(f, 0, length), estargz.WithCompressionLevel(c.settings.Level),
+		estargz.WithContext(ctx))
 	if err != nil {
 		return Layer{}, err
 	}
@@ -330,9 +339,16 @@ func (c *Compressor) eStargz(ctx context.Context, r io.Reader, copyTar func(io.W
 	if err != nil {
 		return Layer{}, err
 	}
-	return Layer{DiffID: blob.DiffID(), Descriptor: ocispec.Descriptor{MediaType: c.settings.MediaType(), Digest: d, Size: size,
-		Annotations: map[string]string{estargz.TOCJSONDigestAnnotation: blob.TOCDigest().String(),
-			estargz.StoreUncompressedSizeAnnotation: fmt.Sprint(length)}}}, nil
+	return Layer{
+		DiffID: blob.DiffID(),
+		Descriptor: ocispec.Descriptor{
+			MediaType: c.settings.MediaType(),
+			Digest:    d,
+			Size:      size,
+			Annotations: map[string]string{estargz.TOCJSONDigestAnnotation: blob.TOCDigest().String(),
+				estargz.StoreUncompressedSizeAnnotation: fmt.Sprint(length)},
+		},
+	}, nil
 }
 
 // replaceDiffIDs returns a config with other diff IDs. The rest does not change, byte

@@ -40,5 +40,8 @@ func (s Settings) stream(ctx context.Context, st Store, r io.Reader, copyTar fun
 	if err != nil {
 		return Layer{}, err
 	}
-	return Layer{DiffID: sum.Digest(), Descriptor: ocispec.Descriptor{MediaType: s.MediaType(), Digest: d, Size: size}}, nil
+	return Layer{
+		DiffID:     sum.Digest(),
+		Descriptor: ocispec.Descriptor{MediaType: s.MediaType(), Digest: d, Size: size},
+	}, nil
 }

@@ -150,7 +150,8 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	if ok {
 		desc, err := b.Client.HeadSource(ctx, ref)
 		if err != nil {
-			b.Console.Notice("base image %s: %v; using the one of %s in the store", ref, usererr.FirstLine(err), stored.Stored.Format(time.DateTime))
+			b.Console.Notice("base image %s: %v; using the one of %s in the store", ref, usererr.FirstLine(err),
+				stored.Stored.Format(time.DateTime))
 			return stored, nil
 		}
 		// The tag may name the image itself, or the index that it was taken from.
@@ -198,7 +199,13 @@ func (b *bases) pull(ctx context.Context, ref string) (store.Entry, error) {
 	// The key contains the digest that the tag named, so that a later HEAD request
 	// shows whether the tag changed, even if it names an index.
 	name := nameFor(b.Store, ref, b.platform)
-	err = b.Store.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBase, Origin: originRegistry, Key: named.String()})
+	err = b.Store.Put(store.Entry{
+		Name:   name,
+		Digest: d,
+		Kind:   store.KindBase,
+		Origin: originRegistry,
+		Key:    named.String(),
+	})
 	if err != nil {
 		return store.Entry{}, err
 	}
@@ -214,7 +221,8 @@ func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error)
 	if ctx.Err() != nil || !ok || b.cfg.Bootstrap == "never" || !errors.As(pullErr, &unreachable) {
 		hint := "name another with --base-image and --base-tag, or an OCI layout with --base-image oci:DIR"
 		if ref != render.BaseReference(b.cfg) {
-			return store.Entry{}, usererr.Errorf("the template names it: make its registry reachable, or name another image there",
+			return store.Entry{}, usererr.Errorf(
+				"the template names it: make its registry reachable, or name another image there",
 				"base image %s: %w", ref, pullErr)
 		}
 		if !b.cfg.IsSet("base") {
@@ -222,7 +230,9 @@ func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error)
 				"chooses another distribution", b.cfg.Base)
 		}
 		if ok {
-			hint = fmt.Sprintf("kolla-build bootstrap %s:%s --mirror URL makes one from a package mirror; or --base-image oci:DIR", distro, suite)
+			hint = fmt.Sprintf(
+				"kolla-build bootstrap %s:%s --mirror URL makes one from a package mirror; or --base-image oci:DIR",
+				distro, suite)
 		}
 		return store.Entry{}, usererr.Errorf(hint, "base image %s: %w", ref, pullErr)
 	}

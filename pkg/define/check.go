@@ -124,8 +124,12 @@ func withoutInstruction(content []byte, line int) []byte {
 
 // convertAlone converts a Dockerfile as if its parents had no environment.
 func convertAlone(ctx context.Context, set *imageset.Set, f *render.Dockerfile) (*buildkit.Definition, error) {
-	c := buildkit.NewConverter(buildkit.ConvertOptions{ForKeys: true, Platform: set.Platform, BuildArgs: set.Config.BuildArgs,
-		External: func(_ context.Context, reference string) (buildkit.External, error) { return standIn(set, reference) }})
+	c := buildkit.NewConverter(buildkit.ConvertOptions{
+		ForKeys:   true,
+		Platform:  set.Platform,
+		BuildArgs: set.Config.BuildArgs,
+		External:  func(_ context.Context, reference string) (buildkit.External, error) { return standIn(set, reference) },
+	})
 	d := buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Place, Content: f.Content,
 		SourceDisabled: sourceDisabled(set.Config, f.Name)}
 	ignore, err := ignoreFile(f, &d)
@@ -157,7 +161,9 @@ func convertAlone(ctx context.Context, set *imageset.Set, f *render.Dockerfile) 
 // requestFor returns the sources of an image whose archives its Dockerfile copies.
 func requestFor(set *imageset.Set, f *render.Dockerfile, d *buildkit.Dockerfile) (source.Request, error) {
 	used, usesAll := d.ContextPaths(set.Triggers(f)...)
-	return archiveRequest(set.Config, f.Name, func(archive string) bool { return set.CopiesArchive(archive, used, usesAll) })
+	return archiveRequest(set.Config, f.Name, func(archive string) bool {
+		return set.CopiesArchive(archive, used, usesAll)
+	})
 }
 
 // sourceMistakes finds mistakes in the configuration of an image's sources. Their place is
@@ -208,7 +214,8 @@ func findingOf(err error, f *render.Dockerfile) render.Finding {
 	case errors.As(err, &in):
 		x.File, x.Line, x.Message, x.Source = in.Path, in.Line, in.Message(), in.Source
 	case errors.As(err, &missing):
-		x.File, x.Line, x.Message = missing.Place.File, missing.Place.Line, fmt.Sprintf("parent image %s not found in the tree",
+		x.File, x.Line, x.Message = missing.Place.File, missing.Place.Line, fmt.Sprintf(
+			"parent image %s not found in the tree",
 			missing.Reference)
 		if missing.Near != "" {
 			x.Hint = "did you mean " + missing.Near + "?"

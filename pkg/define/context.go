@@ -25,8 +25,14 @@ import (
 func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definition) {
 	x.ID, x.Reference, x.From, x.Parts = d.set.ID(f.Name), f.Reference, f.From, map[string]string{}
 	x.PlaceOf = f.PlaceOf
-	x.Dockerfile = buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Template, Content: f.Content, Labels: d.labels(f),
-		SourceDisabled: sourceDisabled(d.set.Config, f.Name)}
+	x.Dockerfile = buildkit.Dockerfile{
+		Name:           f.Name,
+		Reference:      f.Reference,
+		Path:           f.Template,
+		Content:        f.Content,
+		Labels:         d.labels(f),
+		SourceDisabled: sourceDisabled(d.set.Config, f.Name),
+	}
 	if f.Err != nil {
 		x.Err = f.Err
 		return
@@ -73,7 +79,9 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 			x.Dockerfile.Ignored = append(x.Dockerfile.Ignored, a.Name)
 			continue
 		case err == nil:
-			err = files.add(ctx, a.Name, 0o644, a.Size, digest.Digest(a.Digest), func() (io.ReadCloser, error) { return os.Open(a.Path) })
+			err = files.add(ctx, a.Name, 0o644, a.Size, digest.Digest(a.Digest), func() (io.ReadCloser, error) {
+				return os.Open(a.Path)
+			})
 		}
 		if a.Modified.After(x.newest) {
 			x.newest = a.Modified

@@ -174,7 +174,11 @@ func (d *Defined) BaseImages() []Base {
 	var baseImages []Base
 	for _, p := range d.platforms {
 		for ref, l := range p.bases.resolved() {
-			baseImages = append(baseImages, Base{Reference: ref, Platform: platforms.Format(p.set.Platform), Digest: l.external.Digest})
+			baseImages = append(baseImages, Base{
+				Reference: ref,
+				Platform:  platforms.Format(p.set.Platform),
+				Digest:    l.external.Digest,
+			})
 		}
 	}
 	slices.SortFunc(baseImages, func(a, b Base) int {
@@ -271,7 +275,8 @@ func (d *definer) external(ctx context.Context, ref string) (buildkit.External, 
 			ok = true
 		}
 		if !ok {
-			return buildkit.External{}, usererr.Errorf("build it once without --skip-parents", "%s is skipped and not in the store", f.Name)
+			return buildkit.External{}, usererr.Errorf("build it once without --skip-parents",
+				"%s is skipped and not in the store", f.Name)
 		}
 		break
 	}

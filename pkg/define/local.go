@@ -44,7 +44,8 @@ func (b *bases) importFile(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("base image %s: %w", b.BaseImage, err)
 		if errors.Is(err, fs.ErrNotExist) {
-			hint := cmp.Or(usererr.Hint(err), "oci:DIR[:NAME] is the path of an OCI layout, FILE.tar that of an archive or a root file system")
+			hint := cmp.Or(usererr.Hint(err),
+				"oci:DIR[:NAME] is the path of an OCI layout, FILE.tar that of an archive or a root file system")
 			err = b.cfg.UsageIfTyped("base-image", usererr.WithHint(err, hint))
 		}
 		return err
@@ -82,7 +83,8 @@ func CheckBaseOptions(cfg *config.Config) error {
 	}
 	if !local && cfg.BaseImage != "" {
 		if _, err := dockerfile.FamiliarName(cfg.BaseImage); err != nil {
-			return cfg.Mistake("base-image", "write NAME or HOST/NAME, and the tag with --base-tag; oci:DIR is an OCI layout", err.Error())
+			return cfg.Mistake("base-image", "write NAME or HOST/NAME, and the tag with --base-tag; oci:DIR is an OCI layout",
+				err.Error())
 		}
 	}
 	if err := bootstrap.CheckMirror(cfg.BaseMirror); err != nil {

@@ -37,12 +37,15 @@ func (d *definer) preparePatches(ctx context.Context, f *render.Dockerfile, im *
 	im.PatchedElsewhere = d.patchedElsewhere(ctx, f, file, access)
 	switch {
 	case im.PatchedElsewhere == "" && access.Line == 0:
-		return usererr.Errorf(patchesHint, "patches of %s: its template does not copy them, so they would not be applied", f.Name)
+		return usererr.Errorf(patchesHint, "patches of %s: its template does not copy them, so they would not be applied",
+			f.Name)
 	case im.PatchedElsewhere == "" && len(access.Steps) == 0:
 		err := usererr.WithHint(errors.New("no RUN instruction after this one applies the patches"), patchesHint)
 		return inTemplate(dockerfile.At(f.Template, f.Content, access.Line, err), f.PlaceOf)
 	}
-	im.Patches = slices.DeleteFunc(slices.Clone(f.Series), func(p render.Patch) bool { return appliedBySteps(p.Name, access) })
+	im.Patches = slices.DeleteFunc(slices.Clone(f.Series), func(p render.Patch) bool {
+		return appliedBySteps(p.Name, access)
+	})
 	return nil
 }
 
@@ -129,9 +132,10 @@ func (d *definer) mayApplyPatches(name string) bool {
 // patchCommand matches the start of a command that applies patches: at the beginning of a
 // command of a shell, with variables before it, or after the name of a program that runs
 // another, and its options.
-var patchCommand = regexp.MustCompile(`(?m)(?:^|[;&|({!"'` + "`" + `]|\b(?:do|then|else|if|while|exec|time)\s|\bxargs\s(?:[^;&|]*\s)?|` +
-	`\b(?:sudo|env|timeout|nice|busybox|parallel|python3?)\s+(?:-\S+\s+\S+\s+|-\S+\s+|\d\S*\s+)*)\s*` +
-	`(?:\w+=\S*\s+)*(?:[\w./-]*/)?(?:g?patch|quilt|git\s(?:[^;&|]*\s)?(?:apply|am))(?:\s|$)`)
+var patchCommand = regexp.MustCompile(
+	`(?m)(?:^|[;&|({!"'` + "`" + `]|\b(?:do|then|else|if|while|exec|time)\s|\bxargs\s(?:[^;&|]*\s)?|` +
+		`\b(?:sudo|env|timeout|nice|busybox|parallel|python3?)\s+(?:-\S+\s+\S+\s+|-\S+\s+|\d\S*\s+)*)\s*` +
+		`(?:\w+=\S*\s+)*(?:[\w./-]*/)?(?:g?patch|quilt|git\s(?:[^;&|]*\s)?(?:apply|am))(?:\s|$)`)
 
 // allPatches matches an argument that names several patches, besides a directory.
 var allPatches = regexp.MustCompile(`[*?\]]\.(?:patch|diff)\b|\bseries\b|\bquilt\s+push\b`)
@@ -158,5 +162,6 @@ func namesFile(command, name string) bool {
 // it by a pattern or a variable.
 func namesDirectory(command, dir string) bool {
 	dir = regexp.QuoteMeta(strings.TrimRight(strings.TrimPrefix(dir, "./"), "/"))
-	return regexp.MustCompile(`(?:^|[^\w.-])` + dir + `(?:/?(?:$|[^\w./-])|/[^\s;&|]*[*?$\[{` + "`" + `])`).MatchString(command)
+	return regexp.MustCompile(`(?:^|[^\w.-])` + dir + `(?:/?(?:$|[^\w./-])|/[^\s;&|]*[*?$\[{` + "`" + `])`).MatchString(
+		command)
 }

@@ -53,7 +53,8 @@ func CheckMirrors(cfg *config.Config) error {
 	for _, mirror := range cfg.TarballsMirrors {
 		// They are for sources of type url only, unlike the base.
 		if err := source.CheckURL(mirror); err != nil {
-			return cfg.Mistake("tarballs-mirrors", "such as https://mirror.example/tarballs or file:///srv/tarballs", err.Error())
+			return cfg.Mistake("tarballs-mirrors", "such as https://mirror.example/tarballs or file:///srv/tarballs",
+				err.Error())
 		}
 	}
 	return nil

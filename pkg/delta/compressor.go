@@ -48,7 +48,8 @@ func openTar(r io.Reader) (tar io.ReadCloser, candidates []string, err error) {
 		}
 		return z, slices.Insert(candidates, 1, goGzip), nil
 	case string(start) == "\x28\xb5\x2f\xfd":
-		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, nil, err
 		}

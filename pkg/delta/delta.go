@@ -67,7 +67,12 @@ func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir stri
 	if compressor == "" {
 		return Header{}, &CarryWholeError{"no compressor makes exactly this layer of its tar"}
 	}
-	h := Header{Target: layer, Compressor: compressor, Version: versionOf(compressor), Base: Layer{Digest: base.Digest, Size: base.Size}}
+	h := Header{
+		Target:     layer,
+		Compressor: compressor,
+		Version:    versionOf(compressor),
+		Base:       Layer{Digest: base.Digest, Size: base.Size},
+	}
 	old, err := atomicfile.Unnamed(tempDir)
 	if err != nil {
 		return h, err
@@ -154,7 +159,8 @@ type deltaReader struct {
 }
 
 func openDelta(r io.Reader) (*deltaReader, error) {
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(16<<20))
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(16<<20))
 	if err != nil {
 		return nil, &FormatError{Detail: "it is not compressed with zstd", Err: err}
 	}
@@ -257,7 +263,11 @@ func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open
 		return err
 	}
 	defer old.Close()
-	base := Blob{Digest: h.Base.Digest, Size: h.Base.Size, Open: func() (io.ReadCloser, error) { return open(h.Base.Digest, h.Base.Size) }}
+	base := Blob{
+		Digest: h.Base.Digest,
+		Size:   h.Base.Size,
+		Open:   func() (io.ReadCloser, error) { return open(h.Base.Digest, h.Base.Size) },
+	}
 	diffID, size, err := extract(ctx, old, base, h.Base.TarSize)
 	if err != nil {
 		return err

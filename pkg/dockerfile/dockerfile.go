@@ -172,7 +172,8 @@ func (d *Dockerfile) resolveStage(i int, values map[string]string, target ocispe
 		}
 		want, err := platforms.Parse(text)
 		if err != nil || !platforms.OnlyStrict(target).Match(want) {
-			return fmt.Errorf("FROM --platform=%s: all images of a run are for %s, the value of --platform", text, platforms.Format(target))
+			return fmt.Errorf("FROM --platform=%s: all images of a run are for %s, the value of --platform", text,
+				platforms.Format(target))
 		}
 	}
 	st.BaseName = name

@@ -34,7 +34,8 @@ func Triggers(onBuild []string) ([]instructions.Command, error) {
 // Triggered returns the instructions that the images of reachable stages' FROM lines have
 // in ONBUILD, and the images that only these refer to, with the line of the FROM. commandsOf
 // returns the instructions of one image; its errors are returned as they are.
-func (d *Dockerfile) Triggered(commandsOf func(base Image) ([]instructions.Command, error)) (triggers []instructions.Command,
+func (d *Dockerfile) Triggered(
+	commandsOf func(base Image) ([]instructions.Command, error)) (triggers []instructions.Command,
 	images []Image, err error) {
 	l := d.imageList()
 	imageCount := len(l.images)

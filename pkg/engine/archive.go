@@ -97,8 +97,10 @@ func (e *Engine) archive(img v1.Image, name string, skip int) (*archive, error) 
 		}
 		annotations = map[string]string{"io.containerd.image.name": full.String(), ocispec.AnnotationRefName: tagOf(full)}
 	}
-	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": types.OCIImageIndex, "manifests": []map[string]any{{
-		"mediaType": mt, "digest": hash.String(), "size": len(manifest), "annotations": annotations}}})
+	index, err := json.Marshal(map[string]any{
+		"schemaVersion": 2, "mediaType": types.OCIImageIndex, "manifests": []map[string]any{{
+			"mediaType": mt, "digest": hash.String(), "size": len(manifest), "annotations": annotations}},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +122,9 @@ func (e *Engine) archive(img v1.Image, name string, skip int) (*archive, error) 
 		}
 	}
 	if e.kind == Docker {
-		list, err := json.Marshal([]map[string]any{{"Config": blobName(confName), "RepoTags": []string{name}, "Layers": paths}})
+		list, err := json.Marshal([]map[string]any{
+			{"Config": blobName(confName), "RepoTags": []string{name}, "Layers": paths},
+		})
 		if err != nil {
 			return nil, err
 		}

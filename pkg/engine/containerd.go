@@ -49,7 +49,11 @@ type containerd struct {
 // containerdEndpoint returns the daemon that ctr would use, or the first one that exists
 // of those of Kubernetes distributions.
 func containerdEndpoint(opts Options) (*containerd, error) {
-	c := &containerd{socket: opts.Addr, namespace: opts.Getenv("CONTAINERD_NAMESPACE"), snapshotter: opts.Getenv("CONTAINERD_SNAPSHOTTER")}
+	c := &containerd{
+		socket:      opts.Addr,
+		namespace:   opts.Getenv("CONTAINERD_NAMESPACE"),
+		snapshotter: opts.Getenv("CONTAINERD_SNAPSHOTTER"),
+	}
 	if c.namespace == "" {
 		c.namespace = defaultNamespace
 	}

@@ -132,7 +132,13 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 	if opts.answerTimeout == 0 {
 		opts.answerTimeout, opts.noticeDelay = defaultAnswerTimeout, defaultNoticeDelay
 	}
-	e := &Engine{opts: opts, kind: opts.Kind, slots: make(chan struct{}, opts.Loads), names: map[string]string{}, ids: map[string]bool{}}
+	e := &Engine{
+		opts:  opts,
+		kind:  opts.Kind,
+		slots: make(chan struct{}, opts.Loads),
+		names: map[string]string{},
+		ids:   map[string]bool{},
+	}
 	b, err := inputfile.Wait(ctx, func() (backend, error) { return dial(opts) }, backend.close)
 	if err != nil {
 		return nil, err

@@ -123,7 +123,8 @@ func isLost(err error) bool {
 		return false
 	}
 	var op *net.OpError
-	return errdefs.IsUnavailable(err) || errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return errdefs.IsUnavailable(err) || errors.As(err, &op) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 

@@ -78,7 +78,13 @@ type Options struct {
 
 // NewLoader returns a loader for the images of a plan.
 func NewLoader(opts Options) *Loader {
-	l := &Loader{engine: opts.Engine, store: opts.Store, ancestors: opts.Ancestors, emit: opts.Emit, ended: map[image.ID]chan struct{}{}}
+	l := &Loader{
+		engine:    opts.Engine,
+		store:     opts.Store,
+		ancestors: opts.Ancestors,
+		emit:      opts.Emit,
+		ended:     map[image.ID]chan struct{}{},
+	}
 	for _, it := range opts.Plan.Items {
 		l.ended[it.Image] = make(chan struct{})
 	}
@@ -153,7 +159,14 @@ func (l *Loader) progress(it *plan.Item) func(sent, total int64) {
 			started = true
 			l.emit(build.Event{Time: time.Now(), Kind: build.EventImageStart, Image: it.Image})
 		}
-		l.emit(build.Event{Time: time.Now(), Kind: build.EventTransfer, Image: it.Image, Step: step, Current: sent, TotalBytes: total})
+		l.emit(build.Event{
+			Time:       time.Now(),
+			Kind:       build.EventTransfer,
+			Image:      it.Image,
+			Step:       step,
+			Current:    sent,
+			TotalBytes: total,
+		})
 	}
 }
 

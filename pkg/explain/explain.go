@@ -114,9 +114,19 @@ func explainImage(ctx context.Context, in Input, name string) (*Explanation, err
 	if err != nil {
 		return nil, err
 	}
-	x := &Explanation{Image: name, Reference: file.Reference, Template: file.Place, Status: string(in.Set.Selection.Status(name)),
-		Parents: ancestors(in.Set, name), Children: []string{}, Dockerfile: redact.InPlace(string(file.Content)),
-		Variables: []Variable{}, Overrides: []Override{}, OnBuild: []string{}, Key: key(in, in.Set.ID(name))}
+	x := &Explanation{
+		Image:      name,
+		Reference:  file.Reference,
+		Template:   file.Place,
+		Status:     string(in.Set.Selection.Status(name)),
+		Parents:    ancestors(in.Set, name),
+		Children:   []string{},
+		Dockerfile: redact.InPlace(string(file.Content)),
+		Variables:  []Variable{},
+		Overrides:  []Override{},
+		OnBuild:    []string{},
+		Key:        key(in, in.Set.ID(name)),
+	}
 	for _, instruction := range in.Set.Triggers(file) {
 		x.OnBuild = append(x.OnBuild, redact.InPlace(instruction))
 	}
@@ -196,8 +206,17 @@ func sources(set *imageset.Set, name string) ([]Source, []string, error) {
 		if s.Origin.Kind == config.OriginDefault {
 			origin = "default"
 		}
-		found = append(found, Source{Section: s.Name, Type: s.Type, Location: redact.URL(s.Location), Reference: s.Reference, Version: s.Version,
-			Enabled: s.Enabled, Used: set.CopiesArchive(archive, copied, usesAll), Where: origin})
+		found = append(found,
+			Source{
+				Section:   s.Name,
+				Type:      s.Type,
+				Location:  redact.URL(s.Location),
+				Reference: s.Reference,
+				Version:   s.Version,
+				Enabled:   s.Enabled,
+				Used:      set.CopiesArchive(archive, copied, usesAll),
+				Where:     origin,
+			})
 	}
 	return found, options, nil
 }

@@ -44,7 +44,8 @@ func optionOfVariable(name string) *config.Option {
 func settings(cfg *config.Config, relevant map[string]bool, includeAll bool) []Setting {
 	var found []Setting
 	for _, o := range config.Options() {
-		decides := slices.Contains([]config.Group{config.GroupBase, config.GroupRelease, config.GroupTree}, o.Group) || o.Name == "network_mode"
+		decides := slices.Contains([]config.Group{config.GroupBase, config.GroupRelease, config.GroupTree}, o.Group) ||
+			o.Name == "network_mode"
 		if o.Field() == "" || o.Positional || !includeAll && !relevant[o.Name] && !(decides && cfg.IsSet(o.Name)) {
 			continue
 		}

@@ -37,7 +37,8 @@ func (x *Explanation) WriteText(out io.Writer) error {
 		case !s.Used:
 			note = ", not used: the Dockerfile does not copy its archive"
 		}
-		fmt.Fprintf(w, "  [%s]\t%s\t%s\t%s%s\n", s.Section, s.Type, strings.TrimSpace(s.Location+" "+s.Reference), s.Where, note)
+		fmt.Fprintf(w, "  [%s]\t%s\t%s\t%s%s\n", s.Section, s.Type, strings.TrimSpace(s.Location+" "+s.Reference), s.Where,
+			note)
 	})
 	table(&b, "Overrides", len(x.Overrides), func(w io.Writer, i int) {
 		o := x.Overrides[i]

@@ -59,7 +59,11 @@ var distros = sync.OnceValue(func() []Distro {
 				at, section = at+1, e.Section
 			}
 			if at < 0 {
-				*map[string]*string{"image": &d.Image, "package_type": &d.PackageType, "package_manager": &d.PackageManager}[e.Key] = e.Value
+				*map[string]*string{
+					"image":           &d.Image,
+					"package_type":    &d.PackageType,
+					"package_manager": &d.PackageManager,
+				}[e.Key] = e.Value
 				continue
 			}
 			r := &d.Releases[at]

@@ -35,7 +35,9 @@ func Unbuildable(t Target) map[string]string {
 		reasons[m] = e.Value
 	}
 	distro, _ := LookupDistro(t.Distro)
-	words := []string{"any", t.Distro, distro.PackageType, release.DistroRelease(t.Distro, t.BaseTag).Name, t.Arch, t.InstallType}
+	words := []string{
+		"any", t.Distro, distro.PackageType, release.DistroRelease(t.Distro, t.BaseTag).Name, t.Arch, t.InstallType,
+	}
 	if t.BuiltIn {
 		words = append(words, "builtin")
 	}

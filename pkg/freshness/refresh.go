@@ -40,8 +40,12 @@ func newRefresher(in *Inputs, defined *define.Defined) *refresher {
 
 // newClient returns a client of package repositories.
 func newClient(opts Options) *packages.Client {
-	return &packages.Client{CacheDir: filepath.Join(opts.DataDir, "repositories"), UserAgent: "kolla-build/" + opts.Console.Version,
-		Timeout: opts.Timeout, Retries: min(opts.Retries, 3)}
+	return &packages.Client{
+		CacheDir:  filepath.Join(opts.DataDir, "repositories"),
+		UserAgent: "kolla-build/" + opts.Console.Version,
+		Timeout:   opts.Timeout,
+		Retries:   min(opts.Retries, 3),
+	}
 }
 
 // finding is the result for one image.
@@ -302,7 +306,11 @@ func (r *refresher) downloads(ctx context.Context, im *define.Image, stored time
 		// it is newer than the image.
 		changed := cached && old != res.ID || !cached && !found.unbuilt && res.Modified.After(stored)
 		if changed && !found.unbuilt {
-			found.changes = append(found.changes, plan.Change{Input: "ADD " + res.Location, From: cmp.Or(old, "an older state"), To: res.ID})
+			found.changes = append(found.changes, plan.Change{
+				Input: "ADD " + res.Location,
+				From:  cmp.Or(old, "an older state"),
+				To:    res.ID,
+			})
 		}
 		if found.state.Downloads == nil {
 			found.state.Downloads = map[string]string{}

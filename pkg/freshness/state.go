@@ -94,7 +94,8 @@ func (s *states) read() (map[digest.Digest]state, error) {
 		err = json.Unmarshal(data, &byDigest)
 	}
 	if err != nil {
-		return nil, usererr.Errorf("remove the file, and build once with --nocache: it says which package state images were built from",
+		return nil, usererr.Errorf(
+			"remove the file, and build once with --nocache: it says which package state images were built from",
 			"reading the state of images' inputs: %s: %w", s.path, err)
 	}
 	return byDigest, nil

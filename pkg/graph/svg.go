@@ -89,8 +89,9 @@ func (l *svgLayout) draw() []byte {
 		columnX = append(columnX, columnX[len(columnX)-1]+w+svgGap)
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+
-		"\n<title>Images by parent</title>\n",
+	fmt.Fprintf(&b,
+		`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+
+			"\n<title>Images by parent</title>\n",
 		max(columnX[len(columnX)-1]-svgGap+svgMargin, 2*svgMargin), 2*svgMargin+svgRow*l.rows)
 	middle := func(n *node) float64 { return svgMargin + svgRow*(l.row[n.index]+0.5) }
 	for _, n := range l.s.filter(l.s.graph.nodes, Matched) {
@@ -100,7 +101,8 @@ func (l *svgLayout) draw() []byte {
 			fmt.Fprintf(&b, "<path d=\"M%d %g C%d %g %d %g %d %g\" fill=\"none\" stroke=\"#999\"/>\n", x+w, y, x+w+half, y,
 				to-half, middle(c), to, middle(c))
 		}
-		fmt.Fprintf(&b, `<rect x="%d" y="%g" width="%d" height="%d" rx="3" fill="#f4f4f4" stroke="#999"/><text x="%d" y="%g">`,
+		fmt.Fprintf(&b,
+			`<rect x="%d" y="%g" width="%d" height="%d" rx="3" fill="#f4f4f4" stroke="#999"/><text x="%d" y="%g">`,
 			x, y-svgBox/2, w, svgBox, x+svgMargin, y+4)
 		_ = xml.EscapeText(&b, []byte(n.Name)) // a Buffer returns no errors
 		b.WriteString("</text>\n")

@@ -108,8 +108,9 @@ func New(st *store.Store, opts Options) *Archive {
 func (a *Archive) Stats() Stats { return a.stats }
 
 var (
-	memberName = regexp.MustCompile(`^(?:[0-9a-f]{64}(?:/(?:VERSION|json|layer\.tar))?|[^/]+\.json|(?:sha256:)?[0-9a-f]{12,64}|[^/]+\.tar(?:\.gz|\.zst)?|[^/]+/layer\.tar)$`)
-	hexName    = regexp.MustCompile(`^(?:blobs/sha256/|sha256:)?([0-9a-f]{64})(?:\.json|\.tar|\.tar\.gz)?$`)
+	memberName = regexp.MustCompile(`^(?:[0-9a-f]{64}(?:/(?:VERSION|json|layer\.tar))?|[^/]+\.json|` +
+		`(?:sha256:)?[0-9a-f]{12,64}|[^/]+\.tar(?:\.gz|\.zst)?|[^/]+/layer\.tar)$`)
+	hexName = regexp.MustCompile(`^(?:blobs/sha256/|sha256:)?([0-9a-f]{64})(?:\.json|\.tar|\.tar\.gz)?$`)
 )
 
 // IsMember reports whether an archive in a format of docker save can have a member with the
@@ -233,7 +234,8 @@ func (a *Archive) read(ctx context.Context, name string, size int64, r io.Reader
 		limit = maxList
 	}
 	if size > limit {
-		return file{}, fmt.Errorf("its size is %s, more than %s, and it is not a layer", units.Bytes(size), units.Bytes(limit))
+		return file{}, fmt.Errorf("its size is %s, more than %s, and it is not a layer", units.Bytes(size),
+			units.Bytes(limit))
 	}
 	if a.documents += size; a.documents > maxDocuments {
 		return file{}, fmt.Errorf("its documents have more than %s", units.Bytes(maxDocuments))

@@ -102,7 +102,8 @@ func (a *Archive) storeListed(ctx context.Context, entry listedImage) (digest.Di
 		return "", fmt.Errorf("config %q: %w", entry.Config, err)
 	}
 	if len(config.DiffIDs) != len(entry.Layers) {
-		return "", fmt.Errorf("config %q lists %d layers, %s lists %d", entry.Config, len(config.DiffIDs), ManifestFile, len(entry.Layers))
+		return "", fmt.Errorf("config %q lists %d layers, %s lists %d", entry.Config, len(config.DiffIDs), ManifestFile,
+			len(entry.Layers))
 	}
 	layers := make([]compress.Layer, len(entry.Layers))
 	for i, name := range entry.Layers {
@@ -148,9 +149,16 @@ func (a *Archive) layer(name string) (compress.Layer, error) {
 
 // storeManifest stores a config and a manifest.
 func (a *Archive) storeManifest(ctx context.Context, config []byte, layers []compress.Layer) (digest.Digest, error) {
-	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))},
-		Layers: []ocispec.Descriptor{}}
+	m := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config: ocispec.Descriptor{
+			MediaType: ocispec.MediaTypeImageConfig,
+			Digest:    digest.FromBytes(config),
+			Size:      int64(len(config)),
+		},
+		Layers: []ocispec.Descriptor{},
+	}
 	for _, l := range layers {
 		m.Layers = append(m.Layers, l.Descriptor)
 	}

@@ -144,7 +144,10 @@ func storeCompressed(ctx context.Context, st *store.Store, r io.Reader, f layerF
 	if f == zstandard {
 		mediaType = ocispec.MediaTypeImageLayerZstd
 	}
-	return compress.Layer{DiffID: res.diffID, Descriptor: ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: size}}, nil
+	return compress.Layer{
+		DiffID:     res.diffID,
+		Descriptor: ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: size},
+	}, nil
 }
 
 // expandedDigest returns the digest of the tar in a compressed layer.

@@ -8,7 +8,10 @@ import (
 	"strings"
 )
 
-var hostPattern = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?$`)
+var hostPattern = func() *regexp.Regexp {
+	const label = `[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?`
+	return regexp.MustCompile(`^(?:` + label + `(?:\.` + label + `)*|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?$`)
+}()
 
 // NormalizeRegistry normalizes a registry that a user typed: a scheme and trailing
 // slashes are removed, with a note. A path is kept (see Naming.Normalize). "" stays "".
@@ -19,10 +22,16 @@ func NormalizeRegistry(s string) (registry string, notes []string, err error) {
 		switch strings.ToLower(scheme) {
 		case "http", "https", "docker", "oci":
 		default:
-			return "", nil, &Error{Part: "registry", Value: s, Problem: fmt.Sprintf("scheme %q is not for registries", scheme), Suggestion: rest}
+			return "", nil, &Error{
+				Part:       "registry",
+				Value:      s,
+				Problem:    fmt.Sprintf("scheme %q is not for registries", scheme),
+				Suggestion: rest,
+			}
 		}
 		clean = rest
-		note := fmt.Sprintf("registry %q: the scheme is ignored, images are named %s/…", hideUser(s), hideUser(strings.TrimRight(rest, "/")))
+		note := fmt.Sprintf("registry %q: the scheme is ignored, images are named %s/…", hideUser(s),
+			hideUser(strings.TrimRight(rest, "/")))
 		if host, _, _ := strings.Cut(rest, "/"); strings.EqualFold(scheme, "http") && !IsLoopback(host) {
 			note += "; allow plain HTTP with --registry-insecure"
 		}

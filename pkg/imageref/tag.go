@@ -35,7 +35,8 @@ func CheckTag(tag string) error {
 		for _, r := range tag {
 			position++
 			if !tagRunePattern.MatchString(string(r)) {
-				e.Problem = fmt.Sprintf("character %q at position %d is not allowed (letters, digits, '_', '.' and '-' are)", r, position)
+				e.Problem = fmt.Sprintf("character %q at position %d is not allowed (letters, digits, '_', '.' and '-' are)", r,
+					position)
 				break
 			}
 		}

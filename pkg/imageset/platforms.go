@@ -50,7 +50,8 @@ func Platforms(cfg *config.Config) ([]ocispecs.Platform, error) {
 // nearPlatform returns the platform that a wrong one may mean, such as linux/arm64 for arm64 or
 // aarch64, "" if there is none.
 func nearPlatform(text string) string {
-	arch := platforms.Normalize(ocispecs.Platform{OS: "linux", Architecture: text[strings.LastIndexByte(text, '/')+1:]}).Architecture
+	arch := platforms.Normalize(ocispecs.Platform{OS: "linux", Architecture: text[strings.LastIndexByte(text, '/')+1:]}).
+		Architecture
 	for _, known := range []string{"amd64", "arm64"} {
 		if arch == known || suggest.Nearest(arch, []string{known}) != "" {
 			return "linux/" + known

@@ -183,11 +183,18 @@ func (s *Set) Write(dir string) (string, error) {
 			return "", fmt.Errorf("making a work directory: %w", err)
 		}
 	}
-	return render.WriteTree(dir, s.Options, s.Files, func(name string) bool { return s.Selection.Status(name) == graph.Matched })
+	return render.WriteTree(dir, s.Options, s.Files, func(name string) bool {
+		return s.Selection.Status(name) == graph.Matched
+	})
 }
 
 func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any)) error {
-	s.Options = render.Options{Tree: s.Tree, Config: s.Config, Env: Environment(opts.Console), Version: opts.Console.Version}
+	s.Options = render.Options{
+		Tree:    s.Tree,
+		Config:  s.Config,
+		Env:     Environment(opts.Console),
+		Version: opts.Console.Version,
+	}
 	var err error
 	if s.Files, err = render.Render(ctx, s.Options); s.Files == nil {
 		return err
@@ -200,7 +207,13 @@ func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any))
 		f := &s.Files[i]
 		names = append(names, f.Name)
 		s.byName[f.Name] = f
-		im := graph.Image{Name: f.Name, Reference: f.Reference, From: f.From, File: f.Place, FromPlace: placeOf(f, f.FromLine)}
+		im := graph.Image{
+			Name:      f.Name,
+			Reference: f.Reference,
+			From:      f.From,
+			File:      f.Place,
+			FromPlace: placeOf(f, f.FromLine),
+		}
 		for _, n := range f.Needs {
 			im.Needs = append(im.Needs, graph.Need{Reference: n.Reference, Place: placeOf(f, n.Line)})
 		}

@@ -72,7 +72,8 @@ func Fetch(ctx context.Context, o FetchOptions) (Result, error) {
 	dirLock, err := filelock.Try(filepath.Join(o.Dir, dirLockFile))
 	var held *filelock.HeldError
 	if errors.As(err, &held) {
-		return Result{}, usererr.Errorf("another fetch writes to the directory, or a build uses it: repeat the command when it has ended",
+		return Result{}, usererr.Errorf(
+			"another fetch writes to the directory, or a build uses it: repeat the command when it has ended",
 			"fetching inputs into %s: %w", o.Dir, err)
 	}
 	if err != nil {

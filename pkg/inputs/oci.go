@@ -195,7 +195,8 @@ func (d *Dir) ImportBases(ctx context.Context, st *store.Store, named func(lock.
 				return err
 			}
 			if e.Digest != b.Digest {
-				return fmt.Errorf("base image %s: %s has %s, the lock has %s", b.Name, filepath.Join(d.path, "oci"), e.Digest, b.Digest)
+				return fmt.Errorf("base image %s: %s has %s, the lock has %s", b.Name, filepath.Join(d.path, "oci"), e.Digest,
+					b.Digest)
 			}
 		}
 		if err := named(b); err != nil {

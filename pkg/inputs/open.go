@@ -86,7 +86,8 @@ func (d *Dir) hold() error {
 func (d *Dir) read() error {
 	f, err := openIn(d.root, lock.FileName)
 	if errors.Is(err, os.ErrNotExist) {
-		return usererr.Errorf("kolla-build fetch --output DIR makes one", "%s is not a directory of inputs: it has no %s", d.path, lock.FileName)
+		return usererr.Errorf("kolla-build fetch --output DIR makes one", "%s is not a directory of inputs: it has no %s",
+			d.path, lock.FileName)
 	}
 	if err != nil {
 		return fmt.Errorf("opening the inputs: %w", err)
@@ -152,7 +153,8 @@ func (e *MissingError) Error() string {
 	if len(files) > shown {
 		files, suffix = files[:shown], fmt.Sprintf("\n  and %d more", len(files)-shown)
 	}
-	return fmt.Sprintf("%s of %s cannot be used:\n  %s%s", units.Count(len(e.Files), "input"), e.Dir, strings.Join(files, "\n  "), suffix)
+	return fmt.Sprintf("%s of %s cannot be used:\n  %s%s", units.Count(len(e.Files), "input"), e.Dir,
+		strings.Join(files, "\n  "), suffix)
 }
 
 // adviceIncomplete is the hint for a directory that lacks inputs.

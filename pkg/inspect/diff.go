@@ -40,7 +40,8 @@ type Facts struct {
 }
 
 func facts(e *Entry) *Facts {
-	return &Facts{e.Type, fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d:%d", e.UID, e.GID), e.Size, e.ModTime.UTC(), e.Link, e.Digest.String()}
+	return &Facts{e.Type, fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d:%d", e.UID, e.GID), e.Size, e.ModTime.UTC(),
+		e.Link, e.Digest.String()}
 }
 
 // removedType is the type, in comparisons of layers, of a path that a layer removes.
@@ -86,7 +87,8 @@ func compare(a, b map[string]located) []FileChange {
 		} else if !ok {
 			out = append(out, FileChange{Path: name, Kind: "removed", From: facts(old.Entry), FromLayer: old.layer, ToLayer: -1})
 		} else if changes := differences(old.Entry, current.Entry); len(changes) > 0 {
-			out = append(out, FileChange{name, "changed", changes, facts(old.Entry), facts(current.Entry), old.layer, current.layer})
+			out = append(out,
+				FileChange{name, "changed", changes, facts(old.Entry), facts(current.Entry), old.layer, current.layer})
 		}
 	}
 	for name, current := range b {
@@ -95,7 +97,13 @@ func compare(a, b map[string]located) []FileChange {
 			if current.Type == removedType {
 				kind = "removed" // from a lower layer
 			}
-			out = append(out, FileChange{Path: name, Kind: kind, To: facts(current.Entry), FromLayer: -1, ToLayer: current.layer})
+			out = append(out, FileChange{
+				Path:      name,
+				Kind:      kind,
+				To:        facts(current.Entry),
+				FromLayer: -1,
+				ToLayer:   current.layer,
+			})
 		}
 	}
 	slices.SortFunc(out, func(x, y FileChange) int { return cmp.Compare(x.Path, y.Path) })

@@ -25,7 +25,11 @@ type scope struct {
 }
 
 func (s *scope) inner() *scope {
-	return &scope{parent: s, symbols: resolve.New(s.symbols, s.symbols.Level+1, s.symbols.Work), checkOutput: s.checkOutput}
+	return &scope{
+		parent:      s,
+		symbols:     resolve.New(s.symbols, s.symbols.Level+1, s.symbols.Work),
+		checkOutput: s.checkOutput,
+	}
 }
 
 // branch returns the scope of a branch: the same variables, but not at the root level.

@@ -74,7 +74,8 @@ func (c *compiler) macroBody(n syntax.Node, name string, args []*syntax.Name, de
 	if names["caller"] {
 		if explicitCaller >= 0 {
 			if explicitCaller < len(args)-len(defaults) {
-				c.fail(n.Pos(), `When defining macros or call blocks the special "caller" argument must be omitted or be given a default.`, "")
+				c.fail(n.Pos(),
+					`When defining macros or call blocks the special "caller" argument must be omitted or be given a default.`, "")
 			}
 		} else {
 			m.special[specialCaller] = f.slot(inner.symbols.Param("caller"))
@@ -108,7 +109,8 @@ func (c *compiler) macroBody(n syntax.Node, name string, args []*syntax.Name, de
 			if d.value != nil {
 				fr.slots[d.slot] = d.value(fr)
 			} else {
-				fr.slots[d.slot] = value.NewUndefined(fr.fn.tmpl.env.cfg.Undefined, "parameter "+value.Repr(d.name)+" was not provided")
+				fr.slots[d.slot] = value.NewUndefined(fr.fn.tmpl.env.cfg.Undefined,
+					"parameter "+value.Repr(d.name)+" was not provided")
 			}
 		}
 		return outcomeNext
@@ -276,7 +278,8 @@ func (m *macro) rejectKeywords(kw []value.Keyword, used func(int) bool) {
 			continue
 		}
 		if kw[i].Name == "caller" {
-			raise.Type("macro %s was invoked with two values for the special caller argument. This is most likely a bug.", m.reprName())
+			raise.Type("macro %s was invoked with two values for the special caller argument. This is most likely a bug.",
+				m.reprName())
 		}
 		if first < 0 {
 			first = i

@@ -189,7 +189,12 @@ func (t *Template) makeModule(fr *frame, vars map[string]any) *module {
 	out := &buffer{st: fr.st}
 	t.root.call(fr.st, ctx, out)
 	fr.st.Alloc(len(out.b))
-	m := &module{name: t.name, body: string(out.b), joinError: out.joinError, attrs: make(map[string]any, len(ctx.exported))}
+	m := &module{
+		name:      t.name,
+		body:      string(out.b),
+		joinError: out.joinError,
+		attrs:     make(map[string]any, len(ctx.exported)),
+	}
 	for name := range ctx.exported {
 		m.attrs[name] = ctx.Resolve(name)
 	}

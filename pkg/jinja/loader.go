@@ -111,11 +111,21 @@ func (l fsLoader) resolve(name string) (string, error) {
 // loadError returns the template error of a loader's error.
 func loadError(name string, err error) *Error {
 	if errors.Is(err, fs.ErrNotExist) {
-		e := &Error{Kind: KindNotFound, Class: "TemplateNotFound", Message: fmt.Sprintf("template %q not found", name), Cause: err}
+		e := &Error{
+			Kind:    KindNotFound,
+			Class:   "TemplateNotFound",
+			Message: fmt.Sprintf("template %q not found", name),
+			Cause:   err,
+		}
 		if err != fs.ErrNotExist && !strings.HasPrefix(err.Error(), "open ") && !strings.HasPrefix(err.Error(), "lstat ") {
 			e.Hint = err.Error()
 		}
 		return e
 	}
-	return &Error{Kind: KindRuntime, Class: "OSError", Message: fmt.Sprintf("loading template %q: %v", name, err), Cause: err}
+	return &Error{
+		Kind:    KindRuntime,
+		Class:   "OSError",
+		Message: fmt.Sprintf("loading template %q: %v", name, err),
+		Cause:   err,
+	}
 }

@@ -34,7 +34,13 @@ func toError(exception *raise.Exception, st *state) *Error {
 		if exception.Located != nil {
 			return exception.Located
 		}
-		return &Error{Kind: exception.Kind, Class: exception.Class, Message: exception.Message, Hint: exception.Hint, Cause: exception.Cause}
+		return &Error{
+			Kind:    exception.Kind,
+			Class:   exception.Class,
+			Message: exception.Message,
+			Hint:    exception.Hint,
+			Cause:   exception.Cause,
+		}
 	}
 	frames := make([]Frame, 0, len(st.Stack))
 	for i, v := range st.Stack {
@@ -57,7 +63,13 @@ func toError(exception *raise.Exception, st *state) *Error {
 		return &e
 	}
 	top := frameOf(st.Stack[len(st.Stack)-1])
-	e := &Error{Kind: exception.Kind, Class: exception.Class, Message: exception.Message, Hint: exception.Hint, Cause: exception.Cause}
+	e := &Error{
+		Kind:    exception.Kind,
+		Class:   exception.Class,
+		Message: exception.Message,
+		Hint:    exception.Hint,
+		Cause:   exception.Cause,
+	}
 	if exception.Undefined != nil {
 		e.Hint = method.SuggestElement(exception.Undefined.(*Undefined))
 	}

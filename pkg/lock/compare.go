@@ -73,7 +73,11 @@ func changesBetween(older, newer *Lock) []Change {
 	out = append(out, compare("package", oldPackages, newPackages)...)
 	out = append(out, compare("file", oldFiles, newFiles)...)
 	if older.Compatibility != newer.Compatibility {
-		out = append(out, Change{What: "compatibility-version", Old: fmt.Sprint(older.Compatibility), New: fmt.Sprint(newer.Compatibility)})
+		out = append(out, Change{
+			What: "compatibility-version",
+			Old:  fmt.Sprint(older.Compatibility),
+			New:  fmt.Sprint(newer.Compatibility),
+		})
 	}
 	return out
 }
@@ -108,13 +112,19 @@ func compare(kind string, older, newer map[string]versioned) []Change {
 	var out []Change
 	for name := range names {
 		o, n := older[name], newer[name]
-		c := Change{What: kind + " " + name, Old: strings.Join(o.versions, ", "), New: strings.Join(n.versions, ", "), Images: n.images}
+		c := Change{
+			What:   kind + " " + name,
+			Old:    strings.Join(o.versions, ", "),
+			New:    strings.Join(n.versions, ", "),
+			Images: n.images,
+		}
 		if c.New == "" {
 			c.Images = o.images
 		}
 		if c.Old == c.New && !slices.Equal(o.digests, n.digests) {
 			// A file that was replaced under its name.
-			c.Old, c.New = strings.Join(append(o.versions, o.digests...), " "), strings.Join(append(n.versions, n.digests...), " ")
+			c.Old, c.New = strings.Join(append(o.versions, o.digests...), " "), strings.Join(append(n.versions, n.digests...),
+				" ")
 		}
 		if c.Old != c.New {
 			out = append(out, c)
@@ -149,7 +159,8 @@ func sourcesOf(l *Lock) map[string]versioned {
 	out := map[string]versioned{}
 	for _, s := range l.Sources {
 		v := out[s.Section]
-		v.add(path.Base(s.Location)+" "+strings.TrimSpace(s.Reference+" "+short(cmp.Or(s.Commit, s.Digest.Encoded()))), s.Digest.Encoded(), nil)
+		v.add(path.Base(s.Location)+" "+strings.TrimSpace(s.Reference+" "+short(cmp.Or(s.Commit, s.Digest.Encoded()))),
+			s.Digest.Encoded(), nil)
 		out[s.Section] = v
 	}
 	return out

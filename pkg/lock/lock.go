@@ -134,7 +134,8 @@ func (l *Lock) Image(name string) (Image, bool) {
 
 // FindSource returns the source of a section.
 func (l *Lock) FindSource(section, kind, location, reference string) (Source, bool) {
-	i, ok := slices.BinarySearchFunc(l.Sources, Source{Section: section, Type: kind, Location: location, Reference: reference}, compareSource)
+	i, ok := slices.BinarySearchFunc(l.Sources,
+		Source{Section: section, Type: kind, Location: location, Reference: reference}, compareSource)
 	if !ok {
 		return Source{}, false
 	}

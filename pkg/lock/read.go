@@ -108,8 +108,11 @@ func Parse(data []byte, path string) (*Lock, error) {
 		return nil, decodeError(path, err)
 	}
 	if version.Version != Version {
-		return nil, &Error{Path: path, Problem: fmt.Sprintf("version %d of the format, where %d is known", version.Version, Version),
-			hint: "a newer kolla-build wrote it"}
+		return nil, &Error{
+			Path:    path,
+			Problem: fmt.Sprintf("version %d of the format, where %d is known", version.Version, Version),
+			hint:    "a newer kolla-build wrote it",
+		}
 	}
 	l := &Lock{}
 	if err := toml.Unmarshal(data, l); err != nil {

@@ -76,7 +76,12 @@ func (m *platformIndex) add(ctx context.Context, s *store.Store, d digest.Digest
 	if err != nil {
 		return err
 	}
-	m.parts = append(m.parts, ocispecs.Descriptor{MediaType: blobs[0].MediaType, Digest: d, Size: blobs[0].Size, Platform: &p})
+	m.parts = append(m.parts, ocispecs.Descriptor{
+		MediaType: blobs[0].MediaType,
+		Digest:    d,
+		Size:      blobs[0].Size,
+		Platform:  &p,
+	})
 	if e.Created.After(m.created) {
 		m.created = e.Created
 	}

@@ -62,7 +62,8 @@ func Defaults(cfg *config.Config, now time.Time) (*config.Config, *Night) {
 	}
 	n.Floating, n.AddedDate = c.Tag, true
 	c.Tag += "-" + now.Format(time.DateOnly)
-	c.AlsoTag = append([]string{n.Floating}, slices.DeleteFunc(slices.Clone(c.AlsoTag), func(t string) bool { return t == n.Floating })...)
+	c.AlsoTag = append([]string{n.Floating},
+		slices.DeleteFunc(slices.Clone(c.AlsoTag), func(t string) bool { return t == n.Floating })...)
 	return &c, n
 }
 
@@ -99,7 +100,8 @@ func (n *Night) NothingNew(p *plan.Plan, s *store.Store, registry *publish.Regis
 	return !slices.ContainsFunc(p.Items, func(it *plan.Item) bool {
 		name := publish.WithTag(it.Reference, n.Floating)
 		e, ok, err := s.Lookup(name)
-		return err != nil || !ok || !isImage(s, e.Digest, it, platforms[it.Reference]) || registry != nil && registry.Current(name) != e.Digest
+		return err != nil || !ok || !isImage(s, e.Digest, it, platforms[it.Reference]) ||
+			registry != nil && registry.Current(name) != e.Digest
 	})
 }
 

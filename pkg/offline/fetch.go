@@ -60,21 +60,35 @@ func Fetch(ctx context.Context, cfg *config.Config, con *console.Console, opts F
 		})
 	}
 	started := time.Now()
-	res, err := inputs.Fetch(ctx, inputs.FetchOptions{Lock: l, Dir: opts.Output, Prune: opts.Prune, Images: images,
-		Caches: []string{recordDir(cfg), filepath.Join(cfg.DataDir, "sources", "blobs")},
-		HTTP:   httpget.NewHTTPClient(seconds(max(1, cfg.Timeout)), cfg.Threads), Threads: cfg.Threads, Stall: seconds(max(1, cfg.Timeout)),
-		Retry: retry.Policy{Retries: cfg.Retries, MaxElapsed: seconds(cfg.RetryTime), BaseDelay: time.Second}, Notice: con.Notice})
+	res, err := inputs.Fetch(ctx, inputs.FetchOptions{
+		Lock:    l,
+		Dir:     opts.Output,
+		Prune:   opts.Prune,
+		Images:  images,
+		Caches:  []string{recordDir(cfg), filepath.Join(cfg.DataDir, "sources", "blobs")},
+		HTTP:    httpget.NewHTTPClient(seconds(max(1, cfg.Timeout)), cfg.Threads),
+		Threads: cfg.Threads,
+		Stall:   seconds(max(1, cfg.Timeout)),
+		Retry: retry.Policy{
+			Retries:    cfg.Retries,
+			MaxElapsed: seconds(cfg.RetryTime),
+			BaseDelay:  time.Second,
+		},
+		Notice: con.Notice,
+	})
 	if err != nil {
 		return err
 	}
-	con.Notice("%s: %s (%d were there, %d copied, %d downloaded, %s in %s) and %s", opts.Output, units.Count(res.Files, "file"),
+	con.Notice("%s: %s (%d were there, %d copied, %d downloaded, %s in %s) and %s", opts.Output,
+		units.Count(res.Files, "file"),
 		res.Present, res.Copied, res.Downloaded, units.Bytes(res.Bytes), units.Duration(time.Since(started)),
 		units.Count(len(l.Bases), "base image"))
 	switch {
 	case res.Stale > 0 && opts.Prune:
 		con.Notice("%s of earlier locks removed (%s)", units.Count(res.Stale, "file"), units.Bytes(res.StaleBytes))
 	case res.Stale > 0:
-		con.Notice("%s has %s of earlier locks (%s), which fetch --prune removes", opts.Output, units.Count(res.Stale, "file"),
+		con.Notice("%s has %s of earlier locks (%s), which fetch --prune removes", opts.Output,
+			units.Count(res.Stale, "file"),
 			units.Bytes(res.StaleBytes))
 	}
 	return nil

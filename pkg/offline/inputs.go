@@ -31,7 +31,8 @@ func OpenInputs(ctx context.Context, cfg *config.Config, st *store.Store) (*inpu
 	case !cfg.Offline:
 		return nil, nil
 	case cfg.Inputs == "":
-		return nil, cfg.Mistake("offline", "kolla-build lock and kolla-build fetch make it", "the directory of inputs is missing: --inputs DIR")
+		return nil, cfg.Mistake("offline", "kolla-build lock and kolla-build fetch make it",
+			"the directory of inputs is missing: --inputs DIR")
 	}
 	in, err := inputs.Open(cfg.Inputs)
 	if err != nil {
@@ -78,7 +79,8 @@ func Check(in *inputs.Dir, p *plan.Plan, defined *define.Defined, con *console.C
 			"the lock of the inputs does not have %s", units.List(unknown, maxNamesShown))
 	}
 	if len(changed) > 0 {
-		con.Notice("warning: templates, configuration or sources are not those of the lock for %s; their downloads may be missing",
+		con.Notice(
+			"warning: templates, configuration or sources are not those of the lock for %s; their downloads may be missing",
 			units.List(changed, maxNamesShown))
 	}
 	return in.Check(names)
@@ -144,6 +146,7 @@ func CompareDigests(in *inputs.Dir, results []build.Result, con *console.Console
 	con.Notice("offline: %d of %s have the digests of the lock", equal, units.Count(built, "built image"))
 	if len(other) > 0 {
 		slices.Sort(other)
-		con.Notice("offline: other digests: %s (another tag or setting, or a step whose result varies)", units.List(other, maxNamesShown))
+		con.Notice("offline: other digests: %s (another tag or setting, or a step whose result varies)",
+			units.List(other, maxNamesShown))
 	}
 }

@@ -166,10 +166,12 @@ func (r *Recording) Finish(run LockContent, con *console.Console) error {
 	for _, f := range l.Files {
 		size += f.Size
 	}
-	con.Notice("%s: %s, %s, %s, %s of %s", r.file, units.Count(len(l.Images), "image"), units.Count(len(l.Bases), "base image"),
+	con.Notice("%s: %s, %s, %s, %s of %s", r.file, units.Count(len(l.Images), "image"),
+		units.Count(len(l.Bases), "base image"),
 		units.Count(len(l.Sources), "source"), units.Count(len(l.Files), "file"), units.Bytes(size))
 	for _, m := range l.Missed {
-		con.Notice("warning: not captured, so it fails offline: %s requested %s: %s", clientName(m.Image), m.Request, m.Reason)
+		con.Notice("warning: not captured, so it fails offline: %s requested %s: %s", clientName(m.Image), m.Request,
+			m.Reason)
 	}
 	return nil
 }
@@ -177,7 +179,11 @@ func (r *Recording) Finish(run LockContent, con *console.Console) error {
 func (r *Recording) lock(run LockContent) (*lock.Lock, error) {
 	l := &lock.Lock{Version: lock.Version, Compatibility: buildkit.DefaultCompatibility, Set: run.Set}
 	for _, res := range run.Results {
-		l.Images = append(l.Images, lock.Image{Name: res.Image.String(), Key: run.Defined.Image(res.Image).Key, Digest: res.Digest})
+		l.Images = append(l.Images, lock.Image{
+			Name:   res.Image.String(),
+			Key:    run.Defined.Image(res.Image).Key,
+			Digest: res.Digest,
+		})
 	}
 	for _, base := range run.Defined.BaseImages() {
 		size, err := blobBytes(run.Store, base.Digest)
@@ -187,9 +193,17 @@ func (r *Recording) lock(run LockContent) (*lock.Lock, error) {
 		l.Bases = append(l.Bases, lock.Base{Name: base.Reference, Platform: base.Platform, Digest: base.Digest, Size: size})
 	}
 	for _, f := range run.Defined.Fetched() {
-		l.Sources = append(l.Sources, lock.Source{Section: f.Spec.Name, Type: f.Spec.Type, Location: redact.URL(f.Spec.Location),
-			Reference: f.Spec.Reference, Commit: f.Resolved.Commit, Digest: f.Digest, Size: f.Size,
-			Modified: f.Resolved.Modified.Truncate(time.Second)})
+		l.Sources = append(l.Sources,
+			lock.Source{
+				Section:   f.Spec.Name,
+				Type:      f.Spec.Type,
+				Location:  redact.URL(f.Spec.Location),
+				Reference: f.Spec.Reference,
+				Commit:    f.Resolved.Commit,
+				Digest:    f.Digest,
+				Size:      f.Size,
+				Modified:  f.Resolved.Modified.Truncate(time.Second),
+			})
 	}
 	records, missed := r.recorder.Records()
 	for _, rec := range records {

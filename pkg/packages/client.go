@@ -124,7 +124,8 @@ func (c *Client) getHashed(ctx context.Context, location, sum string) ([]byte, e
 		return nil, err
 	}
 	if got := hexSum(resp.Body); got != sum {
-		return nil, fmt.Errorf("%s has digest %.12s…, its index has %.12s…: the repository is being updated, or a mirror is behind",
+		return nil, fmt.Errorf(
+			"%s has digest %.12s…, its index has %.12s…: the repository is being updated, or a mirror is behind",
 			redact.URL(location), got, sum)
 	}
 	if c.CacheDir != "" {

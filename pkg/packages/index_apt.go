@@ -36,7 +36,8 @@ func (c *Client) aptIndex(ctx context.Context, repo Repository, at string) (*Ind
 		}
 	})
 	if ix.release == nil {
-		return nil, errors.New("the release file has no SHA256 sums: the server is not a package archive, or a proxy answered in its place")
+		return nil, errors.New(
+			"the release file has no SHA256 sums: the server is not a package archive, or a proxy answered in its place")
 	}
 	sums := map[string]string{} // by path
 	for line := range strings.Lines(ix.release["sha256"]) {

@@ -228,11 +228,15 @@ func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts]
 }
 
 func readFacts(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts], error) {
-	layer, files, err := inspect.ReadLayer(ctx, l, inspect.Options{Want: func(p string) int64 { limit, _ := matchWanted(p); return limit }})
+	layer, files, err := inspect.ReadLayer(ctx, l,
+		inspect.Options{Want: func(p string) int64 { limit, _ := matchWanted(p); return limit }})
 	if err != nil {
 		return inspect.Part[fileFacts]{}, err
 	}
-	return inspect.MakePart(layer, factsOf(files), func(p string) bool { _, relevant := matchWanted(p); return relevant }), nil
+	return inspect.MakePart(layer, factsOf(files), func(p string) bool {
+		_, relevant := matchWanted(p)
+		return relevant
+	}), nil
 }
 
 func factsOf(files map[string]inspect.Content) map[string]fileFacts {

@@ -98,7 +98,8 @@ func Changes(old, new []Package) []Change {
 		}
 	}
 	slices.SortFunc(out, func(a, b Change) int {
-		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Arch, b.Arch), cmp.Compare(a.From, b.From))
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Arch, b.Arch),
+			cmp.Compare(a.From, b.From))
 	})
 	return out
 }
@@ -124,7 +125,8 @@ func difference(a, b []string) []string {
 
 // normalName returns the normalized name of a Python package (PEP 503).
 func normalName(name string) string {
-	return strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-"))
+	return strings.ToLower(
+		strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-"))
 }
 
 // Compare returns the differences between the packages of two images.

@@ -149,7 +149,13 @@ func (p pin) matches(version string, s Source) bool {
 		return err == nil && glob(strings.Trim(p.value, `"`), u.Hostname())
 	case "release":
 		rel := s.Index.release
-		field := map[string]string{"a": rel["suite"], "n": rel["codename"], "o": rel["origin"], "l": rel["label"], "v": rel["version"]}
+		field := map[string]string{
+			"a": rel["suite"],
+			"n": rel["codename"],
+			"o": rel["origin"],
+			"l": rel["label"],
+			"v": rel["version"],
+		}
 		for condition := range strings.SplitSeq(p.value, ",") {
 			key, value, hasKey := strings.Cut(strings.TrimSpace(condition), "=")
 			value = strings.Trim(value, `"`)

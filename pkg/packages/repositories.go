@@ -72,8 +72,13 @@ func aptRepositories(s apt.Source, arch string) []Repository {
 			continue
 		}
 		for _, suite := range s.Suites {
-			out = append(out, Repository{Type: Deb, URLs: []string{strings.TrimRight(strings.ReplaceAll(uri, "$(ARCH)", arch), "/")},
-				Suite: strings.ReplaceAll(suite, "$(ARCH)", arch), Components: s.Components, Arch: arch})
+			out = append(out, Repository{
+				Type:       Deb,
+				URLs:       []string{strings.TrimRight(strings.ReplaceAll(uri, "$(ARCH)", arch), "/")},
+				Suite:      strings.ReplaceAll(suite, "$(ARCH)", arch),
+				Components: s.Components,
+				Arch:       arch,
+			})
 		}
 	}
 	return out

@@ -78,13 +78,31 @@ func (s *session) openNetwork(ctx context.Context) (*offline.Network, error) {
 func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, network *offline.Network,
 	notice func(string)) (*imagebuilder.Builder, error) {
 	opts := imagebuilder.Options{
-		Store: s.store, Defined: p.defined, Inputs: p.inputs, Warmer: p.inputs.NewWarmer(ctx), Keys: p.keys, Busy: rep.stopwatch.Work,
-		BuildArgs: imagebuilder.ProxyArgs(s.console.Getenv), NoCache: !s.cfg.Cache, Squash: s.cfg.Squash, Compression: s.compression, ClampTimes: s.cfg.ClampTimes,
-		KnownNames: sync.OnceValue(p.rendered.Words), Offline: s.local || network != nil,
-		Getenv: s.console.Getenv,
-		Buildkit: buildkit.Options{Addr: s.cfg.BuildkitAddr, DaemonPath: s.cfg.Buildkitd, StateDir: workspace.BuilderDir(s.cfg), Store: s.store.Content(),
-			Cache: buildkit.CacheLimits{MaxUsed: s.cfg.CacheSize, MinFree: s.cfg.MinFree}, StepTimeout: seconds(s.cfg.StepTimeout), Env: rep.daemonEnv, Notice: notice,
-			Grants: s.grants()},
+		Store:       s.store,
+		Defined:     p.defined,
+		Inputs:      p.inputs,
+		Warmer:      p.inputs.NewWarmer(ctx),
+		Keys:        p.keys,
+		Busy:        rep.stopwatch.Work,
+		BuildArgs:   imagebuilder.ProxyArgs(s.console.Getenv),
+		NoCache:     !s.cfg.Cache,
+		Squash:      s.cfg.Squash,
+		Compression: s.compression,
+		ClampTimes:  s.cfg.ClampTimes,
+		KnownNames:  sync.OnceValue(p.rendered.Words),
+		Offline:     s.local || network != nil,
+		Getenv:      s.console.Getenv,
+		Buildkit: buildkit.Options{
+			Addr:        s.cfg.BuildkitAddr,
+			DaemonPath:  s.cfg.Buildkitd,
+			StateDir:    workspace.BuilderDir(s.cfg),
+			Store:       s.store.Content(),
+			Cache:       buildkit.CacheLimits{MaxUsed: s.cfg.CacheSize, MinFree: s.cfg.MinFree},
+			StepTimeout: seconds(s.cfg.StepTimeout),
+			Env:         rep.daemonEnv,
+			Notice:      notice,
+			Grants:      s.grants(),
+		},
 	}
 	if s.cfg.PackageCache {
 		first := p.rendered.First().Config

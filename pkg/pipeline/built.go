@@ -76,13 +76,29 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 			Ancestors: ancestors(p, builder), Emit: emit})
 		emitRun = report.Tee(loader.Handle, emit)
 	}
-	limiter := limits.New(limits.Options{Dir: s.cfg.DataDir, MinFree: s.cfg.MinFree, ImageMemory: s.cfg.ImageMemory,
-		LocalBuilder: s.cfg.BuildkitAddr == "" || strings.HasPrefix(s.cfg.BuildkitAddr, "unix://"), Cache: builder.Cache, Notice: message})
+	limiter := limits.New(limits.Options{
+		Dir:          s.cfg.DataDir,
+		MinFree:      s.cfg.MinFree,
+		ImageMemory:  s.cfg.ImageMemory,
+		LocalBuilder: s.cfg.BuildkitAddr == "" || strings.HasPrefix(s.cfg.BuildkitAddr, "unix://"),
+		Cache:        builder.Cache,
+		Notice:       message,
+	})
 	results := build.Run(ctx, p.plan, build.Options{
-		Builder: observe.TracedBuilder{Builder: builder}, Explainer: builder, Finisher: builder, Uploader: uploaderOf(loader, p, rep.stopwatch),
-		Emit: emitRun, Gate: limiter.Admit, Failed: p.failure, FailFast: s.cfg.FailFast,
-		Threads: s.cfg.Threads, PushThreads: s.cfg.PushThreads,
-		Retries: s.cfg.Retries, RetryTime: seconds(s.cfg.RetryTime), Timeout: seconds(s.cfg.ImageTimeout)})
+		Builder:   observe.TracedBuilder{Builder: builder},
+		Explainer: builder,
+		Finisher:  builder,
+		Uploader: uploaderOf(loader, p, rep.stopwatch),
+		Emit:        emitRun,
+		Gate:        limiter.Admit,
+		Failed:      p.failure,
+		FailFast:    s.cfg.FailFast,
+		Threads:     s.cfg.Threads,
+		PushThreads: s.cfg.PushThreads,
+		Retries:     s.cfg.Retries,
+		RetryTime:   seconds(s.cfg.RetryTime),
+		Timeout:     seconds(s.cfg.ImageTimeout),
+	})
 	limiter.Close()
 	if err := s.stopBuilder(builder, rep); err != nil {
 		message(err.Error())

@@ -25,16 +25,20 @@ func checkOptions(cfg *config.Config) error {
 		return err
 	}
 	if strings.Trim(cfg.Namespace, "/") == "" && cfg.Registry == "" {
-		return cfg.Mistake("namespace", "write --namespace NAME", "the namespace is empty, and images' names need one without a registry")
+		return cfg.Mistake("namespace", "write --namespace NAME",
+			"the namespace is empty, and images' names need one without a registry")
 	}
 	if err := oneOf(cfg, "network_mode", cfg.NetworkMode, "", "host", "none", "default", "bridge"); err != nil {
 		return err
 	}
 	if scheme, _, found := strings.Cut(cfg.BuildkitAddr, "://"); cfg.BuildkitAddr != "" {
 		if !found {
-			return cfg.Mistake("buildkit-addr", "such as unix:///run/buildkit/buildkitd.sock or tcp://HOST:1234", "the address has no scheme")
+			return cfg.Mistake("buildkit-addr", "such as unix:///run/buildkit/buildkitd.sock or tcp://HOST:1234",
+				"the address has no scheme")
 		}
-		schemes := []string{"unix", "tcp", "docker-container", "podman-container", "nerdctl-container", "kube-pod", "ssh", "npipe"}
+		schemes := []string{
+			"unix", "tcp", "docker-container", "podman-container", "nerdctl-container", "kube-pod", "ssh", "npipe",
+		}
 		if err := oneOf(cfg, "buildkit-addr", scheme, "the scheme ", schemes...); err != nil {
 			return err
 		}

@@ -47,7 +47,8 @@ func mayBeDamage(res build.Result) bool {
 	if errors.As(res.Failure.Err, &bad) {
 		return true
 	}
-	return res.Status == build.StatusError && res.Failure.ExitCode == 0 && (res.Failure.Step != "" || res.Failure.Dockerfile != "")
+	return res.Status == build.StatusError && res.Failure.ExitCode == 0 &&
+		(res.Failure.Step != "" || res.Failure.Dockerfile != "")
 }
 
 // withFirstAttempt returns the results of a second attempt at a run. Images that the first attempt

@@ -17,13 +17,24 @@ func Lock(ctx context.Context, cfg *config.Config, c *console.Console, file stri
 		return err
 	}
 	unrestricted := *cfg
-	unrestricted.Cache, unrestricted.Refresh, unrestricted.Push, unrestricted.Engine, unrestricted.Offline = false, false, false, "none", false
+	unrestricted.Cache, unrestricted.Refresh, unrestricted.Push, unrestricted.Engine, unrestricted.Offline = false, false,
+		false, "none", false
 	return run(ctx, &unrestricted, c, runOptions{recording: rec})
 }
 
 // lockContent returns the content of the run's lock, except for the requests of steps.
 func (s stages) lockContent() offline.LockContent {
 	first := s.rendered.First().Config
-	return offline.LockContent{Defined: s.planned.defined, Results: s.built.results, Store: s.session.store, Secrets: s.session.secrets,
-		Set: lock.Set{Base: first.Base, BaseTag: first.BaseTag, InstallType: first.InstallType, Release: first.OpenstackRelease}}
+	return offline.LockContent{
+		Defined: s.planned.defined,
+		Results: s.built.results,
+		Store:   s.session.store,
+		Secrets: s.session.secrets,
+		Set: lock.Set{
+			Base:        first.Base,
+			BaseTag:     first.BaseTag,
+			InstallType: first.InstallType,
+			Release:     first.OpenstackRelease,
+		},
+	}
 }

@@ -18,8 +18,9 @@ import (
 func Nightly(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	cfg, n := nightly.Defaults(cfg, time.Now())
 	if cfg.Push && !workspace.NamesRegistry(cfg) {
-		return usererr.Usage(usererr.Errorf("--registry HOST[:PORT] names it (docker.io is Docker Hub); --nopush builds without publishing",
-			"nightly: no registry to publish to"))
+		return usererr.Usage(
+			usererr.Errorf("--registry HOST[:PORT] names it (docker.io is Docker Hub); --nopush builds without publishing",
+				"nightly: no registry to publish to"))
 	}
 	if cfg.DryRun {
 		return Plan(ctx, cfg, c, cfg.Format == "json" && cfg.Origin("format").Kind == config.OriginFlag)

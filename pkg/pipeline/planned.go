@@ -101,15 +101,21 @@ func checkFirstBuild(dataDir string) error {
 		return nil
 	}
 	return usererr.WithHint(&store.FullError{Path: dataDir, Need: firstBuildNeed, Free: uint64(free)},
-		"that is for the base image alone, and docs/sizing.md lists what builds need; --data-dir DIR names a directory on another disk")
+		"that is for the base image alone, and docs/sizing.md lists what builds need; --data-dir DIR names a directory on "+
+			"another disk")
 }
 
 // decide finds changed inputs and decides which images are built.
 func (s *session) decide(ctx context.Context, p *planned) (err error) {
 	p.inputs, err = freshness.Check(ctx, p.defined, freshness.Options{
-		Console: s.console, Store: s.store, DataDir: s.cfg.DataDir,
-		Refresh: s.cfg.Refresh && !s.local && s.inputs == nil, Reader: workspace.PackageReader(s.cfg), ReadOnly: s.mode != modeBuild,
-		Timeout: seconds(max(1, s.cfg.Timeout)), Retries: s.cfg.Retries,
+		Console:  s.console,
+		Store:    s.store,
+		DataDir:  s.cfg.DataDir,
+		Refresh:  s.cfg.Refresh && !s.local && s.inputs == nil,
+		Reader:   workspace.PackageReader(s.cfg),
+		ReadOnly: s.mode != modeBuild,
+		Timeout:  seconds(max(1, s.cfg.Timeout)),
+		Retries:  s.cfg.Retries,
 	})
 	if err != nil {
 		return err

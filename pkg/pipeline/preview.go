@@ -21,11 +21,23 @@ func Plan(ctx context.Context, cfg *config.Config, c *console.Console, asJSON bo
 		return err
 	}
 	s, rendered, p := st.session, st.rendered, st.planned
-	target := publish.Target{Console: c, Store: s.store, Registry: p.registry, AlsoTags: s.cfg.AlsoTag, Retention: s.retention}
+	target := publish.Target{
+		Console:   c,
+		Store:     s.store,
+		Registry:  p.registry,
+		AlsoTags:  s.cfg.AlsoTag,
+		Retention: s.retention,
+	}
 	if err := target.PreviewExpiry(ctx, references(p.plan)); err != nil {
 		return err
 	}
-	v := planview.New(planview.Input{Plan: p.plan, Failed: p.failure, LeftOut: rendered.LeftOut(), Registry: p.registry, Threads: cfg.Threads})
+	v := planview.New(planview.Input{
+		Plan:     p.plan,
+		Failed:   p.failure,
+		LeftOut:  rendered.LeftOut(),
+		Registry: p.registry,
+		Threads:  cfg.Threads,
+	})
 	if asJSON {
 		err = c.PrintJSON(v)
 	} else if err = v.WriteText(c.Stdout); err == nil {

@@ -136,7 +136,11 @@ func setOf(cfg *config.Config, n *nightly.Night) report.Set {
 	if n != nil && n.Floating != "" {
 		name = n.Floating
 	}
-	return report.Set{Base: cfg.Base, Type: cfg.InstallType, Name: path.Join(cfg.Registry, cfg.Namespace, cfg.ImageNamePrefix) + ":" + name}
+	return report.Set{
+		Base: cfg.Base,
+		Type: cfg.InstallType,
+		Name: path.Join(cfg.Registry, cfg.Namespace, cfg.ImageNamePrefix) + ":" + name,
+	}
 }
 
 // end adds the outcome of a run.

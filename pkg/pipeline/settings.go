@@ -59,8 +59,16 @@ func resolve(cfg *config.Config, c *console.Console) (*settings, error) {
 	if err := workspace.NormalizeNames(s.cfg, c); err != nil {
 		return nil, err
 	}
-	s.scope = runstate.Scope{Base: s.cfg.Base, InstallType: s.cfg.InstallType, Arch: s.cfg.BaseArch, Platform: s.cfg.Platform,
-		Registry: s.cfg.Registry, Namespace: s.cfg.Namespace, Prefix: s.cfg.ImageNamePrefix, Tag: s.cfg.Tag}
+	s.scope = runstate.Scope{
+		Base:        s.cfg.Base,
+		InstallType: s.cfg.InstallType,
+		Arch:        s.cfg.BaseArch,
+		Platform:    s.cfg.Platform,
+		Registry:    s.cfg.Registry,
+		Namespace:   s.cfg.Namespace,
+		Prefix:      s.cfg.ImageNamePrefix,
+		Tag:         s.cfg.Tag,
+	}
 	if cfg.RerunFailed {
 		if s.last, s.cfg.Regex, err = continueLastRun(cfg, s.scope, c); err != nil {
 			return nil, err

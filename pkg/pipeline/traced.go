@@ -14,7 +14,11 @@ import (
 // caller must call end.
 func startTrace(ctx context.Context, cfg *config.Config, c *console.Console) (_ context.Context,
 	exporter *trace.Exporter, end func(error)) {
-	exporter = trace.Open(ctx, trace.Options{Getenv: c.Getenv, Version: c.Version, Warn: func(text string) { c.Notice("warning: %s", text) }})
+	exporter = trace.Open(ctx, trace.Options{
+		Getenv:  c.Getenv,
+		Version: c.Version,
+		Warn:    func(text string) { c.Notice("warning: %s", text) },
+	})
 	ctx, span := exporter.Start(ctx, c.Getenv, "kolla-build",
 		attribute.String("kolla.base", cfg.Base), attribute.String("kolla.install_type", cfg.InstallType),
 		attribute.String("kolla.tag", cfg.Tag), attribute.Int("kolla.threads", cfg.Threads))

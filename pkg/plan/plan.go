@@ -127,7 +127,15 @@ func New(inputs []Input, history History, force bool) *Plan {
 	byID := map[image.ID]*Item{}
 	guess := estimator(inputs, history)
 	for _, in := range inputs {
-		it := &Item{Image: in.Image, Reference: in.Reference, Parent: in.Parent, Needs: in.Needs, Key: in.Key, Parts: in.Parts, Note: in.Note}
+		it := &Item{
+			Image:     in.Image,
+			Reference: in.Reference,
+			Parent:    in.Parent,
+			Needs:     in.Needs,
+			Key:       in.Key,
+			Parts:     in.Parts,
+			Note:      in.Note,
+		}
 		if st, ok := history.Stored(in.Key); ok && !force {
 			it.Action, it.Digest, it.Size, it.Reason = Keep, st.Digest, st.Size, "unchanged"
 			if in.Note != "" {

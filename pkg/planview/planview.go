@@ -63,7 +63,13 @@ type View struct {
 
 // New returns the view of a plan.
 func New(in Input) View {
-	v := View{Items: []Item{}, LeftOut: []LeftOut{}, Estimate: in.Plan.Estimate(in.Threads), threads: in.Threads, pushes: in.Registry != nil}
+	v := View{
+		Items:    []Item{},
+		LeftOut:  []LeftOut{},
+		Estimate: in.Plan.Estimate(in.Threads),
+		threads:  in.Threads,
+		pushes:   in.Registry != nil,
+	}
 	failing := map[image.ID]string{}
 	for _, it := range in.Plan.Items {
 		x := Item{Item: it}

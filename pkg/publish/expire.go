@@ -145,7 +145,8 @@ func (t Target) deleteTags(ctx context.Context, names []string) {
 	}
 	_ = g.Wait() // the errors are in failed
 	if done > 0 {
-		t.Console.Notice("%s: deleted %s of older sets from the registry; its garbage collection frees the space", tagsOf(names),
+		t.Console.Notice("%s: deleted %s of older sets from the registry; its garbage collection frees the space",
+			tagsOf(names),
 			units.Count(done, "tag"))
 	}
 	if len(failed) > 0 {
@@ -178,7 +179,8 @@ func (t Target) PreviewExpiry(ctx context.Context, references []string) error {
 	repos := repositories(references)
 	report := func(inv inventory, place string) {
 		if names := inv.expired(t.Retention); len(names) > 0 {
-			t.Console.Notice("older sets that a run removes from %s: %s (%s)", place, tagsOf(names), units.Count(len(names), "name"))
+			t.Console.Notice("older sets that a run removes from %s: %s (%s)", place, tagsOf(names),
+				units.Count(len(names), "name"))
 		}
 	}
 	if t.Registry != nil {

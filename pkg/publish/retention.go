@@ -47,7 +47,8 @@ func parseRetention(text string) (*Retention, error) {
 	}
 	m := retainSyntax.FindStringSubmatch(text)
 	if m == nil {
-		return nil, usererr.Errorf("such as --retain 14, --retain 30d or --retain 8w", "--retain %s: expected a number of sets, or an age", text)
+		return nil, usererr.Errorf("such as --retain 14, --retain 30d or --retain 8w",
+			"--retain %s: expected a number of sets, or an age", text)
 	}
 	n, err := strconv.Atoi(m[1])
 	if err != nil || n == 0 {
@@ -116,7 +117,10 @@ func UndatedTag(tag string, alsoTags []string) string {
 }
 
 // dateSyntax finds a date with an optional time and an optional number after it.
-var dateSyntax = regexp.MustCompile(`(?:^|[^0-9])([0-9]{4})([-._]?)([0-9]{2})([-._]?)([0-9]{2})(?:([-._T]?)([0-9]{2})([-.:_]?)([0-9]{2})(?:([-.:_]?)([0-9]{2}))?(Z?))?(?:([-.])([0-9]{1,3}))?(?:[^0-9]|$)`)
+var dateSyntax = regexp.MustCompile(
+	`(?:^|[^0-9])([0-9]{4})([-._]?)([0-9]{2})([-._]?)([0-9]{2})` + // date
+		`(?:([-._T]?)([0-9]{2})([-.:_]?)([0-9]{2})(?:([-.:_]?)([0-9]{2}))?(Z?))?` + // time
+		`(?:([-.])([0-9]{1,3}))?(?:[^0-9]|$)`) // number
 
 // parseDated reads a tag that contains a date, such as 2026-11-22, nightly-20261122
 // or 2026.11.22-0300-debian. It must be a day of the calendar.

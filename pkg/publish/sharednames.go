@@ -35,7 +35,8 @@ func WarnOtherType(con *console.Console, s *store.Store, p *plan.Plan, installTy
 	if len(names) > 1 {
 		subject = fmt.Sprintf("%s and %s name", names[0], units.Count(len(names)-1, "other tag"))
 	}
-	con.Notice("warning: %s %s images, and this run replaces them with %s images; another --tag or --namespace keeps both", subject, other,
+	con.Notice("warning: %s %s images, and this run replaces them with %s images; another --tag or --namespace keeps both",
+		subject, other,
 		installType)
 }
 

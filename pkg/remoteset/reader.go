@@ -117,7 +117,9 @@ func (r *reader) referrers(ctx context.Context, subject digest.Digest) ([]digest
 	if len(found) > maxArtifacts {
 		return nil, fmt.Errorf("%s has more than %d artifacts", subject, maxArtifacts)
 	}
-	slices.SortFunc(found, func(a, b ocispec.Descriptor) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+	slices.SortFunc(found, func(a, b ocispec.Descriptor) int {
+		return strings.Compare(string(a.Digest), string(b.Digest))
+	})
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
 	for i, d := range found {
 		if i > 0 && found[i-1].Digest == d.Digest {
@@ -190,7 +192,8 @@ func (r *reader) document(ctx context.Context, d digest.Digest) (*document, erro
 		return nil, err
 	}
 	if r.set.bytes.Add(int64(len(m.Raw))) > maxBytes {
-		return nil, usererr.Errorf("save fewer images or tags at once", "the manifests have more than %s", units.Bytes(maxBytes))
+		return nil, usererr.Errorf("save fewer images or tags at once", "the manifests have more than %s",
+			units.Bytes(maxBytes))
 	}
 	parsed, err := ocijson.Parse(m.Raw)
 	if err != nil {

@@ -126,7 +126,8 @@ func (s *Set) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
 	case at.manifest:
 		m, err := s.client.Repository(at.repository).Manifest(s.ctx, d.String())
 		if err == nil && int64(len(m.Raw)) != at.size {
-			err = fmt.Errorf("manifest %s of %s has %d bytes, %d are expected", d, at.repository.Repository(), len(m.Raw), at.size)
+			err = fmt.Errorf("manifest %s of %s has %d bytes, %d are expected", d, at.repository.Repository(), len(m.Raw),
+				at.size)
 		}
 		return io.NopCloser(bytes.NewReader(m.Raw)), err
 	}

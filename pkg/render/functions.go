@@ -228,8 +228,15 @@ func (t *Tree) handleRepos(call *jinja.Call) (any, error) {
 		return s
 	}
 	release, _ := facts.LookupRelease(get("openstack_release"))
-	p := platform{packageType: get("base_package_type"), distro: get("base_distro"), arch: get("base_arch"),
-		codename: get("openstack_release_codename"), release: get("base_release"), replacesWhole: t.ownRepos && release.WholeRepositories()}
+	p := platform{
+		packageType: get("base_package_type"),
+		distro:      get("base_distro"),
+		arch:        get("base_arch"),
+		codename:    get("openstack_release_codename"),
+		release:     get("base_release"),
+		replacesWhole: t.ownRepos &&
+			release.WholeRepositories(),
+	}
 	def, user, err := t.reposFor(p.distro, get("base_distro_tag"), get("repos_yaml"))
 	if err != nil {
 		return nil, err
@@ -256,7 +263,8 @@ func (t *Tree) reposFor(distro, tag, path string) (def, user *repoFile, err erro
 	user = t.overrides[path]
 	t.mu.Unlock()
 	if path != "" && user == nil {
-		return nil, nil, fmt.Errorf("repos_yaml is %q, which is not the file of --repos-yaml: a template cannot choose the file", path)
+		return nil, nil, fmt.Errorf(
+			"repos_yaml is %q, which is not the file of --repos-yaml: a template cannot choose the file", path)
 	}
 	if def == nil {
 		def = &repoFile{name: "repos.yaml", sections: map[string]*repoSection{}}

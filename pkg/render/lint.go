@@ -201,8 +201,13 @@ func (l *linter) checkMarks(t *template) {
 
 func (l *linter) foundMark(file string, line int) {
 	l.found = append(l.found,
-		Finding{File: file, Line: line, Message: "a byte order mark, which is rendered as text", Hint: "save the file as UTF-8 without it",
-			Everywhere: true})
+		Finding{
+			File:       file,
+			Line:       line,
+			Message:    "a byte order mark, which is rendered as text",
+			Hint:       "save the file as UTF-8 without it",
+			Everywhere: true,
+		})
 }
 
 // maxStandIns is how often a template is parsed.
@@ -288,7 +293,14 @@ func (l *linter) find(t *template, line, column int, message, hint string) {
 	} else {
 		shownLine = 0
 	}
-	l.found = append(l.found, Finding{File: file, Line: shownLine, Column: column, Message: message, Hint: hint, Source: source})
+	l.found = append(l.found, Finding{
+		File:    file,
+		Line:    shownLine,
+		Column:  column,
+		Message: message,
+		Hint:    hint,
+		Source:  source,
+	})
 }
 
 // reach returns a template and those that it uses, directly or indirectly. open is true

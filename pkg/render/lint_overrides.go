@@ -31,8 +31,13 @@ func (l *linter) overrides(ctx context.Context, files []string) error {
 }
 
 func withoutParent(file string) Finding {
-	return Finding{File: file, Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile",
-		Hint: "write {% extends parent_template %} on its first line", Everywhere: true}
+	return Finding{
+		File:       file,
+		Line:       1,
+		Message:    "the override has no {% extends parent_template %}: it replaces every Dockerfile",
+		Hint:       "write {% extends parent_template %} on its first line",
+		Everywhere: true,
+	}
 }
 
 // CheckOverrides returns warnings about blocks and variables of the configuration's overrides
@@ -100,7 +105,8 @@ func (l *linter) checkText(t *template) (extends bool) {
 		case p.tag == nil:
 			if line := unrenderedLine(p.data); extends && depth == 0 && !reported && line >= 0 {
 				reported = true // one report is enough
-				l.find(t, p.line+line, 0, "text outside of a block is not rendered", "put it between {% block … %} and {% endblock %}")
+				l.find(t, p.line+line, 0, "text outside of a block is not rendered",
+					"put it between {% block … %} and {% endblock %}")
 			}
 		case p.tag.statement:
 			switch word.FindString(p.tag.text) {

@@ -87,7 +87,8 @@ func patchFiles(patchesPath, image string) ([]File, []Patch, error) {
 		}
 		name, place := fields[0], fmt.Sprintf("%s:%d", seriesPath, i+1)
 		if j := slices.IndexFunc(fields[1:], func(o string) bool { return !patchOption.MatchString(o) }); j >= 0 {
-			mistakes = append(mistakes, fmt.Errorf("%s: the option %q of the patch %q is not -pN or -R", place, fields[j+1], name))
+			mistakes = append(mistakes,
+				fmt.Errorf("%s: the option %q of the patch %q is not -pN or -R", place, fields[j+1], name))
 			continue
 		}
 		if !filepath.IsLocal(name) {
@@ -101,7 +102,8 @@ func patchFiles(patchesPath, image string) ([]File, []Patch, error) {
 		seen[at] = true
 		file, err := diskFile(filepath.Join(dir, name), at)
 		if err != nil {
-			mistakes = append(mistakes, usererr.Errorf(suggest.DidYouMean(name, fileNames(dir)), "%s: the patch %q is not in %s", place, name, dir))
+			mistakes = append(mistakes,
+				usererr.Errorf(suggest.DidYouMean(name, fileNames(dir)), "%s: the patch %q is not in %s", place, name, dir))
 			continue
 		}
 		patches = append(patches, Patch{Name: name, Place: place})
@@ -123,7 +125,8 @@ func CheckPatchesPath(patchesPath string) error {
 		return nil
 	}
 	if st, err := os.Stat(patchesPath); err != nil || !st.IsDir() {
-		return usererr.Errorf("it holds a directory for each image that is patched", "--patches-path %s: no such directory", patchesPath)
+		return usererr.Errorf("it holds a directory for each image that is patched", "--patches-path %s: no such directory",
+			patchesPath)
 	}
 	return nil
 }
@@ -143,7 +146,8 @@ func CheckPatches(patchesPath string, images []string) error {
 		}
 		image := foldName(name)
 		if first := seriesOf[image]; first != "" {
-			return usererr.Errorf("join the two directories", "%s: %s is for the same image: its patches would not be applied", series, first)
+			return usererr.Errorf("join the two directories", "%s: %s is for the same image: its patches would not be applied",
+				series, first)
 		}
 		seriesOf[image] = series
 		if known[image] {

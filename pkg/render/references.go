@@ -46,7 +46,8 @@ func (r *renderer) addTriggered(files []Dockerfile) {
 	}
 	for i := range files {
 		d := &files[i]
-		refers := len(onBuild[d.From]) > 0 || slices.ContainsFunc(d.Needs, func(n Need) bool { return len(onBuild[n.Reference]) > 0 })
+		refers := len(onBuild[d.From]) > 0 ||
+			slices.ContainsFunc(d.Needs, func(n Need) bool { return len(onBuild[n.Reference]) > 0 })
 		if !refers {
 			continue
 		}

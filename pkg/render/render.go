@@ -204,7 +204,9 @@ func (r *renderer) context(d Dockerfile) ([]File, []Patch, error) {
 		}
 		files[f.Path] = f
 	}
-	return slices.SortedFunc(maps.Values(files), func(a, b File) int { return cmp.Compare(a.Path, b.Path) }), series, patchErr
+	return slices.SortedFunc(maps.Values(files), func(a, b File) int {
+		return cmp.Compare(a.Path, b.Path)
+	}), series, patchErr
 }
 
 // locate replaces the places in an error by files that the user knows: lines of merged

@@ -111,12 +111,16 @@ func parseRepoSection(file string, key, value *yaml.Node) (*repoSection, error) 
 		case rvalue.Kind == yaml.ScalarNode && !isNull(rvalue):
 			r.legacy, r.isText = rvalue.Value, true
 		case rvalue.Kind != yaml.MappingNode:
-			return nil, &RepoError{file, rvalue.Line, fmt.Sprintf("repository %q must be a mapping of fields such as url and suite", rkey.Value), ""}
+			return nil, &RepoError{
+				file, rvalue.Line, fmt.Sprintf("repository %q must be a mapping of fields such as url and suite", rkey.Value), "",
+			}
 		default:
 			for fkey, fvalue := range pairs(rvalue) {
 				if fvalue.Kind != yaml.ScalarNode {
-					return nil, &RepoError{file, fvalue.Line, fmt.Sprintf("field %q of repository %q must be a single value", fkey.Value, rkey.Value),
-						"several keys or URLs go into one text, each on its own line: use \"" + fkey.Value + ": |\""}
+					return nil, &RepoError{
+						file, fvalue.Line, fmt.Sprintf("field %q of repository %q must be a single value", fkey.Value, rkey.Value),
+						"several keys or URLs go into one text, each on its own line: use \"" + fkey.Value + ": |\"",
+					}
 				}
 				if !slices.Contains(repoFields, fkey.Value) {
 					if near := nearest(fkey.Value, repoFields); near != "" {
@@ -240,7 +244,9 @@ func (t *Tree) Dropped(path string) []Finding {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b Finding) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Message, b.Message)) })
+	slices.SortFunc(out, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Message, b.Message))
+	})
 	return out
 }
 

@@ -118,7 +118,8 @@ func checkGroups(def, set repoSet, user *repoFile) error {
 	return &RepoError{user.name, set[changed[0]].line, fmt.Sprintf(
 		"%s of the distribution's own repositories has a new location here, and %s is not: both are in one .repo file, "+
 			"which enabling the first removes",
-		strings.Join(changed, ", "), strings.Join(unmoved, ", ")), "add a location for " + strings.Join(unmoved, ", ") + " as well"}
+		strings.Join(changed, ", "), strings.Join(unmoved, ", ")),
+		"add a location for " + strings.Join(unmoved, ", ") + " as well"}
 }
 
 // repoCommand returns the RUN line that enables or disables repositories, "" if
@@ -175,7 +176,9 @@ func (r *repo) text(name, field string) (string, error) {
 	}
 	s, ok := v.(string)
 	if !ok && field != "name" && field != "component" && field != "url" {
-		return "", &RepoError{r.file, r.line, fmt.Sprintf("%s of repository %q is %s, not a string", field, name, pyStr(v)), "put it in quotes"}
+		return "", &RepoError{
+			r.file, r.line, fmt.Sprintf("%s of repository %q is %s, not a string", field, name, pyStr(v)), "put it in quotes",
+		}
 	}
 	if !ok {
 		s = pyStr(v)

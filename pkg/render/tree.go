@@ -151,7 +151,8 @@ func OpenTree(o TreeOptions) (_ *Tree, err error) {
 			templateName, strings.Join(names, ", "), templateName)
 	}
 	if _, ok := t.files[templateName]; ok {
-		return nil, fmt.Errorf("%s is at the top of its tree: an image is named after the directory of its template, so use the parent directory",
+		return nil, fmt.Errorf(
+			"%s is at the top of its tree: an image is named after the directory of its template, so use the parent directory",
 			t.files[templateName].Origin)
 	}
 	if err := t.findRepos(o); err != nil {

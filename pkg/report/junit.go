@@ -117,7 +117,11 @@ func (r *Run) junitRun() junitCase {
 	c := junitCase{Class: "kolla-build", Name: "the run", Time: junitTime(r.Duration)}
 	switch {
 	case r.Err != nil:
-		c.Error = &junitProblem{Type: string(r.Outcome), Message: oneLine(r.Err.Error()), Text: xmlText(strings.Split(r.Err.Error(), "\n"))}
+		c.Error = &junitProblem{
+			Type:    string(r.Outcome),
+			Message: oneLine(r.Err.Error()),
+			Text:    xmlText(strings.Split(r.Err.Error(), "\n")),
+		}
 	case r.Outcome == OutcomeInterrupted:
 		c.Error = &junitProblem{Type: string(r.Outcome), Message: "the run was interrupted"}
 	case r.Publishes && !r.NothingNew && len(r.Tags) == 0:

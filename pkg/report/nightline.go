@@ -20,7 +20,8 @@ func (run *Run) NightLine(pushes bool, page string) string {
 	case run.Outcome == OutcomeInterrupted:
 		parts = append(parts, "interrupted")
 	case run.Outcome == OutcomeFailed && run.Failed() > 0:
-		parts = append(parts, fmt.Sprintf("%d of %s failed (%s)", run.Failed(), units.Count(selected, "image"), failedNames(run)))
+		parts = append(parts,
+			fmt.Sprintf("%d of %s failed (%s)", run.Failed(), units.Count(selected, "image"), failedNames(run)))
 	case run.Outcome == OutcomeFailed:
 		parts = append(parts, "failed")
 	case run.NothingNew:
@@ -33,7 +34,8 @@ func (run *Run) NightLine(pushes bool, page string) string {
 	}
 	switch {
 	case len(run.Left) > 0:
-		parts = append(parts, "published without "+units.List(image.Strings(run.Left), maxNamed)+" as "+strings.Join(run.Tags, " and "))
+		parts = append(parts,
+			"published without "+units.List(image.Strings(run.Left), maxNamed)+" as "+strings.Join(run.Tags, " and "))
 	case len(run.Tags) > 0:
 		parts = append(parts, "published as "+strings.Join(run.Tags, " and "))
 	case run.Stuck > 0:

@@ -33,10 +33,12 @@ func (r *Run) WriteOpenMetrics(w io.Writer) error {
 	}
 	end := r.Started.Add(r.Duration)
 	m.gauge("kolla_build_success", "Whether the last run succeeded.", sample{v: ok})
-	m.gauge("kolla_build_started_timestamp_seconds", "Start of the last run, in seconds since 1970.", sample{v: unix(r.Started)})
+	m.gauge("kolla_build_started_timestamp_seconds", "Start of the last run, in seconds since 1970.",
+		sample{v: unix(r.Started)})
 	m.gauge("kolla_build_ended_timestamp_seconds", "End of the last run, in seconds since 1970.", sample{v: unix(end)})
 	if t := r.lastSuccess(end); !t.IsZero() {
-		m.gauge("kolla_build_last_success_timestamp_seconds", "End of the last successful run, in seconds since 1970.", sample{v: unix(t)})
+		m.gauge("kolla_build_last_success_timestamp_seconds", "End of the last successful run, in seconds since 1970.",
+			sample{v: unix(t)})
 	}
 	m.gauge("kolla_build_duration_seconds", "Duration of the last run.", sample{v: r.Duration.Seconds()})
 	m.gauge("kolla_build_slots", "Images that may build at once.", sample{v: float64(r.Slots)})
@@ -53,8 +55,10 @@ func (r *Run) WriteOpenMetrics(w io.Writer) error {
 		}
 		packages += len(res.Packages)
 	}
-	m.gauge("kolla_build_published_images", "Images whose tag in the registry names the image of the last run.", sample{v: float64(pushed)})
-	m.gauge("kolla_build_package_changes", "Packages with another version than before, counted per image.", sample{v: float64(packages)})
+	m.gauge("kolla_build_published_images", "Images whose tag in the registry names the image of the last run.",
+		sample{v: float64(pushed)})
+	m.gauge("kolla_build_package_changes", "Packages with another version than before, counted per image.",
+		sample{v: float64(packages)})
 	r.imageMetrics(m)
 	if m.err == nil {
 		_, m.err = expfmt.FinalizeOpenMetrics(w)
@@ -85,7 +89,8 @@ func (r *Run) imageMetrics(m *metrics) {
 			changes = append(changes, sample{label, float64(n)})
 		}
 	}
-	m.gauge("kolla_build_image_failed", "Whether the image failed in the last run or was skipped because its parent failed.", failed...)
+	m.gauge("kolla_build_image_failed",
+		"Whether the image failed in the last run or was skipped because its parent failed.", failed...)
 	m.gauge("kolla_build_image_build_duration_seconds", "Build time of the images that the last run built.", durations...)
 	m.gauge("kolla_build_image_size_bytes", "Size of the compressed layers, the config and the manifest.", size...)
 	m.gauge("kolla_build_image_size_change_bytes", "Change of the size since the run before.", grown...)

@@ -105,7 +105,12 @@ func NewProgress(opts ProgressOptions) *Progress {
 	switch mode {
 	case ModeTTY:
 		st.color = colorful(opts.Getenv)
-		progress.view = &ttyView{style: st, q: progress.queue, output: opts.Output, size: func() (int, int) { return terminalSize(f) }}
+		progress.view = &ttyView{
+			style:  st,
+			q:      progress.queue,
+			output: opts.Output,
+			size:   func() (int, int) { return terminalSize(f) },
+		}
 		progress.queue.batch = true
 		progress.stop = notifyResize(func() { wake(progress.redraw) })
 		interval = 100 * time.Millisecond

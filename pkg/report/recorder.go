@@ -67,7 +67,9 @@ func (r *Recorder) Handle(e build.Event) {
 		r.image(e.Image).Start = e.Time
 	case build.EventStepStart:
 		r.image(e.Image)
-		r.open[e.Image][e.Step.ID] = openStep{StepTime{Name: e.Step.Name, Kind: e.Step.Kind, Start: e.Time}, newStepClock(e.Step.Kind, e.Time)}
+		r.open[e.Image][e.Step.ID] = openStep{
+			StepTime{Name: e.Step.Name, Kind: e.Step.Kind, Start: e.Time}, newStepClock(e.Step.Kind, e.Time),
+		}
 	case build.EventLog:
 		if s, ok := r.open[e.Image][e.Step.ID]; ok {
 			s.clock.output(e.Time, e.Data)

@@ -9,12 +9,13 @@ import (
 type Result struct {
 	build.Result
 
-	Pushed      bool            // its tags in the registry name Digest
-	TagsChanged bool            // this run set or changed one of these tags
-	Loaded      string          // the container engine that has it under Reference, "" if none
-	Log         string          // path of its log file, "" if it has none
-	Warnings    []string        // findings of BuildKit's linter in its Dockerfile and patches that may be lost, with the places
-	Packages    []PackageChange // packages that differ from the previous image of the same name
+	Pushed      bool   // its tags in the registry name Digest
+	TagsChanged bool   // this run set or changed one of these tags
+	Loaded      string // the container engine that has it under Reference, "" if none
+	Log         string // path of its log file, "" if it has none
+	// findings of BuildKit's linter in its Dockerfile and patches that may be lost, with the places
+	Warnings []string
+	Packages []PackageChange // packages that differ from the previous image of the same name
 
 	// NotRequested marks an unbuildable image that no expression or profile named:
 	// only the complete lists of the tree have it.

@@ -114,8 +114,16 @@ func (r *Run) SlowestSteps(n int) []SlowStep {
 
 // Record returns the record of the run for the history.
 func (r *Run) Record() Record {
-	rec := Record{Started: r.Started.UTC(), Seconds: seconds(r.Duration), Outcome: r.Outcome, Tags: r.Tags,
-		Built: r.Count(build.StatusBuilt), Unchanged: r.Count(build.StatusUnchanged), Failed: r.Failed(), Images: map[image.ID]ImageRecord{}}
+	rec := Record{
+		Started:   r.Started.UTC(),
+		Seconds:   seconds(r.Duration),
+		Outcome:   r.Outcome,
+		Tags:      r.Tags,
+		Built:     r.Count(build.StatusBuilt),
+		Unchanged: r.Count(build.StatusUnchanged),
+		Failed:    r.Failed(),
+		Images:    map[image.ID]ImageRecord{},
+	}
 	for _, res := range r.Results {
 		switch res.Status {
 		case build.StatusBuilt, build.StatusUnchanged, build.StatusPushError, build.StatusLoadError:

@@ -81,7 +81,8 @@ func (s style) text(t string) string {
 	if s.utf8 {
 		return t
 	}
-	t = strings.NewReplacer("…", "...", "–", "-", "—", "-", "‘", "'", "’", "'", "“", `"`, "”", `"`).Replace(t)
+	t = strings.NewReplacer("…", "...", "–", "-", "—", "-", "‘", "'", "’", "'", "“", `"`, "”",
+		`"`).Replace(t)
 	return strings.Map(func(r rune) rune {
 		if r >= 0x7f {
 			return '?'

@@ -173,8 +173,9 @@ func (s Summary) json() jsonSummary {
 		return out
 	}
 	js := jsonSummary{
-		Built:       list(build.StatusBuilt, build.StatusUnchanged),
-		Failed:      list(build.StatusError, build.StatusParentError, build.StatusPushError, build.StatusLoadError, build.StatusCanceled),
+		Built: list(build.StatusBuilt, build.StatusUnchanged),
+		Failed: list(build.StatusError, build.StatusParentError, build.StatusPushError, build.StatusLoadError,
+			build.StatusCanceled),
 		NotMatched:  []jsonName{},
 		Skipped:     list(build.StatusSkipped),
 		Unbuildable: list(build.StatusUnbuildable),

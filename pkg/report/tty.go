@@ -147,7 +147,8 @@ func (v *ttyView) resultRow(result build.Result, nameWidth, width int) string {
 	b.WriteString(v.mark(t) + " ")
 	switch {
 	case room >= nameWidth+8+12+10:
-		b.WriteString(v.pad(oneLine(result.Image.String()), nameWidth) + v.padLeft(duration, 8) + v.padLeft(sizeText(result.Size), 12) + "  ")
+		b.WriteString(v.pad(oneLine(result.Image.String()), nameWidth) + v.padLeft(duration, 8) +
+			v.padLeft(sizeText(result.Size), 12) + "  ")
 		status = v.fit(status, room-nameWidth-8-12-2)
 	case room >= 30:
 		w := min(nameWidth, room-8-10)

@@ -84,7 +84,8 @@ func (l *LastRun) completed(id image.ID) bool {
 func (l *LastRun) Incomplete(inputs []plan.Input) map[image.ID]bool {
 	incomplete := map[image.ID]bool{}
 	for _, in := range inputs { // parents first
-		incomplete[in.Image] = !l.completed(in.Image) || slices.ContainsFunc(in.Needs, func(n image.ID) bool { return incomplete[n] })
+		incomplete[in.Image] = !l.completed(in.Image) ||
+			slices.ContainsFunc(in.Needs, func(n image.ID) bool { return incomplete[n] })
 	}
 	return incomplete
 }
@@ -100,7 +101,8 @@ func (l *LastRun) Describe(images []image.ID) string {
 	started := l.Started.Local().Format(time.DateTime)
 	switch {
 	case remaining > 0:
-		return fmt.Sprintf("continuing the run of %s, which did not complete %d of %s", started, remaining, units.Count(len(images), "image"))
+		return fmt.Sprintf("continuing the run of %s, which did not complete %d of %s", started, remaining,
+			units.Count(len(images), "image"))
 	case l.end.Ended && !l.end.Published:
 		return fmt.Sprintf("the run of %s built all %s but did not publish them", started, units.Count(len(images), "image"))
 	}

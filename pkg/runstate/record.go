@@ -83,7 +83,12 @@ type Record struct {
 // Begin starts the record of a run in a data directory, in place of the last
 // run's. The caller must call Close.
 func Begin(dataDir string, scope Scope, images []image.ID) (*Record, error) {
-	data, err := json.Marshal(header{Version: recordVersion, Started: time.Now().UTC().Truncate(time.Second), Scope: scope, Images: images})
+	data, err := json.Marshal(header{
+		Version: recordVersion,
+		Started: time.Now().UTC().Truncate(time.Second),
+		Scope:   scope,
+		Images:  images,
+	})
 	if err != nil {
 		return nil, err
 	}

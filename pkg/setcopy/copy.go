@@ -107,7 +107,8 @@ func AddTags(ctx context.Context, cfg *config.Config, con *console.Console, args
 		return err
 	}
 	if set.Tag == "" {
-		return usererr.Usage(usererr.Errorf(fmt.Sprintf("kolla-build tag %s:TAG %s", set, args[1]), "%s: the tag of the set is missing", set))
+		return usererr.Usage(usererr.Errorf(fmt.Sprintf("kolla-build tag %s:TAG %s", set, args[1]),
+			"%s: the tag of the set is missing", set))
 	}
 	var targets []Location
 	for _, arg := range args[1:] {
@@ -281,7 +282,8 @@ func (c *job) copy(ctx context.Context) error {
 	case err == nil:
 		err = c.pub.Commit(ctx, tags)
 	case ctx.Err() != nil:
-		err = usererr.Errorf("run the command again: what was copied is not sent again", "no tag was changed: %w", context.Cause(ctx))
+		err = usererr.Errorf("run the command again: what was copied is not sent again", "no tag was changed: %w",
+			context.Cause(ctx))
 	}
 	st := c.pub.Stats()
 	c.result.Sent, c.result.Bytes, c.result.Mounted, c.result.Present = st.Uploaded, st.Bytes, st.Mounted, st.Skipped
@@ -358,8 +360,12 @@ func (c *job) print(con *console.Console, from Location, to []Location) {
 	}
 	r := c.result
 	con.Notice("%s: %s %s to %s: %s; %s changed, %d unchanged", from, action,
-		units.Count(len(r.Tags)/len(to), "image"), joinLocations(to), push.Stats{Uploaded: r.Sent, Bytes: r.Bytes, Mounted: r.Mounted,
-			Skipped: r.Present},
+		units.Count(len(r.Tags)/len(to), "image"), joinLocations(to), push.Stats{
+			Uploaded: r.Sent,
+			Bytes:    r.Bytes,
+			Mounted:  r.Mounted,
+			Skipped:  r.Present,
+		},
 		units.Count(r.changed(), "tag"), len(r.Tags)-r.changed())
 }
 

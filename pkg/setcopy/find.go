@@ -172,7 +172,8 @@ func noTag(ctx context.Context, client *registry.Client, from Location, selected
 		slices.Sort(tags)
 		hint = "the tags of " + selected[0] + " are " + strings.Join(tags[max(0, len(tags)-5):], ", ")
 	}
-	return usererr.Errorf(hint, "none of the %d selected images in %s/%s has the tag %s", len(selected), from.Registry, from.Namespace,
+	return usererr.Errorf(hint, "none of the %d selected images in %s/%s has the tag %s", len(selected), from.Registry,
+		from.Namespace,
 		from.Tag)
 }
 

@@ -67,11 +67,18 @@ func (f *Fetcher) fetchGit(ctx context.Context, spec Spec) (blob, Resolved, erro
 		return fail(err)
 	}
 	defer os.RemoveAll(dir)
-	c := &checkout{gitCommand: gitCommand{opts: f.opts, location: remoteLocation(spec), workTree: filepath.Join(dir, "tree")},
-		f: f, spec: spec, ref: ref, gitDir: filepath.Join(dir, "tree", ".git"), newGitDir: filepath.Join(dir, "new.git")}
+	c := &checkout{
+		gitCommand: gitCommand{opts: f.opts, location: remoteLocation(spec), workTree: filepath.Join(dir, "tree")},
+		f:          f,
+		spec:       spec,
+		ref:        ref,
+		gitDir:     filepath.Join(dir, "tree", ".git"),
+		newGitDir:  filepath.Join(dir, "new.git"),
+	}
 	// Each git command has a limit, but the repository decides how many of them run.
 	limit := 2 * max(gitTime, f.opts.MaxElapsed)
-	limited, cancel := context.WithTimeoutCause(ctx, limit, &child.LimitError{Program: "git", Limit: units.Duration(limit)})
+	limited, cancel := context.WithTimeoutCause(ctx, limit,
+		&child.LimitError{Program: "git", Limit: units.Duration(limit)})
 	defer cancel()
 	limited, stop := limitSize(limited, dir, archiveLimits)
 	err = c.fetch(limited)
@@ -253,7 +260,8 @@ func (c *checkout) fetchSubmodules(ctx context.Context) error {
 		}
 		if err != nil {
 			c.incomplete = true
-			c.f.opts.Log(fmt.Sprintf("warning: source [%s]: the submodule %s cannot be fetched and is left empty: %v", c.spec.Name, path, err))
+			c.f.opts.Log(fmt.Sprintf("warning: source [%s]: the submodule %s cannot be fetched and is left empty: %v",
+				c.spec.Name, path, err))
 			dir := filepath.Join(c.workTree, filepath.FromSlash(path))
 			if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 				return err
@@ -376,6 +384,7 @@ func (c *checkout) pack(ctx context.Context, base, tags string) error {
 	}
 	g := c.gitCommand
 	g.stdin = list.String()
-	_, err = g.run(ctx, "pack-objects", "-q", "--threads=1", "--no-reuse-delta", "--no-reuse-object", "--delta-base-offset", base)
+	_, err = g.run(ctx, "pack-objects", "-q", "--threads=1", "--no-reuse-delta", "--no-reuse-object",
+		"--delta-base-offset", base)
 	return err
 }

@@ -66,12 +66,14 @@ type ChecksumError struct {
 
 // Error implements error.
 func (e *ChecksumError) Error() string {
-	return fmt.Sprintf("source [%s]: %s: its sha256 is %s, but the configuration has %s for %s", e.Section, e.Location, e.Got, e.Want, e.Arch)
+	return fmt.Sprintf("source [%s]: %s: its sha256 is %s, but the configuration has %s for %s", e.Section, e.Location,
+		e.Got, e.Want, e.Arch)
 }
 
 // Hint returns a hint for the user.
 func (e *ChecksumError) Hint() string {
-	return fmt.Sprintf("if the new content is right, set sha256 = %s:%s in [%s]; otherwise find out who changed it", e.Arch, e.Got, e.Section)
+	return fmt.Sprintf("if the new content is right, set sha256 = %s:%s in [%s]; otherwise find out who changed it",
+		e.Arch, e.Got, e.Section)
 }
 
 func isContext(err error) bool {

@@ -42,7 +42,9 @@ type gitCommand struct {
 
 // gitLocation matches variables that select a repository. They are set if git runs this
 // program as a hook.
-var gitLocation = regexp.MustCompile(`^GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX|CONFIG_COUNT|CONFIG_PARAMETERS|CEILING_DIRECTORIES|TRACE\w*)=`)
+var gitLocation = regexp.MustCompile(`^GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|` +
+	`ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX|CONFIG_COUNT|CONFIG_PARAMETERS|` +
+	`CEILING_DIRECTORIES|TRACE\w*)=`)
 
 // credentialHelper is a helper of git that prints the login of its environment.
 const credentialHelper = `!f() { [ "$1" = get ] && ` +

@@ -29,7 +29,11 @@ func (c *checkout) checkTree(ctx context.Context, limit int) error {
 		return err
 	})
 	if entries.n > limit && ctx.Err() == nil {
-		return &Error{Section: c.spec.Name, Location: redact.URL(c.location), Problem: fmt.Sprintf("more than %d files and directories", limit)}
+		return &Error{
+			Section:  c.spec.Name,
+			Location: redact.URL(c.location),
+			Problem:  fmt.Sprintf("more than %d files and directories", limit),
+		}
 	}
 	return err
 }

@@ -77,7 +77,8 @@ func checkGit(s Spec) error {
 	case s.Location == "":
 		e.Problem, e.hint = "a type without a location", fmt.Sprintf("set location = … in [%s], or omit its type", s.Name)
 	case s.Reference == "":
-		e.Problem, e.hint = "a git source without a reference", fmt.Sprintf("set reference = BRANCH, TAG or COMMIT in [%s]", s.Name)
+		e.Problem, e.hint = "a git source without a reference", fmt.Sprintf("set reference = BRANCH, TAG or COMMIT in [%s]",
+			s.Name)
 	case strings.HasPrefix(s.Location, "-"):
 		e.Problem = "not a location of a git repository"
 	case name == "", strings.HasPrefix(name, "-"), strings.ContainsAny(name, " \t\n~^:?*[\\\x7f"),
@@ -252,7 +253,12 @@ func (f *Fetcher) lsRemote(ctx context.Context, s Spec, patterns ...string) (str
 	}
 	trace.Close()
 	defer os.Remove(trace.Name())
-	g := &gitCommand{opts: f.opts, location: remoteLocation(s), workTree: filepath.Join(f.cache.dir, "tmp"), trace: trace.Name()}
+	g := &gitCommand{
+		opts:     f.opts,
+		location: remoteLocation(s),
+		workTree: filepath.Join(f.cache.dir, "tmp"),
+		trace:    trace.Name(),
+	}
 	out, err := g.run(ctx, append([]string{"ls-remote", "origin"}, patterns...)...)
 	if err != nil {
 		return "", remote{}, err

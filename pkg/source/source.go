@@ -354,7 +354,13 @@ func (f *Fetcher) provided(ctx context.Context, s Spec, p Provided) (blob, Resol
 	if err != nil {
 		return blob{}, Resolved{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Err: err}
 	}
-	res := Resolved{Type: s.Type, Location: redact.URL(s.Location), ID: b.Digest.String(), Commit: p.Commit, Modified: p.Modified}
+	res := Resolved{
+		Type:     s.Type,
+		Location: redact.URL(s.Location),
+		ID:       b.Digest.String(),
+		Commit:   p.Commit,
+		Modified: p.Modified,
+	}
 	if p.Commit != "" {
 		res.ID = "git:" + p.Commit
 	}

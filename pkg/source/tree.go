@@ -201,7 +201,10 @@ func (t *tree) addArchive(ctx context.Context, file, dir string) error {
 			}
 			old := t.entries[path.Join(dir, linked)]
 			if old == nil || old.kind == tar.TypeDir {
-				return &untar.UnsafeError{Member: h.Name, Problem: "a hard link to " + h.Linkname + ", which is not an earlier member"}
+				return &untar.UnsafeError{
+					Member:  h.Name,
+					Problem: "a hard link to " + h.Linkname + ", which is not an earlier member",
+				}
 			}
 			c := *old
 			e = &c

@@ -63,7 +63,8 @@ func (f *Fetcher) fetchURL(ctx context.Context, spec Spec) (blob, Resolved, erro
 
 	want := strings.ToLower(spec.SHA256[f.opts.Arch])
 	if want == "" && len(spec.SHA256) > 0 {
-		f.opts.Log(fmt.Sprintf("source [%s]: sha256 has no digest for %s: the content is not verified", spec.Name, f.opts.Arch))
+		f.opts.Log(fmt.Sprintf("source [%s]: sha256 has no digest for %s: the content is not verified", spec.Name,
+			f.opts.Arch))
 	}
 	key := keyOf(TypeURL, spec.Location)
 	if want != "" {
@@ -133,7 +134,8 @@ func hintFor(err error) string {
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &status) && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden):
-		return "the server requires a login: put user and token into the location (https://USER:TOKEN@HOST/…); they are never shown"
+		return "the server requires a login: put user and token into the location (https://USER:TOKEN@HOST/…); they are " +
+			"never shown"
 	case errors.As(err, &status) && status.Code == http.StatusNotFound:
 		return "check the location, and the release and branch in it (--openstack-release, --openstack-branch)"
 	case errors.Is(err, httpget.ErrDowngrade):
@@ -141,7 +143,8 @@ func hintFor(err error) string {
 	case retry.OfProxy(err):
 		return retry.ProxyHint
 	case errors.As(err, &dns):
-		return fmt.Sprintf("the name %q does not resolve: check --tarballs-base, the resolver and the proxy variables", dns.Name)
+		return fmt.Sprintf("the name %q does not resolve: check --tarballs-base, the resolver and the proxy variables",
+			dns.Name)
 	}
 	return ""
 }
@@ -276,7 +279,12 @@ func (f *Fetcher) checkMembers(ctx context.Context, s Spec, b blob) error {
 	var limit *untar.LimitError
 	switch {
 	case errors.As(err, &unsafe), errors.As(err, &limit):
-		return &Error{Section: s.Name, Location: redact.URL(s.Location), Err: err, hint: "do not use this archive; get it from its publisher"}
+		return &Error{
+			Section:  s.Name,
+			Location: redact.URL(s.Location),
+			Err:      err,
+			hint:     "do not use this archive; get it from its publisher",
+		}
 	case isContext(err):
 		return err
 	}

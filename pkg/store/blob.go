@@ -120,7 +120,14 @@ func (s *Store) receive(ctx context.Context, r io.Reader, expected digest.Digest
 			return nil, fmt.Errorf("writing %s: %w", what, &FullError{Path: s.dir, Need: size, Free: f})
 		}
 	}
-	b := &received{s: s, what: what, dir: filepath.Join(s.dir, "blobs", alg.String()), algorithm: alg, want: expected, batched: batched}
+	b := &received{
+		s:         s,
+		what:      what,
+		dir:       filepath.Join(s.dir, "blobs", alg.String()),
+		algorithm: alg,
+		want:      expected,
+		batched:   batched,
+	}
 	if err := b.read(ctx, r, size); err != nil {
 		return nil, b.failure(size, err)
 	}

@@ -20,7 +20,12 @@ func visitStat(_ context.Context, s *Store, d ocispec.Descriptor, kind string) e
 		return blobError(d.Digest, kind, path, err)
 	}
 	if d.Size >= 0 && st.Size() != d.Size {
-		return &BlobError{Digest: d.Digest, Of: kind, Path: path, Detail: fmt.Sprintf("its size is %d, not %d", st.Size(), d.Size)}
+		return &BlobError{
+			Digest: d.Digest,
+			Of:     kind,
+			Path:   path,
+			Detail: fmt.Sprintf("its size is %d, not %d", st.Size(), d.Size),
+		}
 	}
 	return nil
 }
@@ -84,7 +89,8 @@ func (s *Store) CheckBlobs(ctx context.Context, d digest.Digest) error {
 		case err != nil:
 			return fmt.Errorf("checking image %s: %w", d, err)
 		case damaged:
-			return fmt.Errorf("checking image %s: %w", d, &BlobError{Digest: b.Digest, Detail: "its content was damaged, and was removed"})
+			return fmt.Errorf("checking image %s: %w", d,
+				&BlobError{Digest: b.Digest, Detail: "its content was damaged, and was removed"})
 		}
 	}
 	return nil

@@ -33,7 +33,8 @@ const (
 
 // Entry is an image in the store.
 type Entry struct {
-	Name      string        // full reference, such as "localhost:4000/kolla/nova-api:t"; "" if another image has the name now
+	// full reference, such as "localhost:4000/kolla/nova-api:t"; "" if another image has the name now
+	Name      string
 	Digest    digest.Digest // of the manifest, or of the index of a multi-platform image
 	MediaType string        // of what Digest refers to
 	Size      int64         // bytes of manifest, config and layers as stored (compressed)

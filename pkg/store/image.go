@@ -63,7 +63,13 @@ func imageFrom(s blobReader, d digest.Digest, raw []byte, m ocijson.Document, up
 	if err != nil {
 		return nil, fmt.Errorf("reading image: manifest %s: %w", d, err)
 	}
-	return partial.CompressedToImage(&image{s: s, raw: raw, manifest: parsed, mediaType: types.MediaType(mediaTypeOf(m)), upload: upload})
+	return partial.CompressedToImage(&image{
+		s:         s,
+		raw:       raw,
+		manifest:  parsed,
+		mediaType: types.MediaType(mediaTypeOf(m)),
+		upload:    upload,
+	})
 }
 
 // ImageIndex returns the multi-platform image with this digest.

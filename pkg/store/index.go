@@ -81,9 +81,14 @@ func (p *snapshot) read(path string) error {
 }
 
 func corruptIndex(path string, err error) error {
-	return &OpenError{Path: path, Problem: ProblemCorrupt, Err: err,
-		Advice: fmt.Sprintf("blobs are kept: move the file away with `mv %[1]s %[1]s.bad` and run again; the next build writes a new index",
-			path)}
+	return &OpenError{
+		Path:    path,
+		Problem: ProblemCorrupt,
+		Err:     err,
+		Advice: fmt.Sprintf(
+			"blobs are kept: move the file away with `mv %[1]s %[1]s.bad` and run again; the next build writes a new index",
+			path),
+	}
 }
 
 func (p *snapshot) parse() error {

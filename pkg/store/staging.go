@@ -48,7 +48,12 @@ func (s *Store) Stage() (*Staging, error) {
 		os.RemoveAll(dir)
 		return nil, fmt.Errorf("making a staging area: %w", noSpace(s.dir, 0, err))
 	}
-	return &Staging{main: s, local: staged, absent: map[digest.Digest]digest.Digest{}, useless: map[digest.Digest]bool{}}, nil
+	return &Staging{
+		main:    s,
+		local:   staged,
+		absent:  map[digest.Digest]digest.Digest{},
+		useless: map[digest.Digest]bool{},
+	}, nil
 }
 
 // Close removes the staging area.

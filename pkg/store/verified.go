@@ -60,8 +60,13 @@ func stampOfFile(info os.FileInfo) (stamp, bool) {
 	if !ok {
 		return stamp{}, false
 	}
-	return stamp{Size: info.Size(), MTime: info.ModTime().UnixNano(), CTime: time.Unix(st.Ctim.Unix()).UnixNano(), Inode: st.Ino,
-		At: time.Now().UnixNano()}, true
+	return stamp{
+		Size:  info.Size(),
+		MTime: info.ModTime().UnixNano(),
+		CTime: time.Unix(st.Ctim.Unix()).UnixNano(),
+		Inode: st.Ino,
+		At:    time.Now().UnixNano(),
+	}, true
 }
 
 // openVerified opens a blob whose file has not changed since it was verified during the last

@@ -84,7 +84,12 @@ func (w *walker) manifest(ctx context.Context, layer ocispec.Descriptor, kind st
 		}
 	}
 	if !doc.IsIndex() && doc.Config == nil {
-		return &BlobError{Digest: layer.Digest, Of: kind, Path: w.s.blobPath(layer.Digest), Detail: "neither an image manifest nor an index"}
+		return &BlobError{
+			Digest: layer.Digest,
+			Of:     kind,
+			Path:   w.s.blobPath(layer.Digest),
+			Detail: "neither an image manifest nor an index",
+		}
 	}
 	if doc.Config != nil {
 		if err := w.blob(ctx, *doc.Config, "config"); err != nil {

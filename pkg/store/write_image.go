@@ -106,7 +106,8 @@ func (s *Store) writeIndex(ctx context.Context, idx v1.ImageIndex, depth int,
 		return "", errors.New("writing image index to store: indexes nested too deeply")
 	}
 	if len(m.Manifests) > ocijson.MaxManifests {
-		return "", fmt.Errorf("writing image index to store: it has %d manifests, more than %d", len(m.Manifests), ocijson.MaxManifests)
+		return "", fmt.Errorf("writing image index to store: it has %d manifests, more than %d", len(m.Manifests),
+			ocijson.MaxManifests)
 	}
 	for _, d := range m.Manifests {
 		child := digest.Digest(d.Digest.String())

@@ -113,7 +113,9 @@ func writeReport(w io.Writer, report *bundle.Report) error {
 			fmt.Fprintf(w, "  %s\n", printable(name))
 		}
 	}
-	notes := []string{units.Count(len(report.Images), "image"), units.Count(report.Blobs, "blob"), units.Bytes(report.Bytes)}
+	notes := []string{
+		units.Count(len(report.Images), "image"), units.Count(report.Blobs, "blob"), units.Bytes(report.Bytes),
+	}
 	if report.Required > 0 {
 		notes = append(notes, "a delta: it requires "+units.Count(report.Required, "blob"))
 	}
@@ -191,7 +193,8 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 		if d.Since != "" {
 			from = " of " + d.Since
 		}
-		fmt.Fprintf(con.Stdout, "a delta: it requires %s%s, %s\n", units.Count(len(d.Requires), "blob"), from, units.Bytes(d.Bytes))
+		fmt.Fprintf(con.Stdout, "a delta: it requires %s%s, %s\n", units.Count(len(d.Requires), "blob"), from,
+			units.Bytes(d.Bytes))
 	}
 	if contents.Tool != "" {
 		fmt.Fprintf(con.Stdout, "saved by %s", contents.Tool)

@@ -58,7 +58,14 @@ func publishSet(
 	if err != nil {
 		return err
 	}
-	target := publish.Target{Console: con, Store: s, AlsoTags: cfg.AlsoTag, Retention: retention, Threads: cfg.Threads, Accepted: loaded.Name}
+	target := publish.Target{
+		Console:   con,
+		Store:     s,
+		AlsoTags:  cfg.AlsoTag,
+		Retention: retention,
+		Threads:   cfg.Threads,
+		Accepted:  loaded.Name,
+	}
 	if to != nil {
 		to.progress = transfer.Start(con, "pushing", cfg.Progress)
 		defer to.progress.Stop()

@@ -35,7 +35,8 @@ func parseRetags(values []string) (*retags, error) {
 		}
 		switch _, known := r.replaced[from]; {
 		case pair && known || !pair && r.all != "":
-			return nil, usererr.Usage(usererr.Errorf("write OLD=NEW for each tag of the file", "--tag %s: another --tag is for the same images",
+			return nil, usererr.Usage(usererr.Errorf("write OLD=NEW for each tag of the file",
+				"--tag %s: another --tag is for the same images",
 				value))
 		case pair:
 			r.replaced[from] = to

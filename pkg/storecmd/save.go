@@ -101,7 +101,8 @@ func checkSave(cfg *config.Config, output string, o SaveOptions) (split int64, p
 		return fail("kolla-build "+strings.Join(append([]string{"save"}, cfg.Args...), " ")+" --output set.tar",
 			"save needs --output: a file, a directory that ends with /, or - for standard output")
 	case output != "-" && !toDirectory && !isDir(filepath.Dir(output)):
-		return fail("create the directory first, or write to another one", "--output %s: %s is not a directory", output, filepath.Dir(output))
+		return fail("create the directory first, or write to another one", "--output %s: %s is not a directory", output,
+			filepath.Dir(output))
 	case o.Resume && output == "-":
 		return fail("name a file", "--resume: what was written to standard output cannot be continued")
 	case o.Resume && toDirectory:
@@ -201,7 +202,8 @@ func saveFromStore(
 		return bundle.Summary{}, err
 	}
 	if len(entries) == 0 {
-		return bundle.Summary{}, usererr.Errorf("kolla-build images lists what is stored", "save: no built images%s in %s", q.limits(), s.Dir())
+		return bundle.Summary{}, usererr.Errorf("kolla-build images lists what is stored", "save: no built images%s in %s",
+			q.limits(), s.Dir())
 	}
 	if entries, err = withArtifacts(ctx, s, entries); err != nil {
 		return bundle.Summary{}, err
@@ -376,7 +378,8 @@ func parseSplit(o SaveOptions) (size int64, parity int, err error) {
 		return 0, 0, usererr.Errorf("add --split SIZE, such as --split 4G", "--parity needs --split")
 	}
 	if size, err = config.ParseSize(o.Split); err != nil || size < parts.MinSize {
-		return 0, 0, usererr.Errorf("such as --split 650M or --split 4G", "--split %q is not the size of a part, at least %s", o.Split,
+		return 0, 0, usererr.Errorf("such as --split 650M or --split 4G",
+			"--split %q is not the size of a part, at least %s", o.Split,
 			units.Bytes(parts.MinSize))
 	}
 	if size == math.MaxUint32+1 {

@@ -99,8 +99,9 @@ func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s 
 			return nil, usererr.Usage(usererr.Errorf("it was saved in parts: name one of them, such as "+part, "--since: %w", err))
 		}
 		if _, notLocation := setcopy.ParseLocation(since); notLocation != nil {
-			return nil, usererr.Usage(usererr.Errorf("--since takes a bundle, a file of kolla-build inventory, or HOST[:PORT]/NAMESPACE[:TAG]",
-				"--since: %w", err))
+			return nil, usererr.Usage(
+				usererr.Errorf("--since takes a bundle, a file of kolla-build inventory, or HOST[:PORT]/NAMESPACE[:TAG]",
+					"--since: %w", err))
 		}
 		return registryInventory(ctx, cfg, con, since)
 	case err != nil:

@@ -52,8 +52,9 @@ func Images(cfg *config.Config, con *console.Console, asJSON bool) error {
 	if asJSON {
 		images := []listedImage{}
 		for _, e := range entries {
-			images = append(images, listedImage{e.Name, e.Digest.String(), e.Size, string(e.Kind), e.Created.UTC().Format(time.RFC3339), e.Key,
-				platforms(s, e)})
+			images = append(images,
+				listedImage{e.Name, e.Digest.String(), e.Size, string(e.Kind), e.Created.UTC().Format(time.RFC3339), e.Key,
+					platforms(s, e)})
 		}
 		return con.PrintJSON(images)
 	}
@@ -149,7 +150,8 @@ func gcStore(ctx context.Context, cfg *config.Config, con *console.Console, keep
 		con.Notice("store: nothing to remove")
 		return nil
 	}
-	con.Notice("store: %s and %s removed, %s freed", units.Count(forgotten, "unnamed image"), units.Count(removed.Blobs, "blob"),
+	con.Notice("store: %s and %s removed, %s freed", units.Count(forgotten, "unnamed image"),
+		units.Count(removed.Blobs, "blob"),
 		units.Bytes(removed.Bytes))
 	return nil
 }

@@ -37,8 +37,9 @@ func Render(ctx context.Context, cfg *config.Config, c *console.Console, opts re
 		return renderImage(ctx, cfg, c, tree, name)
 	}
 	if len(cfg.TemplateOverride) > 0 && cfg.Origin("template-override").Kind == config.OriginFlag {
-		return usererr.Usage(usererr.Errorf("kolla-build render IMAGE --template-override FILE shows the effect of an override",
-			"--template-override is for images of the tree, and %s is not one", opts.Template))
+		return usererr.Usage(
+			usererr.Errorf("kolla-build render IMAGE --template-override FILE shows the effect of an override",
+				"--template-override is for images of the tree, and %s is not one", opts.Template))
 	}
 	if opts.Repos, opts.ReposName, err = imageset.Repos(); err != nil {
 		return err
@@ -48,7 +49,8 @@ func Render(ctx context.Context, cfg *config.Config, c *console.Console, opts re
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) && usererr.Hint(err) == "" {
 			hint := suggest.DidYouMean(opts.Template, imageset.Names(cfg))
-			err = usererr.WithHint(err, cmp.Or(hint, "kolla-build render IMAGE renders an image of the tree; kolla-build --list-images lists them"))
+			err = usererr.WithHint(err,
+				cmp.Or(hint, "kolla-build render IMAGE renders an image of the tree; kolla-build --list-images lists them"))
 		}
 		return err
 	}
@@ -77,7 +79,12 @@ func renderImage(ctx context.Context, cfg *config.Config, c *console.Console, tr
 	if err := workspace.NormalizeNames(&normalized, c); err != nil {
 		return err
 	}
-	files, err := render.Render(ctx, render.Options{Tree: tree, Config: &normalized, Env: imageset.Environment(c), Version: c.Version})
+	files, err := render.Render(ctx, render.Options{
+		Tree:    tree,
+		Config:  &normalized,
+		Env:     imageset.Environment(c),
+		Version: c.Version,
+	})
 	if files == nil {
 		return err
 	}

@@ -31,7 +31,8 @@ func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, er
 		return false, nil
 	}
 	if cfg.RerunFailed {
-		return true, usererr.Usage(cfg.Mistake("rerun-failed", "kolla-build plan --rerun-failed shows the images of the last run",
+		return true, usererr.Usage(cfg.Mistake("rerun-failed",
+			"kolla-build plan --rerun-failed shows the images of the last run",
 			"lists and --template-only do not read the last run"))
 	}
 	normalized := *cfg
@@ -86,7 +87,8 @@ func checkWorkDir(cfg *config.Config) error {
 		}
 		for _, dir := range []string{cfg.WorkDir, filepath.Join(cfg.WorkDir, "docker")} {
 			if other, err := os.Stat(dir); cfg.WorkDir != "" && err == nil && os.SameFile(info, other) {
-				return cfg.Mistake("work-dir", "name another directory", fmt.Sprintf("Dockerfiles would be written into the templates in %s", tree))
+				return cfg.Mistake("work-dir", "name another directory",
+					fmt.Sprintf("Dockerfiles would be written into the templates in %s", tree))
 			}
 		}
 	}
@@ -115,13 +117,16 @@ func saveDependency(path string, s *imageset.Set, c *console.Console) error {
 		return s.Selection.WriteDependencyGraph(c.Stdout, path)
 	}
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
-		return usererr.Errorf("name a file in it, such as "+filepath.Join(path, "images.dot"), "--save-dependency %s: it is a directory", path)
+		return usererr.Errorf("name a file in it, such as "+filepath.Join(path, "images.dot"),
+			"--save-dependency %s: it is a directory", path)
 	}
 	err := os.MkdirAll(filepath.Dir(path), 0o755)
 	if err == nil {
 		// Pipes and /dev/stdout are written to instead of being replaced, as upstream
 		// does.
-		err = atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error { return s.Selection.WriteDependencyGraph(w, path) })
+		err = atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error {
+			return s.Selection.WriteDependencyGraph(w, path)
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("writing the images' dependencies: %w", err)

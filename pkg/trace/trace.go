@@ -104,7 +104,8 @@ func Open(ctx context.Context, opts Options) *Exporter {
 	}
 	// Attributes of the environment take precedence over ours.
 	res, err := resource.New(ctx,
-		resource.WithAttributes(attribute.String("service.name", "kolla-build"), attribute.String("service.version", opts.Version)),
+		resource.WithAttributes(attribute.String("service.name", "kolla-build"),
+			attribute.String("service.version", opts.Version)),
 		resource.WithHost(), resource.WithFromEnv())
 	if err != nil && res == nil {
 		res = resource.Empty()
@@ -147,7 +148,8 @@ func (e *Exporter) Start(ctx context.Context, getenv func(string) string, name s
 		return ctx, Span{}
 	}
 	if parent := getenv("TRACEPARENT"); parent != "" {
-		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": parent, "tracestate": getenv("TRACESTATE")})
+		ctx = propagation.TraceContext{}.Extract(ctx,
+			propagation.MapCarrier{"traceparent": parent, "tracestate": getenv("TRACESTATE")})
 	}
 	ctx, s := e.provider.Tracer(scopeName).Start(ctx, name, trace.WithAttributes(attrs...))
 	return ctx, Span{s}
@@ -195,7 +197,8 @@ func Record(ctx context.Context, name string, start time.Time, duration time.Dur
 	if !parent.IsRecording() {
 		return
 	}
-	_, s := parent.TracerProvider().Tracer(scopeName).Start(ctx, name, trace.WithTimestamp(start), trace.WithAttributes(attrs...))
+	_, s := parent.TracerProvider().Tracer(scopeName).Start(ctx, name, trace.WithTimestamp(start),
+		trace.WithAttributes(attrs...))
 	if failure != "" {
 		s.SetStatus(codes.Error, failure)
 	}

@@ -78,8 +78,11 @@ func OpenStoreForReading(cfg *config.Config) (*store.Store, error) {
 
 // RegistryClient returns a client for registries. The caller must close it.
 func RegistryClient(ctx context.Context, cfg *config.Config, con *console.Console) (*registry.Client, error) {
-	client, err := registry.New(ctx, registry.Options{Insecure: cfg.RegistryInsecure, UserAgent: "kolla-build/" + con.Version,
-		Timeout: time.Duration(max(1, cfg.Timeout)) * time.Second})
+	client, err := registry.New(ctx, registry.Options{
+		Insecure:  cfg.RegistryInsecure,
+		UserAgent: "kolla-build/" + con.Version,
+		Timeout:   time.Duration(max(1, cfg.Timeout)) * time.Second,
+	})
 	if errors.Is(err, registry.ErrInsecureHost) {
 		err = cfg.UsageIfTyped("registry-insecure", err)
 	}

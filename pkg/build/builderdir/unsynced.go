@@ -65,7 +65,8 @@ func NoteUnsynced(state string) (u *Unsynced, lost bool, err error) {
 // Flush starts a process that syncs what the daemon wrote and then removes the
 // notes. It does not wait for it.
 func (u *Unsynced) Flush() {
-	cmd := exec.Command("/bin/sh", append([]string{"-c", `sync -f "$1" && shift && rm -f "$@"`, "sync", u.state}, u.notes...)...)
+	cmd := exec.Command("/bin/sh",
+		append([]string{"-c", `sync -f "$1" && shift && rm -f "$@"`, "sync", u.state}, u.notes...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if cmd.Start() == nil {
 		_ = cmd.Process.Release()

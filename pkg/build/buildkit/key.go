@@ -14,7 +14,8 @@ import (
 // whose head digest is a Merkle root over parents, commands and context files, and the
 // image config without the fields that only say when it was built. It also returns that
 // config.
-func (c *Converter) key(def *llb.Definition, img *dockerspec.DockerOCIImage) (key digest.Digest, config []byte, err error) {
+func (c *Converter) key(def *llb.Definition,
+	img *dockerspec.DockerOCIImage) (key digest.Digest, config []byte, err error) {
 	var head digest.Digest
 	if len(def.Def) > 0 {
 		if head, err = def.Head(); err != nil {

@@ -15,7 +15,9 @@ import (
 // that. A machine that stops may lose data; then the cache is discarded (see builderdir.Unsynced).
 
 // syncCalls are the system calls without effect.
-var syncCalls = []uint32{unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNC, unix.SYS_SYNCFS, unix.SYS_SYNC_FILE_RANGE, unix.SYS_MSYNC}
+var syncCalls = []uint32{
+	unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNC, unix.SYS_SYNCFS, unix.SYS_SYNC_FILE_RANGE, unix.SYS_MSYNC,
+}
 
 // suppressSync filters the system calls of the calling thread and of all processes
 // that it starts. The thread must be locked, and end with its goroutine. If the

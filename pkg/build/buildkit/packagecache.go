@@ -23,7 +23,8 @@ const (
 var withCache []byte
 
 var (
-	callsApt  = regexp.MustCompile(`(?:^|[\s;&|(/"'])(?:apt-get|apt|aptitude)\s[^;&|]*?\b(install|update|upgrade|dist-upgrade|full-upgrade|build-dep|source|download)\b`)
+	callsApt = regexp.MustCompile(`(?:^|[\s;&|(/"'])(?:apt-get|apt|aptitude)\s[^;&|]*?` +
+		`\b(install|update|upgrade|dist-upgrade|full-upgrade|build-dep|source|download)\b`)
 	callsDnf  = regexp.MustCompile(`(?:^|[\s;&|(/"'])(?:dnf|dnf5|yum|microdnf)\s`)
 	callsPip  = regexp.MustCompile(`(?:^|[\s;&|(/"'])pip[0-9.]*\s[^;&|]*?\b(?:install|wheel|download)\b`)
 	pipBypass = regexp.MustCompile(`\s--no-cache-dir\b`)

@@ -146,11 +146,16 @@ type missing struct {
 func missingOf(r Requirement) missing {
 	switch r.Kind {
 	case RequiresSecret:
-		return missing{"the secret " + r.ID + " of the step is not given", "the secret " + r.ID, "--secret id=" + r.ID + ",src=FILE"}
+		return missing{
+			"the secret " + r.ID + " of the step is not given", "the secret " + r.ID, "--secret id=" + r.ID + ",src=FILE",
+		}
 	case RequiresSSH:
 		return missing{"the SSH agent " + r.ID + " of the step is not given", "the SSH agent " + r.ID, "--ssh " + r.ID}
 	case RequiresNetwork:
-		return missing{"the step requires the host's network, which is not allowed", "the host's network", "--allow " + r.Kind}
+		return missing{
+			"the step requires the host's network, which is not allowed", "the host's network", "--allow " + r.Kind,
+		}
 	}
-	return missing{"the step requires all privileges of the builder's machine, which are not allowed", "all privileges", "--allow " + r.Kind}
+	return missing{"the step requires all privileges of the builder's machine, which are not allowed", "all privileges",
+		"--allow " + r.Kind}
 }

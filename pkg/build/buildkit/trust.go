@@ -30,7 +30,8 @@ var trustVariables = []string{
 func addTrust(ctx context.Context, def *llb.Definition, ca []byte) (*llb.Definition, error) {
 	apt := fmt.Appendf(nil, "Acquire::https::CAInfo \"%s/ca.pem\";\n", trustDir)
 	files := llb.Scratch().
-		File(llb.Mkfile("/ca.pem", 0o644, ca, llb.WithCreatedTime(Epoch)), llb.WithCustomName("[internal] certificate of the step proxy")).
+		File(llb.Mkfile("/ca.pem", 0o644, ca, llb.WithCreatedTime(Epoch)),
+			llb.WithCustomName("[internal] certificate of the step proxy")).
 		File(llb.Mkfile("/apt.conf", 0o644, apt, llb.WithCreatedTime(Epoch)),
 			llb.WithCustomName("[internal] certificate of the step proxy for apt"))
 	var dir digest.Digest

@@ -78,7 +78,8 @@ func checkCopies(d Dockerfile, file *dockerfile.Dockerfile, triggers []instructi
 		}
 		p := path.Clean("/" + use.Path)[1:]
 		if slices.ContainsFunc(d.Ignored, func(i string) bool { return i == p || strings.HasPrefix(i, p+"/") }) {
-			return file.ErrorAt(use.Line, fmt.Errorf("%s %s: %s leaves it out of the build context", use.Instruction, use.Path, d.IgnoreFile))
+			return file.ErrorAt(use.Line,
+				fmt.Errorf("%s %s: %s leaves it out of the build context", use.Instruction, use.Path, d.IgnoreFile))
 		}
 		err := fmt.Errorf("%s %s: the build context has no such file%s", use.Instruction, use.Path, contextListing(d.Context))
 		switch {
@@ -86,7 +87,8 @@ func checkCopies(d Dockerfile, file *dockerfile.Dockerfile, triggers []instructi
 		case d.SourceDisabled:
 			err = usererr.WithHint(err, fmt.Sprintf("the source of the image is disabled: omit enabled = false in [%s]", d.Name))
 		default:
-			err = usererr.WithHint(err, fmt.Sprintf("describe the source of the image in a section [%s] with type and location", d.Name))
+			err = usererr.WithHint(err,
+				fmt.Sprintf("describe the source of the image in a section [%s] with type and location", d.Name))
 		}
 		return file.ErrorAt(use.Line, err)
 	}
@@ -95,7 +97,9 @@ func checkCopies(d Dockerfile, file *dockerfile.Dockerfile, triggers []instructi
 
 func inContext(files []ContextFile, p string) bool {
 	p = path.Clean("/" + p)[1:]
-	return p == "" || slices.ContainsFunc(files, func(f ContextFile) bool { return f.Path == p || strings.HasPrefix(f.Path, p+"/") })
+	return p == "" || slices.ContainsFunc(files, func(f ContextFile) bool {
+		return f.Path == p || strings.HasPrefix(f.Path, p+"/")
+	})
 }
 
 // maxListed is how many files of a context a message lists.

@@ -136,7 +136,12 @@ func (w *watcher) handle(status *client.SolveStatus) {
 		if st == nil || v.Total == 0 && v.Current == 0 {
 			continue
 		}
-		w.send(build.Event{Kind: build.EventTransfer, Step: build.Step{ID: v.ID, Name: v.Name}, Current: v.Current, TotalBytes: v.Total})
+		w.send(build.Event{
+			Kind:       build.EventTransfer,
+			Step:       build.Step{ID: v.ID, Name: v.Name},
+			Current:    v.Current,
+			TotalBytes: v.Total,
+		})
 	}
 }
 
@@ -181,7 +186,8 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 			continue
 		}
 		failure.Dockerfile = src.Info.Filename
-		failure.Line, failure.Source = linesOf(src.Info.Data, int(src.Ranges[0].Start.Line), int(src.Ranges[len(src.Ranges)-1].End.Line))
+		failure.Line, failure.Source = linesOf(src.Info.Data, int(src.Ranges[0].Start.Line),
+			int(src.Ranges[len(src.Ranges)-1].End.Line))
 	}
 	st := w.failedStep(err)
 	if st == nil {
@@ -197,7 +203,8 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 	}
 	// The command is in the Dockerfile, which is shown.
 	if cause := st.output.cause.Cause(failure.ExitCode); cause.Text != "" {
-		failure.Err, failure.Name, failure.Package, failure.Hint = errors.New(cause.Text), cause.Name, cause.Package, cause.Hint
+		failure.Err, failure.Name, failure.Package, failure.Hint = errors.New(cause.Text), cause.Name, cause.Package,
+			cause.Hint
 	} else {
 		failure.Err = exitError(failure.ExitCode, st.output.lastLine())
 	}
@@ -205,7 +212,8 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 }
 
 // damagedArchive matches the errors of unpacking.
-var damagedArchive = regexp.MustCompile(`unexpected EOF|invalid tar header|(archive/tar|gzip|zlib|flate|bzip2|xz|zstd)\b.*`)
+var damagedArchive = regexp.MustCompile(
+	`unexpected EOF|invalid tar header|(archive/tar|gzip|zlib|flate|bzip2|xz|zstd)\b.*`)
 
 // addedArchive returns the file of an ADD step, "" for other steps. A file from a server is not
 // unpacked.
@@ -289,7 +297,8 @@ func (e *stepTimeout) failure(def *Definition, w *watcher) build.Failure {
 			continue
 		}
 		f.Dockerfile = src.Infos[i].Filename
-		f.Line, f.Source = linesOf(src.Infos[i].Data, int(loc.Ranges[0].Start.Line), int(loc.Ranges[len(loc.Ranges)-1].End.Line))
+		f.Line, f.Source = linesOf(src.Infos[i].Data, int(loc.Ranges[0].Start.Line),
+			int(loc.Ranges[len(loc.Ranges)-1].End.Line))
 	}
 	return f
 }

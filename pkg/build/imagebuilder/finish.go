@@ -14,7 +14,11 @@ import (
 // again.
 func (b *Builder) Finish(ctx context.Context, it *plan.Item, built build.Output, emit func(build.Event)) (
 	build.Output, error) {
-	step := build.Step{ID: "compress", Kind: build.StepCompress, Name: "compress layers with " + b.opts.Compression.String()}
+	step := build.Step{
+		ID:   "compress",
+		Kind: build.StepCompress,
+		Name: "compress layers with " + b.opts.Compression.String(),
+	}
 	started := time.Now()
 	emit(build.Event{Time: started, Kind: build.EventStepStart, Image: it.Image, Step: step})
 	desc, err := b.layers.Image(ctx, built.Digest)

@@ -49,11 +49,13 @@ func (b *Builder) checkPatches(ctx context.Context, im *define.Image, built dige
 				p.Place, p.Name, patchedFile, im.ID, unknown))
 		case slices.ContainsFunc(lines, func(line string) bool { return applied(strings.TrimSpace(line)) }):
 		case im.PatchedElsewhere != "":
-			warnings = append(warnings, fmt.Sprintf("%s: the patch %s may not be applied: /%s of %s does not list it; %s may apply it",
-				p.Place, p.Name, patchedFile, im.ID, im.PatchedElsewhere))
+			warnings = append(warnings,
+				fmt.Sprintf("%s: the patch %s may not be applied: /%s of %s does not list it; %s may apply it",
+					p.Place, p.Name, patchedFile, im.ID, im.PatchedElsewhere))
 		default:
-			return nil, usererr.Errorf("{{ macros.kolla_patch_sources() }} after the last step that installs something applies the series; "+
-				"a script of your own adds the names of patches that it applies to /"+patchedFile,
+			return nil, usererr.Errorf(
+				"{{ macros.kolla_patch_sources() }} after the last step that installs something applies the series; a script of "+
+					"your own adds the names of patches that it applies to /"+patchedFile,
 				"%s: the patch %s was not applied: /%s of the built image does not list it", p.Place, p.Name, patchedFile)
 		}
 	}
@@ -94,7 +96,8 @@ func (b *Builder) patchedBase(ctx context.Context, im *define.Image, layer int) 
 		return "", errNoLayer
 	}
 	opts := b.opts.Defined.ConvertOptions(im.ID)
-	base := dockerfile.FinalBase(im.Dockerfile.Content, dockerfile.Options{Platform: opts.Platform, BuildArgs: opts.BuildArgs})
+	base := dockerfile.FinalBase(im.Dockerfile.Content,
+		dockerfile.Options{Platform: opts.Platform, BuildArgs: opts.BuildArgs})
 	if base.Name == "" {
 		return "", errNoLayer
 	}

@@ -8,7 +8,9 @@ import (
 
 // proxyVariables are passed on to builds, as upstream does. They affect how something
 // is fetched but not the result, so they are not part of keys or images.
-var proxyVariables = []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy"}
+var proxyVariables = []string{
+	"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy",
+}
 
 // ProxyArgs returns the environment's proxy variables as build arguments.
 func ProxyArgs(getenv func(string) string) map[string]string {

@@ -87,8 +87,10 @@ func minFree(dir string, configured int64) int64 {
 func (l *Limiter) Admit(_ *plan.Item, running int) build.Verdict {
 	if free := l.freeDisk(l.opts.Dir); free < l.opts.MinFree {
 		if l.prune() || running > 0 {
-			l.report("disk", fmt.Sprintf("only %s are free in %s, and %s must stay free (--min-free): no further image starts until there is space",
-				units.Bytes(free), l.opts.Dir, units.Bytes(l.opts.MinFree)))
+			l.report("disk",
+				fmt.Sprintf(
+					"only %s are free in %s, and %s must stay free (--min-free): no further image starts until there is space",
+					units.Bytes(free), l.opts.Dir, units.Bytes(l.opts.MinFree)))
 			return build.Verdict{}
 		}
 		l.mu.Lock()
@@ -100,8 +102,9 @@ func (l *Limiter) Admit(_ *plan.Item, running int) build.Verdict {
 	}
 	memory := l.availableMemory()
 	if l.maxImages > 0 && running >= l.maxImages || memory > 0 && memory < l.opts.ImageMemory {
-		l.report("memory", fmt.Sprintf("building %s at once: %s of memory are available, and each image may need %s (--image-memory)",
-			units.Count(running, "image"), units.Bytes(memory), units.Bytes(l.opts.ImageMemory)))
+		l.report("memory",
+			fmt.Sprintf("building %s at once: %s of memory are available, and each image may need %s (--image-memory)",
+				units.Count(running, "image"), units.Bytes(memory), units.Bytes(l.opts.ImageMemory)))
 		return build.Verdict{}
 	}
 	return build.Verdict{Start: true}

@@ -59,7 +59,8 @@ func (s *Stopwatch) String() string {
 	s.count(0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fmt.Sprintf("time: %.2f s in all, %.2f s without a running build or upload, %.2f s of them for the builder to start and end",
+	return fmt.Sprintf(
+		"time: %.2f s in all, %.2f s without a running build or upload, %.2f s of them for the builder to start and end",
 		time.Since(s.started).Seconds(), s.idle.Seconds(), s.starting.Seconds())
 }
 

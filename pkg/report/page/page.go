@@ -48,7 +48,8 @@ func WriteFile(path string, run *report.Run) error {
 func write(w io.Writer, run *report.Run, dir string) error {
 	v := newView(run, dir)
 	v.CSS, v.Script = template.CSS(css), template.JS(script)
-	v.Policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; base-uri 'none'; form-action 'none'",
+	v.Policy = fmt.Sprintf(
+		"default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; base-uri 'none'; form-action 'none'",
 		digest(css), digest(script))
 	// The template is executed in memory first: an error must not leave half a page.
 	var b bytes.Buffer

@@ -110,7 +110,8 @@ func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool
 	t.ticks(shown.span())
 	t.path(path, run, building)
 	for _, s := range run.SlowestSteps(8) {
-		t.Slow = append(t.Slow, slowStep{id(s.Image.String()), clean(s.Image.String()), clean(s.Name), units.Duration(s.Took)})
+		t.Slow = append(t.Slow,
+			slowStep{id(s.Image.String()), clean(s.Image.String()), clean(s.Name), units.Duration(s.Took)})
 	}
 	return t
 }
@@ -131,7 +132,8 @@ func (t *timeline) stages(stages []report.StageTime, shown *extent) {
 			W:     shown.percent(s.Start.Add(s.Took)) - shown.percent(s.Start),
 			Y:     axisHeight + 2,
 			H:     barHeight,
-			Title: fmt.Sprintf("%s: %s, from %s", clean(s.Name), units.Duration(s.Took), units.Duration(s.Start.Sub(shown.from))),
+			Title: fmt.Sprintf("%s: %s, from %s", clean(s.Name), units.Duration(s.Took),
+				units.Duration(s.Start.Sub(shown.from))),
 		})
 	}
 }
@@ -160,7 +162,8 @@ func (t *timeline) activities(run *report.Run, critical map[image.ID]bool, shown
 			t.Bars = append(t.Bars, b)
 		}
 		if push := a.Push; !push.Start.IsZero() {
-			b.X, b.W, b.Y, b.H = shown.percent(push.Start), shown.percent(push.End)-shown.percent(push.Start), pushRow+6, barHeight-8
+			b.X, b.W, b.Y, b.H = shown.percent(push.Start), shown.percent(push.End)-shown.percent(push.Start), pushRow+
+				6, barHeight-8
 			b.Push, b.Critical = true, false
 			b.Title = fmt.Sprintf("%s: pushed in %s", b.Name, units.Duration(push.End.Sub(push.Start)))
 			t.Bars = append(t.Bars, b)
@@ -194,7 +197,11 @@ func (t *timeline) ticks(span time.Duration) {
 func (t *timeline) path(path []report.Link, run *report.Run, span time.Duration) {
 	var onPath, work time.Duration
 	for _, l := range path {
-		t.Path = append(t.Path, pathLink{ID: id(l.Image.String()), Name: clean(l.Image.String()), Took: units.Duration(l.End.Sub(l.Start))})
+		t.Path = append(t.Path, pathLink{
+			ID:   id(l.Image.String()),
+			Name: clean(l.Image.String()),
+			Took: units.Duration(l.End.Sub(l.Start)),
+		})
 		onPath += l.End.Sub(l.Start)
 	}
 	for _, a := range run.Activities {

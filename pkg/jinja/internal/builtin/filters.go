@@ -120,7 +120,8 @@ func replaceFilter(fr *value.Frame, a []any) any {
 	}
 	old, to := value.SoftStr(fr, a[1]), value.SoftStr(fr, a[2])
 	if m, ok := s.(value.Markup); ok {
-		return value.Markup(method.Replace(fr, string(m), string(value.Escape(fr, old)), string(value.Escape(fr, to)), limit()))
+		return value.Markup(method.Replace(fr, string(m), string(value.Escape(fr, old)), string(value.Escape(fr, to)),
+			limit()))
 	}
 	x, _ := value.AsStr(old)
 	y, _ := value.AsStr(to)

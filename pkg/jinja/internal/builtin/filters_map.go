@@ -6,7 +6,8 @@ import (
 )
 
 func mapFilters() {
-	add := func(name, generator string, prepare func(fr *value.Frame, args []any, kw []value.Keyword) func(any) (any, bool)) {
+	add := func(name, generator string, prepare func(fr *value.Frame, args []any,
+		kw []value.Keyword) func(any) (any, bool)) {
 		Filters[name] = &value.Callable{Name: "do_" + name, Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
 			if len(args) == 0 {
 				raise.Type("do_%s() missing 1 required positional argument: 'value'", name)

@@ -76,7 +76,8 @@ func rangeGlobal(fr *value.Frame, args []any, kw []value.Keyword) any {
 		raise.Named("OverflowError", "Python int too large to convert to C ssize_t")
 	}
 	if r.Len() > int64(fr.Limits.Range) {
-		raise.As(raise.KindLimit, "OverflowError", "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", fr.Limits.Range)
+		raise.As(raise.KindLimit, "OverflowError", "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).",
+			fr.Limits.Range)
 	}
 	return r
 }

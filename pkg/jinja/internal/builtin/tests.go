@@ -21,7 +21,9 @@ func init() {
 	test("even", "value", func(fr *value.Frame, a []any) bool {
 		return value.Equal(fr, operator.Modulo(fr, a[0], int64(2)), int64(0))
 	})
-	test("divisibleby", "value num", func(fr *value.Frame, a []any) bool { return value.Equal(fr, operator.Modulo(fr, a[0], a[1]), int64(0)) })
+	test("divisibleby", "value num", func(fr *value.Frame, a []any) bool {
+		return value.Equal(fr, operator.Modulo(fr, a[0], a[1]), int64(0))
+	})
 	test("defined", "value", func(fr *value.Frame, a []any) bool { return !value.IsUndefined(a[0]) })
 	test("undefined", "value", func(fr *value.Frame, a []any) bool { return value.IsUndefined(a[0]) })
 	test("filter", "value", func(fr *value.Frame, a []any) bool { return hasName(fr, fr.Code.Filters(), a[0]) })
@@ -49,7 +51,9 @@ func init() {
 	test("sameas", "value other", func(fr *value.Frame, a []any) bool { return value.Identical(a[0], a[1]) })
 	test("escaped", "value", func(fr *value.Frame, a []any) bool { return value.HasHTML(a[0]) })
 	test("in", "value seq", func(fr *value.Frame, a []any) bool { return value.Contains(fr, a[1], a[0]) })
-	Tests["callable"] = value.NewBuiltin("callable", "obj", func(fr *value.Frame, a []any) any { return value.IsCallable(a[0]) })
+	Tests["callable"] = value.NewBuiltin("callable", "obj", func(fr *value.Frame, a []any) any {
+		return value.IsCallable(a[0])
+	})
 	for _, c := range []struct {
 		names []string
 		holds func(fr *value.Frame, a, b any) bool
@@ -62,7 +66,9 @@ func init() {
 		{[]string{"<=", "le"}, func(fr *value.Frame, a, b any) bool { return value.Compare(fr, a, b, "<=") }},
 	} {
 		for _, name := range c.names {
-			Tests[name] = value.NewBuiltin(c.names[1], "a b", func(fr *value.Frame, a []any) any { return c.holds(fr, a[0], a[1]) })
+			Tests[name] = value.NewBuiltin(c.names[1], "a b", func(fr *value.Frame, a []any) any {
+				return c.holds(fr, a[0], a[1])
+			})
 		}
 	}
 }

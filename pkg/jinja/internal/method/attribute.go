@@ -108,18 +108,22 @@ func Attribute(fr *value.Frame, v any, attr string) (any, bool) {
 
 // dictClassMethod returns a method of dict that is taken from the class.
 func dictClassMethod(m *Method) *value.Callable {
-	return &value.Callable{Name: m.Name, Kind: value.BuiltinFunction, Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
-		if m.Name == "fromkeys" {
-			return m.Call(fr, nil, args, kw)
-		}
-		if len(args) == 0 {
-			raise.Type("unbound method dict.%s() needs an argument", m.Name)
-		}
-		if _, ok := args[0].(*value.Dict); !ok {
-			raise.Type("descriptor '%s' for 'dict' objects doesn't apply to a '%s' object", m.Name, value.TypeName(args[0]))
-		}
-		return m.Call(fr, args[0], args[1:], kw)
-	}}
+	return &value.Callable{
+		Name: m.Name,
+		Kind: value.BuiltinFunction,
+		Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
+			if m.Name == "fromkeys" {
+				return m.Call(fr, nil, args, kw)
+			}
+			if len(args) == 0 {
+				raise.Type("unbound method dict.%s() needs an argument", m.Name)
+			}
+			if _, ok := args[0].(*value.Dict); !ok {
+				raise.Type("descriptor '%s' for 'dict' objects doesn't apply to a '%s' object", m.Name, value.TypeName(args[0]))
+			}
+			return m.Call(fr, args[0], args[1:], kw)
+		},
+	}
 }
 
 // numberAttr returns an attribute of a number that is not a method.

@@ -81,8 +81,8 @@ func asBytes(v any) any {
 // addBytesMethods adds the methods of bytes. It needs the complete methods of str.
 func addBytesMethods() {
 	lendStrMethods(true, "count", "find", "index", "rfind", "rindex")
-	lendStrMethods(false, "startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "strip", "lstrip",
-		"rstrip", "replace", "center", "ljust", "rjust", "split", "rsplit", "expandtabs", "zfill")
+	lendStrMethods(false, "startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "strip",
+		"lstrip", "rstrip", "replace", "center", "ljust", "rjust", "split", "rsplit", "expandtabs", "zfill")
 	for _, name := range []string{
 		"capitalize", "lower", "upper", "swapcase", "title",
 		"isalnum", "isalpha", "isascii", "isdigit", "islower", "isspace", "istitle", "isupper",

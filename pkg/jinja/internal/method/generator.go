@@ -8,10 +8,14 @@ import (
 // generatorAttr returns an attribute of a generator.
 func generatorAttr(g *value.IterObject, name string) (any, bool) {
 	bound := func(f func(fr *value.Frame, args []any) any) (any, bool) {
-		return &value.Callable{Name: name, Kind: value.BuiltinFunction, Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
-			value.RejectKeywords("generator."+name, kw)
-			return f(fr, args)
-		}}, true
+		return &value.Callable{
+			Name: name,
+			Kind: value.BuiltinFunction,
+			Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
+				value.RejectKeywords("generator."+name, kw)
+				return f(fr, args)
+			},
+		}, true
 	}
 	switch name {
 	case "gi_running":

@@ -140,7 +140,9 @@ func listQueries() {
 	ofTuple := func(v any) []any { t, _ := value.AsTuple(v); return t }
 	listMethods.Add("index", "/value start=0 stop=None", index(ofList, "list"))
 	listMethods.Add("count", "/value", count(ofList))
-	listMethods.Add("copy", "/", func(fr *value.Frame, recv any, _ []any) any { return &value.List{Items: value.Collect(fr, recv)} })
+	listMethods.Add("copy", "/", func(fr *value.Frame, recv any, _ []any) any {
+		return &value.List{Items: value.Collect(fr, recv)}
+	})
 	tupleMethods.Add("index", "/value start=0 stop=None", index(ofTuple, "tuple"))
 	tupleMethods.Add("count", "/value", count(ofTuple))
 }

@@ -60,7 +60,8 @@ var boundClass = value.Class{
 // formatClass is the class of str.format and str.format_map: the sandbox replaces them
 // by functions.
 var formatClass = value.Class{Name: "builtin_function_or_method", Private: []string{
-	"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__", "__module__", "__name__", "__qualname__", "__wrapped__",
+	"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__", "__module__", "__name__",
+	"__qualname__", "__wrapped__",
 }}
 
 func init() {

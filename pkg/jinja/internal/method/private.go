@@ -61,10 +61,11 @@ func typePrivates(v any) []string {
 		return v.Class().Private
 	case *value.Undefined:
 		return []string{
-			"_fail_with_undefined_error", "_undefined_exception", "_undefined_hint", "_undefined_message", "_undefined_name", "_undefined_obj",
-			"__add__", "__aiter__", "__bool__", "__call__", "__complex__", "__div__", "__float__", "__floordiv__", "__getattr__", "__getitem__",
-			"__int__", "__iter__", "__len__", "__mod__", "__module__", "__mul__", "__neg__", "__pos__", "__pow__", "__radd__", "__rdiv__",
-			"__rfloordiv__", "__rmod__", "__rmul__", "__rpow__", "__rsub__", "__rtruediv__", "__slots__", "__sub__", "__truediv__",
+			"_fail_with_undefined_error", "_undefined_exception", "_undefined_hint", "_undefined_message", "_undefined_name",
+			"_undefined_obj", "__add__", "__aiter__", "__bool__", "__call__", "__complex__", "__div__", "__float__",
+			"__floordiv__", "__getattr__", "__getitem__", "__int__", "__iter__", "__len__", "__mod__", "__module__", "__mul__",
+			"__neg__", "__pos__", "__pow__", "__radd__", "__rdiv__", "__rfloordiv__", "__rmod__", "__rmul__", "__rpow__",
+			"__rsub__", "__rtruediv__", "__slots__", "__sub__", "__truediv__",
 		}
 	case *value.IterObject:
 		list := []string{"__iter__", "__next__"}

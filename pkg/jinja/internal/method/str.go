@@ -78,7 +78,8 @@ func init() {
 	strip("rstrip", false, true)
 
 	addStr("replace", "/old new count=-1", true, func(fr *value.Frame, s string, a []any) any {
-		return Replace(fr, s, value.StrArg(a[0], "replace() argument 1"), value.StrArg(a[1], "replace() argument 2"), value.IntOr(a[2], -1))
+		return Replace(fr, s, value.StrArg(a[0], "replace() argument 1"), value.StrArg(a[1], "replace() argument 2"),
+			value.IntOr(a[2], -1))
 	})
 	pad := func(name string, mode byte) {
 		addStr(name, "/width fillchar=None", true, func(fr *value.Frame, s string, a []any) any {
@@ -95,7 +96,9 @@ func init() {
 	pad("center", '^')
 	pad("ljust", '<')
 	pad("rjust", '>')
-	addStr("zfill", "/width", true, func(fr *value.Frame, s string, a []any) any { return zfill(fr, s, value.IntArg(a[0])) })
+	addStr("zfill", "/width", true, func(fr *value.Frame, s string, a []any) any {
+		return zfill(fr, s, value.IntArg(a[0]))
+	})
 	addStr("expandtabs", "tabsize=8", true, func(fr *value.Frame, s string, a []any) any {
 		return expandTabs(fr, s, value.IntOr(a[0], 8))
 	})

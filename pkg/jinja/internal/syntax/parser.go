@@ -185,7 +185,8 @@ func (p *parser) failUnknown(tag string, pos int, eof bool) {
 		}
 		looking := strings.Join(names, " or ")
 		if expected {
-			msg = append(msg, "You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for "+looking+".")
+			msg = append(msg,
+				"You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for "+looking+".")
 		} else {
 			msg = append(msg, "Jinja was looking for the following tags: "+looking+".")
 		}

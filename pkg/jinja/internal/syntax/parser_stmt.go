@@ -129,7 +129,8 @@ func (p *parser) blockStatement() Node {
 	n.Scoped = p.skipName("scoped")
 	n.Required = p.skipName("required")
 	if p.is(Sub) {
-		p.fail(p.cur().pos, "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an underscore instead.")
+		p.fail(p.cur().pos,
+			"Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an underscore instead.")
 	}
 	n.Body = p.statements(true, "endblock")
 	if n.Required {
@@ -298,7 +299,15 @@ func NodeName(n Node) string {
 	case *Test:
 		return "test"
 	case *Binary:
-		return map[TokenType]string{Add: "add", Sub: "sub", Mul: "mul", Div: "div", FloorDiv: "floordiv", Mod: "mod", Pow: "pow"}[n.Op]
+		return map[TokenType]string{
+			Add:      "add",
+			Sub:      "sub",
+			Mul:      "mul",
+			Div:      "div",
+			FloorDiv: "floordiv",
+			Mod:      "mod",
+			Pow:      "pow",
+		}[n.Op]
 	}
 	return "expression"
 }

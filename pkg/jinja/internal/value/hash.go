@@ -82,7 +82,8 @@ func HashKey(fr *Frame, key any) any {
 		} else if n == 1 {
 			return tupleHash("range1," + strconv.FormatInt(k.Start, 10))
 		}
-		return tupleHash("range" + strconv.FormatInt(k.Len(), 10) + "," + strconv.FormatInt(k.Start, 10) + "," + strconv.FormatInt(k.Step, 10))
+		return tupleHash("range" + strconv.FormatInt(k.Len(), 10) + "," + strconv.FormatInt(k.Start, 10) + "," +
+			strconv.FormatInt(k.Step, 10))
 	case *List, *Dict, *Set:
 		raise.Type("unhashable type: '%s'", TypeName(key))
 	case *DictView:

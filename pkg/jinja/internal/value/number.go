@@ -32,7 +32,8 @@ func ToFloat(v any) float64 {
 	}
 	if s, ok := AsStr(v); ok {
 		t := strings.ToLower(pystr.ASCIIDigits(strings.TrimFunc(s, pystr.IsSpace)))
-		bad := strings.HasPrefix(t, "_") || strings.HasSuffix(t, "_") || strings.Contains(t, "__") || strings.ContainsAny(t, "xp")
+		bad := strings.HasPrefix(t, "_") || strings.HasSuffix(t, "_") || strings.Contains(t, "__") ||
+			strings.ContainsAny(t, "xp")
 		for i := 1; i+1 < len(t) && !bad; i++ {
 			bad = t[i] == '_' && (t[i-1] < '0' || t[i-1] > '9' || t[i+1] < '0' || t[i+1] > '9')
 		}

@@ -81,7 +81,12 @@ func (t *Thread) Check() {
 	t.nextCheck = min(t.Limits.Steps, t.steps+checkInterval)
 	if t.interrupted != nil {
 		if err := t.interrupted(); err != nil {
-			panic(&raise.Exception{Class: "Canceled", Kind: raise.KindCanceled, Message: "rendering was stopped: " + err.Error(), Cause: err})
+			panic(&raise.Exception{
+				Class:   "Canceled",
+				Kind:    raise.KindCanceled,
+				Message: "rendering was stopped: " + err.Error(),
+				Cause:   err,
+			})
 		}
 	}
 }
