@@ -248,9 +248,9 @@ func (p *parser) warnOfSwitchValue(f *pflag.Flag, arg string, next *string) {
 		return
 	}
 	p.result.Warnings = append(p.result.Warnings, config.Warning{
-		Option: o.Name,
+		Option:  o.Name,
 		Message: fmt.Sprintf("%s takes no value from the next argument: %q is read as a regular expression", arg, *next),
-		Hint: hint,
+		Hint:    hint,
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/build/imagebuilder"
 	"github.com/kolla-build/kolla-build/pkg/build/limits"
 	"github.com/kolla-build/kolla-build/pkg/build/observe"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
@@ -76,19 +77,12 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 			Ancestors: ancestors(p, builder), Emit: emit})
 		emitRun = report.Tee(loader.Handle, emit)
 	}
-	limiter := limits.New(limits.Options{
-		Dir:          s.cfg.DataDir,
-		MinFree:      s.cfg.MinFree,
-		ImageMemory:  s.cfg.ImageMemory,
-		LocalBuilder: s.cfg.BuildkitAddr == "" || strings.HasPrefix(s.cfg.BuildkitAddr, "unix://"),
-		Cache:        builder.Cache,
-		Notice:       message,
-	})
+	limiter := s.newLimiter(builder, message)
 	results := build.Run(ctx, p.plan, build.Options{
-		Builder:   observe.TracedBuilder{Builder: builder},
-		Explainer: builder,
-		Finisher:  builder,
-		Uploader: uploaderOf(loader, p, rep.stopwatch),
+		Builder:     observe.TracedBuilder{Builder: builder},
+		Explainer:   builder,
+		Finisher:    builder,
+		Uploader:    uploaderOf(loader, p, rep.stopwatch),
 		Emit:        emitRun,
 		Gate:        limiter.Admit,
 		Failed:      p.failure,
@@ -118,6 +112,18 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 		}
 	}
 	return b, s.nameImages(ctx, p, b)
+}
+
+// newLimiter returns what delays images while memory or disk space is short.
+func (s *session) newLimiter(builder *imagebuilder.Builder, message func(string)) *limits.Limiter {
+	return limits.New(limits.Options{
+		Dir:          s.cfg.DataDir,
+		MinFree:      s.cfg.MinFree,
+		ImageMemory:  s.cfg.ImageMemory,
+		LocalBuilder: s.cfg.BuildkitAddr == "" || strings.HasPrefix(s.cfg.BuildkitAddr, "unix://"),
+		Cache:        builder.Cache,
+		Notice:       message,
+	})
 }
 
 // nameImages gives images their references in the store: kept images, because a new tag needs

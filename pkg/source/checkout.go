@@ -30,6 +30,18 @@ func topDir(s Spec) string {
 	return s.Name + "-archive-" + strings.ReplaceAll(s.Reference, "/", "-")
 }
 
+// newCheckout returns a checkout into a directory.
+func (f *Fetcher) newCheckout(dir string, spec Spec, ref gitRef) *checkout {
+	return &checkout{
+		gitCommand: gitCommand{opts: f.opts, location: remoteLocation(spec), workTree: filepath.Join(dir, "tree")},
+		f:          f,
+		spec:       spec,
+		ref:        ref,
+		gitDir:     filepath.Join(dir, "tree", ".git"),
+		newGitDir:  filepath.Join(dir, "new.git"),
+	}
+}
+
 // fetchGit archives a repository at a reference.
 func (f *Fetcher) fetchGit(ctx context.Context, spec Spec) (blob, Resolved, error) {
 	fail := func(err error) (blob, Resolved, error) { return blob{}, Resolved{}, f.gitFail(ctx, spec, err) }
@@ -67,14 +79,7 @@ func (f *Fetcher) fetchGit(ctx context.Context, spec Spec) (blob, Resolved, erro
 		return fail(err)
 	}
 	defer os.RemoveAll(dir)
-	c := &checkout{
-		gitCommand: gitCommand{opts: f.opts, location: remoteLocation(spec), workTree: filepath.Join(dir, "tree")},
-		f:          f,
-		spec:       spec,
-		ref:        ref,
-		gitDir:     filepath.Join(dir, "tree", ".git"),
-		newGitDir:  filepath.Join(dir, "new.git"),
-	}
+	c := f.newCheckout(dir, spec, ref)
 	// Each git command has a limit, but the repository decides how many of them run.
 	limit := 2 * max(gitTime, f.opts.MaxElapsed)
 	limited, cancel := context.WithTimeoutCause(ctx, limit,
