@@ -58,7 +58,7 @@ func (f *fetcher) checkLayout() error {
 	}
 	name := filepath.Join(f.Dir, layoutIndex)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, withoutPath(err))
+		return fmt.Errorf("%s: %w", name, inputfile.WithoutPath(err))
 	}
 	defer file.Close()
 	bases := slices.Clone(f.Lock.Bases)
