@@ -135,6 +135,9 @@ func (f *File) link(dir string) error {
 	return nil
 }
 
+// Sync is the method of files. Tests replace it to see its calls and to make them fail.
+var Sync = (*os.File).Sync
+
 // Commit closes the new file and puts it in place of the old one.
 func (f *File) Commit() error { return f.CommitAs(f.path) }
 
@@ -152,7 +155,7 @@ func (f *File) CommitAs(path string) error {
 	}
 	if f.opts.Durable {
 		// The name must not reach the disk before the content.
-		if err := f.Sync(); err != nil {
+		if err := Sync(f.File); err != nil {
 			return err
 		}
 	}

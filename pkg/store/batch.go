@@ -12,18 +12,23 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 )
 
-// maxCommits is how many blobs of a batch are committed at the same time. Each holds up to
-// 4 MiB that are not hashed yet.
-const maxCommits = 4
+const (
+	// maxHashes is how many blobs of a batch are verified at the same time. Each holds up to
+	// 4 MiB that are not hashed yet.
+	maxHashes = 4
+	// maxSyncs is how many verified blobs are synced at the same time. Syncs wait for the disk, and
+	// file systems with a journal combine those that come together.
+	maxSyncs = 16
+)
 
 // Batch writes blobs one after another. While one is read, those before it are verified,
 // synced and made visible. A batch is used by one goroutine.
 type Batch struct {
-	s     *Store
-	slots chan struct{}
-	group sync.WaitGroup
-	next  int             // position of the next blob
-	dirs  map[string]bool // of the blobs since the last Wait
+	s             *Store
+	hashes, syncs chan struct{} // have one element for each that is running
+	group         sync.WaitGroup
+	next          int             // position of the next blob
+	dirs          map[string]bool // of the blobs since the last Wait
 
 	mu     sync.Mutex
 	err    error
@@ -32,7 +37,7 @@ type Batch struct {
 
 // Batch returns an empty batch. The caller must call Wait.
 func (s *Store) Batch() *Batch {
-	return &Batch{s: s, slots: make(chan struct{}, maxCommits), dirs: map[string]bool{}}
+	return &Batch{s: s, hashes: make(chan struct{}, maxHashes), syncs: make(chan struct{}, maxSyncs), dirs: map[string]bool{}}
 }
 
 // Write is WriteBlob for a blob of a known digest and size, which may become visible only
@@ -53,14 +58,28 @@ func (b *Batch) Write(ctx context.Context, r io.Reader, d digest.Digest, size in
 		return nil
 	}
 	b.dirs[blob.dir] = true
-	b.slots <- struct{}{}
+	b.hashes <- struct{}{}
 	b.group.Go(func() {
-		defer func() { <-b.slots }()
-		if _, err := blob.commit(ctx); err != nil {
+		if err := b.commit(ctx, blob); err != nil {
 			b.fail(at, describe(err))
 		}
 	})
 	return nil
+}
+
+// commit verifies a blob and makes it visible. The next one is hashed while this one is synced.
+func (b *Batch) commit(ctx context.Context, blob *received) error {
+	defer blob.file.Close()
+	err := blob.verify(ctx)
+	if err == nil {
+		b.syncs <- struct{}{} // before the next one is hashed, or their number would have no limit
+		defer func() { <-b.syncs }()
+	}
+	<-b.hashes
+	if err != nil {
+		return err
+	}
+	return blob.publish()
 }
 
 // fail records the error of the first blob that failed.

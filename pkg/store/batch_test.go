@@ -7,10 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 )
 
 func TestBatch(t *testing.T) {
@@ -22,7 +25,7 @@ func TestBatch(t *testing.T) {
 	same := func(err error) error { return err }
 	content := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 1000*i) }
 	b := s.Batch()
-	for i := range 3 * maxCommits {
+	for i := range 3 * maxSyncs {
 		if err := b.Write(t.Context(), bytes.NewReader(content(i)), digest.FromBytes(content(i)), int64(1000*i), same); err != nil {
 			t.Fatal(err)
 		}
@@ -30,7 +33,7 @@ func TestBatch(t *testing.T) {
 	if err := b.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 3 * maxCommits {
+	for i := range 3 * maxSyncs {
 		if damaged, err := s.DropBad(t.Context(), digest.FromBytes(content(i))); damaged || err != nil {
 			t.Errorf("blob %d: damaged: %t, %v", i, damaged, err)
 		}
@@ -104,5 +107,62 @@ func TestBatchWithDamagedBlobs(t *testing.T) {
 	}
 	if left, err := os.ReadDir(filepath.Join(s.Dir(), "tmp")); err != nil || len(left) > 0 {
 		t.Errorf("temporary files were left: %v, %v", left, err)
+	}
+}
+
+// A blob gets its name when its content is on the disk, and not before: with a failed sync, it gets
+// none. The others are not affected.
+func TestBatchSyncsBeforeNames(t *testing.T) {
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	broken := errors.New("the disk is broken")
+	const count, bad = 40, 17
+	content := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 100_000) }
+	var mu sync.Mutex
+	synced := map[digest.Digest]bool{}
+	t.Cleanup(func() { atomicfile.Sync = (*os.File).Sync })
+	atomicfile.Sync = func(f *os.File) error {
+		written := make([]byte, len(content(0)))
+		if n, err := f.ReadAt(written, 0); n < len(written) {
+			return err // another file
+		}
+		d := digest.FromBytes(written)
+		if s.HasBlob(d, -1) {
+			t.Errorf("%s had its name before it was synced", d)
+		}
+		if written[0] == bad {
+			return broken
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		synced[d] = true
+		return f.Sync()
+	}
+	b := s.Batch()
+	for i := range count {
+		err := b.Write(t.Context(), bytes.NewReader(content(i)), digest.FromBytes(content(i)), int64(len(content(i))),
+			func(err error) error { return err })
+		if err != nil && !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Wait(); !errors.Is(err, broken) {
+		t.Errorf("the error is %v", err)
+	}
+	named := 0
+	for i := range count {
+		d := digest.FromBytes(content(i))
+		if s.HasBlob(d, -1) != synced[d] {
+			t.Errorf("blob %d: synced: %t, has a name: %t", i, synced[d], s.HasBlob(d, -1))
+		}
+		if synced[d] {
+			named++
+		}
+	}
+	if named < bad {
+		t.Errorf("%d blobs were stored, want at least the %d before the one that was not synced", named, bad)
 	}
 }

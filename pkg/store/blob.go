@@ -236,25 +236,40 @@ func (b *received) commit(ctx context.Context) (digest.Digest, error) {
 		return b.want, nil
 	}
 	defer b.file.Close()
+	if err := b.verify(ctx); err != nil {
+		return "", err
+	}
+	return b.want, b.publish()
+}
+
+// verify compares the content with the digest, and sets the digest if any was accepted.
+func (b *received) verify(ctx context.Context) error {
 	sum, err := b.sum(ctx)
 	if err != nil {
-		return "", b.failure(0, err)
+		return b.failure(0, err)
 	}
 	got := digest.NewDigestFromBytes(b.algorithm, sum)
 	if b.want != "" && got != b.want {
-		return "", b.failure(0, &BlobError{Digest: b.want, Detail: "its content has digest " + got.String()})
+		return b.failure(0, &BlobError{Digest: b.want, Detail: "its content has digest " + got.String()})
 	}
-	b.s.touch(got)
-	if err = atomicfile.MkdirAll(b.dir, 0o755); err == nil {
-		err = b.file.CommitAs(b.s.blobPath(got))
+	b.want = got
+	return nil
+}
+
+// publish syncs a verified blob and makes it visible.
+func (b *received) publish() error {
+	b.s.touch(b.want)
+	err := atomicfile.MkdirAll(b.dir, 0o755)
+	if err == nil {
+		err = b.file.CommitAs(b.s.blobPath(b.want))
 	}
 	if err != nil {
-		return "", b.failure(b.size, err)
+		return b.failure(b.size, err)
 	}
-	if st, ok := b.s.stampOf(got); ok && st.Size == b.size {
-		b.s.recordVerified(got, st)
+	if st, ok := b.s.stampOf(b.want); ok && st.Size == b.size {
+		b.s.recordVerified(b.want, st)
 	}
-	return got, nil
+	return nil
 }
 
 // DropBad removes a blob if its content does not match its digest, so that it can

@@ -89,6 +89,7 @@ func TestKilled(t *testing.T) {
 	dir := t.TempDir()
 	sets := 0
 	for round := range 12 {
+		before, _ := os.Stat(filepath.Join(dir, "index.json"))
 		var cmds []*exec.Cmd
 		for range 2 {
 			cmd := exec.Command(os.Args[0])
@@ -98,6 +99,9 @@ func TestKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmds = append(cmds, cmd)
+		}
+		if round%2 == 0 { // on a busy machine, they would else be killed before they write anything
+			awaitIndex(t, filepath.Join(dir, "index.json"), before)
 		}
 		for _, cmd := range cmds {
 			time.Sleep(time.Duration(40+rand.IntN(120)) * time.Millisecond)
@@ -150,4 +154,17 @@ func TestKilled(t *testing.T) {
 	if sets < 3 {
 		t.Errorf("only %d images were written: the test kills too early", sets)
 	}
+}
+
+// awaitIndex waits until an index is another file than it was, nil for none.
+func awaitIndex(t *testing.T, path string, before os.FileInfo) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if now, err := os.Stat(path); err == nil && before != nil && (!os.SameFile(now, before) || !now.ModTime().Equal(before.ModTime())) {
+			return
+		} else if err == nil && before == nil {
+			before = now // the first one is empty
+		}
+	}
+	t.Fatal("no writer has changed the index")
 }
