@@ -316,7 +316,7 @@ func (c *checker) attributes(name string, want map[string]string) error {
 		if err != nil {
 			return fmt.Errorf("perm=%s is not an octal number", perm)
 		}
-		if e.Mode != mode {
+		if int64(e.Mode) != mode {
 			return fmt.Errorf("%s has mode %04o, not %04o", name, e.Mode, mode)
 		}
 	}

@@ -192,10 +192,8 @@ func (im *Image) setuid() []string {
 		if e.Mode&0o6000 != 0 && e.Type != inspect.Symlink {
 			out = append(out, fmt.Sprintf("/%s mode %04o, owner %d:%d", p, e.Mode, e.UID, e.GID))
 		}
-		for name := range e.Extra {
-			if strings.HasSuffix(name, "security.capability") {
-				out = append(out, fmt.Sprintf("/%s capabilities", p))
-			}
+		if e.HasCapabilities() {
+			out = append(out, fmt.Sprintf("/%s capabilities", p))
 		}
 	}
 	return out

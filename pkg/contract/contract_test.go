@@ -327,7 +327,7 @@ func FuzzELF(f *testing.F) {
 	}
 	f.Add(program[:min(len(program), 1<<16)])
 	f.Add([]byte("\x7fELF\x02\x01\x01\x00"))
-	f.Fuzz(func(t *testing.T, data []byte) { readELF(data) })
+	f.Fuzz(func(t *testing.T, data []byte) { readELF(bytes.NewReader(data)) })
 }
 
 func FuzzPrograms(f *testing.F) {

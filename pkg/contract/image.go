@@ -58,8 +58,9 @@ func (r *Reader) Open(ctx context.Context, name string, content v1.Image) (*Imag
 	im := &Image{Name: name, config: conf.Config, env: map[string]string{}, dirs: map[string][]string{},
 		libraries: map[libraryKey]string{}, linked: map[string]error{}}
 	var merged []*inspect.Layer
+	var usage inspect.Usage
 	for _, l := range layers {
-		info, err := r.layer(ctx, l)
+		info, err := r.layer(ctx, l, &usage)
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", name, err)
 		}
@@ -231,7 +232,7 @@ func fieldAt(fields []string, i int) string {
 }
 
 // may reports whether an account has a permission (4, 2 or 1) for an entry.
-func (a account) may(permission int64, e inspect.Found) bool {
+func (a account) may(permission uint16, e inspect.Found) bool {
 	switch {
 	case a.uid == 0:
 		return permission != 1 || e.Mode&0o111 != 0

@@ -12,7 +12,7 @@ func TestRootOfImage(t *testing.T) {
 	if _, e, failure := im.lookup("/"); failure != "" || e.Type != inspect.Dir {
 		t.Errorf("the root: %s, %q", e.Type, failure)
 	}
-	if _, e, failure := im.lookup("/x"); failure == "" || e.Type != "" {
+	if _, e, failure := im.lookup("/x"); failure == "" || e.Type != 0 {
 		t.Errorf("a file that does not exist: %s, %q", e.Type, failure)
 	}
 }

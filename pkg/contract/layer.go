@@ -6,21 +6,29 @@ import (
 	"debug/elf"
 	"fmt"
 	"io"
+	"os"
 	"path"
-	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/kolla-build/kolla-build/pkg/inspect"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/inspect"
 )
 
 // Limits of the content that is read and kept.
 const (
 	maxText       = 256 << 10 // bytes of a text
-	maxExecutable = 256 << 20 // bytes of a program or library
-	maxKept       = 3 << 20   // entries of layers that a Reader keeps
+	maxTexts      = 16 << 20  // bytes of all texts of a layer
+	maxExecutable = 1 << 30   // bytes of a program or library
+	maxBuffered   = 16 << 20  // bytes of one that is in memory as a whole
+	maxKept       = 500_000   // entries of layers that a Reader keeps
 )
+
+// maxUsage are the limits of all layers of an image. Images of OpenStack have up to 150,000 files.
+var maxUsage = inspect.Limits{Entries: 500_000, Names: 64 << 20, Implied: 100_000}
 
 // fileInfo is the relevant information about a file's content.
 type fileInfo struct {
@@ -31,19 +39,11 @@ type fileInfo struct {
 	bad         string // why a script, program or library is invalid
 }
 
-// elfInfo is the information for the dynamic linker.
-type elfInfo struct {
-	class   elf.Class
-	machine elf.Machine
-	needed  []string // names of libraries
-	rpath   []string
-	runpath []string
-}
-
 // layerInfo is the content of a layer.
 type layerInfo struct {
 	layer *inspect.Layer
 	files map[string]fileInfo
+	texts int // bytes
 }
 
 // Reader reads images. It keeps the layers that it has read, because images share them.
@@ -94,26 +94,32 @@ func (r *Reader) wantsText(name string) bool {
 	return false
 }
 
-func (r *Reader) layer(ctx context.Context, l v1.Layer) (*layerInfo, error) {
+// layer reads a layer of an image, whose layers have the same usage.
+func (r *Reader) layer(ctx context.Context, l v1.Layer, usage *inspect.Usage) (*layerInfo, error) {
 	hash, err := l.Digest()
 	if err != nil {
 		return nil, err
 	}
 	id := digest.Digest(hash.String())
 	if info, ok := r.layers[id]; ok {
-		return info, nil
+		return info, usage.Add(info.layer, maxUsage)
 	}
 	info := &layerInfo{files: map[string]fileInfo{}}
 	var buffer bytes.Buffer
-	info.layer, _, err = inspect.ReadLayer(ctx, l, inspect.Options{Visit: func(e inspect.Entry, content io.Reader) error {
+	opts := inspect.Options{Limits: maxUsage, Usage: usage}
+	opts.Visit = func(e inspect.Entry, content io.Reader) error {
 		f, ok, err := r.file(e, content, &buffer)
+		if info.texts += len(f.text); info.texts > maxTexts {
+			return fmt.Errorf("more than %s of accounts, scripts and modules", units.Bytes(maxTexts))
+		}
 		if ok {
 			info.files[e.Path] = f
 		} else {
 			delete(info.files, e.Path) // the last entry of a path counts
 		}
 		return err
-	}})
+	}
+	info.layer, _, err = inspect.ReadLayer(ctx, l, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -141,13 +147,10 @@ func (r *Reader) file(e inspect.Entry, content io.Reader, buffer *bytes.Buffer) 
 	var f fileInfo
 	switch first := buffer.Bytes(); {
 	case bytes.HasPrefix(first, []byte(elf.ELFMAG)):
-		if e.Size > maxExecutable {
-			return fileInfo{bad: fmt.Sprintf("is larger than %d bytes", maxExecutable)}, true, nil
-		}
-		if _, err := io.Copy(buffer, content); err != nil {
+		var err error
+		if f, err = readExecutable(e.Size, content, buffer); err != nil {
 			return f, false, err
 		}
-		f = readELF(buffer.Bytes())
 	case bytes.HasPrefix(first, []byte("#!")):
 		line, _, _ := strings.Cut(string(first[2:]), "\n")
 		f.script = true
@@ -177,41 +180,25 @@ func envInterpreter(args []string) string {
 	return "env"
 }
 
-// readELF reads the information for the dynamic linker. The file is untrusted, and
-// debug/elf panics on some damaged files.
-func readELF(content []byte) (f fileInfo) {
-	defer func() {
-		if p := recover(); p != nil {
-			f = fileInfo{bad: "is a damaged ELF file"}
-		}
-	}()
-	file, err := elf.NewFile(bytes.NewReader(content))
+// readExecutable reads a program or library, whose beginning is in the buffer. A large one is written
+// to an unnamed file: its tables may be at its end.
+func readExecutable(size int64, content io.Reader, buffer *bytes.Buffer) (fileInfo, error) {
+	switch {
+	case size > maxExecutable:
+		return fileInfo{bad: fmt.Sprintf("is larger than %d bytes", maxExecutable)}, nil
+	case size <= maxBuffered:
+		_, err := io.Copy(buffer, content)
+		return readELF(bytes.NewReader(buffer.Bytes())), err
+	}
+	file, err := atomicfile.Unnamed(os.TempDir())
 	if err != nil {
-		return fileInfo{bad: "is a damaged ELF file"}
+		return fileInfo{}, err
 	}
-	info := &elfInfo{class: file.Class, machine: file.Machine}
-	for _, p := range file.Progs {
-		if p.Type != elf.PT_INTERP {
-			continue
-		}
-		if name, err := io.ReadAll(io.LimitReader(p.Open(), 4096)); err == nil {
-			f.interpreter = strings.TrimRight(string(name), "\x00")
-		}
+	defer file.Close()
+	if _, err := io.Copy(file, io.MultiReader(buffer, content)); err != nil {
+		return fileInfo{}, err
 	}
-	// A program without a dynamic section is static.
-	const most = 4096 // names in a dynamic section
-	if names, err := file.DynString(elf.DT_NEEDED); err == nil {
-		info.needed = slices.Clone(names[:min(len(names), most)])
-	}
-	for tag, to := range map[elf.DynTag]*[]string{elf.DT_RPATH: &info.rpath, elf.DT_RUNPATH: &info.runpath} {
-		if paths, err := file.DynString(tag); err == nil {
-			for _, p := range paths[:min(len(paths), 16)] {
-				*to = append(*to, strings.Split(p, ":")...)
-			}
-		}
-	}
-	f.elf = info
-	return f
+	return readELF(file), nil
 }
 
 // moduleFiles returns the paths of a Python module below a directory of modules.

@@ -2,6 +2,7 @@ package imagediff
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/containerd/platforms"
 	"github.com/kolla-build/kolla-build/internal/console"
@@ -11,12 +12,19 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
+// softMemory is the memory in bytes at which the garbage collector runs more often. Two images at the
+// limits have 170 MB of entries.
+const softMemory = 220 << 20
+
 // maxFiles is how many files of a layer are printed without --debug.
 const maxFiles = 100
 
 // Run is the diff command. It prints how two images differ, as text or as JSON,
 // and returns usererr.ErrReported if they do. Other errors are inconclusive.
 func Run(ctx context.Context, cfg *config.Config, con *console.Console, a, b string, asJSON bool) error {
+	before := debug.SetMemoryLimit(-1)
+	debug.SetMemoryLimit(min(before, softMemory))
+	defer debug.SetMemoryLimit(before)
 	return usererr.Inconclusive(run(ctx, cfg, con, a, b, asJSON))
 }
 
@@ -47,7 +55,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b str
 		return err
 	}
 	if asJSON {
-		err = con.PrintJSON(d)
+		err = d.WriteJSON(con.Stdout)
 	} else {
 		limit := maxFiles
 		if cfg.Debug {

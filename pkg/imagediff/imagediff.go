@@ -23,7 +23,7 @@ type Difference struct {
 	Same     bool                  `json:"same"` // byte for byte
 	Config   []inspect.FieldChange `json:"config"`
 	Packages []packages.Change     `json:"packages"`
-	Layers   []LayerDifference     `json:"layers"` // those that differ
+	Layers   []LayerDifference     `json:"-"` // those that differ; the field "layers"
 }
 
 // Image is an image to compare.
@@ -48,14 +48,14 @@ type LayerDifference struct {
 	B     digest.Digest `json:"b,omitempty"`
 	// Packed reports that the files are equal and only the archive differs, in its
 	// order or compression.
-	Packed bool                 `json:"packed,omitempty"`
-	Files  []inspect.FileChange `json:"files"`
+	Packed bool `json:"packed,omitempty"`
+	// Files are described when they are written, as the field "files" (see WriteJSON).
+	Files []inspect.Change `json:"-"`
 }
 
 // compareImages compares two images. The reader reads their packages.
 func compareImages(ctx context.Context, a, b Image, reader *packages.Reader) (*Difference, error) {
-	d := &Difference{A: a, B: b, Same: a.Digest == b.Digest, Config: []inspect.FieldChange{}, Packages: []packages.Change{},
-		Layers: []LayerDifference{}}
+	d := &Difference{A: a, B: b, Same: a.Digest == b.Digest, Config: []inspect.FieldChange{}, Packages: []packages.Change{}}
 	if d.Same {
 		return d, nil
 	}
@@ -103,7 +103,7 @@ func (d *Difference) compareLayers(ctx context.Context) error {
 		if a[i].digest == b[i].digest {
 			continue
 		}
-		l := LayerDifference{Layer: i + 1, A: a[i].digest, B: b[i].digest, Files: []inspect.FileChange{}}
+		l := LayerDifference{Layer: i + 1, A: a[i].digest, B: b[i].digest}
 		if i < len(steps) {
 			l.Step = steps[i]
 		}
@@ -111,7 +111,7 @@ func (d *Difference) compareLayers(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("layer %d: %w", i+1, err)
 		}
-		l.Files = append(l.Files, inspect.CompareLayers(inA[0], inB[0])...)
+		l.Files = inspect.CompareLayers(inA[0], inB[0])
 		l.Packed = len(l.Files) == 0
 		d.Layers = append(d.Layers, l)
 	}
@@ -124,7 +124,7 @@ func (d *Difference) compareDistinctLayers(ctx context.Context, a, b []layer) er
 	for common < min(len(a), len(b)) && a[common].digest == b[common].digest {
 		common++
 	}
-	l := LayerDifference{Layer: common + 1, Rest: true, Files: []inspect.FileChange{}}
+	l := LayerDifference{Layer: common + 1, Rest: true}
 	a, b = a[common:], b[common:]
 	if len(a) > 0 {
 		l.A = a[0].digest
@@ -136,16 +136,7 @@ func (d *Difference) compareDistinctLayers(ctx context.Context, a, b []layer) er
 	if err != nil {
 		return err
 	}
-	l.Files = append(l.Files, inspect.CompareTrees(inspect.Merge(inA), inspect.Merge(inB))...)
-	for i := range l.Files { // layers count from the lowest of the image
-		f := &l.Files[i]
-		if f.FromLayer >= 0 {
-			f.FromLayer += common
-		}
-		if f.ToLayer >= 0 {
-			f.ToLayer += common
-		}
-	}
+	l.Files = inspect.CompareTrees(inA, inB, common) // layers count from the lowest of the image
 	d.Layers = append(d.Layers, l)
 	return nil
 }
@@ -171,15 +162,15 @@ func layersOf(img v1.Image) ([]layer, error) {
 	return layers, nil
 }
 
-// maxUsage are the limits of the layers of an image that differ, all of which can be in memory at
-// the same time. Images of OpenStack have up to 150,000 files, and a file took about 1,000
-// bytes of memory in a comparison of two images of 249,000 different files.
-var maxUsage = inspect.Limits{Entries: 250_000, Names: 32 << 20, Implied: 100_000}
+// maxUsage are the limits of the layers of both images that differ, all of which can be in memory
+// at the same time. Images of OpenStack have up to 150,000 files, whose paths have 70 bytes on
+// average (TestMemory).
+var maxUsage = inspect.Limits{Entries: 500_000, Names: 40 << 20, Implied: 100_000}
 
 // reading reads the layers of two images that differ.
 type reading struct {
-	limits inspect.Limits // of each image
-	usage  [2]inspect.Usage
+	limits inspect.Limits // of both images together
+	usage  inspect.Usage
 }
 
 func newReading() *reading { return &reading{limits: maxUsage} }
@@ -187,10 +178,10 @@ func newReading() *reading { return &reading{limits: maxUsage} }
 // both reads layers of both images, the two images at the same time.
 func (r *reading) both(ctx context.Context, a, b []layer) (inA, inB []*inspect.Layer, err error) {
 	g, ctx := errgroup.WithContext(ctx)
-	read := func(layers []layer, usage *inspect.Usage, to *[]*inspect.Layer) {
+	opts := inspect.Options{Digests: true, Limits: r.limits, Usage: &r.usage}
+	read := func(layers []layer, to *[]*inspect.Layer) {
 		g.Go(func() error {
 			for _, l := range layers {
-				opts := inspect.Options{Digests: true, Limits: r.limits, Usage: usage}
 				content, _, err := inspect.ReadLayer(ctx, l.Layer, opts)
 				if err != nil {
 					return err
@@ -200,8 +191,8 @@ func (r *reading) both(ctx context.Context, a, b []layer) (inA, inB []*inspect.L
 			return nil
 		})
 	}
-	read(a, &r.usage[0], &inA)
-	read(b, &r.usage[1], &inB)
+	read(a, &inA)
+	read(b, &inB)
 	return inA, inB, g.Wait()
 }
 

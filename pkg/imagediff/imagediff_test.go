@@ -126,15 +126,31 @@ func (f *fixture) config(args ...string) *config.Config {
 	return cfg
 }
 
+// document is the output in JSON.
+type document struct {
+	Difference
+	Layers []struct {
+		LayerDifference
+		Files []inspect.FileChange
+	}
+}
+
 // diff runs the command and returns its output in JSON.
-func (f *fixture) diff(a, b string) (Difference, error) {
+func (f *fixture) diff(a, b string) (document, error) {
 	f.t.Helper()
 	f.stdout.Reset()
 	err := Run(f.t.Context(), f.config(), &console.Console{Stdout: &f.stdout, Stderr: &f.stderr}, a, b, true)
-	var d Difference
+	var d document
 	if f.stdout.Len() > 0 {
 		if err := json.Unmarshal(f.stdout.Bytes(), &d); err != nil {
 			f.t.Fatal(err)
+		}
+		var again bytes.Buffer
+		if err := json.Indent(&again, f.stdout.Bytes(), "", "  "); err != nil || !bytes.Equal(again.Bytes(), f.stdout.Bytes()) {
+			f.t.Errorf("indented otherwise than other JSON (%v):\n%s", err, &f.stdout)
+		}
+		if d.Layers == nil || len(d.Layers) > 0 && d.Layers[0].Files == nil {
+			f.t.Errorf("a list is missing:\n%s", &f.stdout)
 		}
 	}
 	return d, err
@@ -204,11 +220,11 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// The layers of an image are limited together, however they are read, and the error names the
+// The layers of both images are limited together, however they are read, and the error names the
 // whole limit.
 func TestLimitsOfAllLayers(t *testing.T) {
 	files := step{"RUN x", nil, []string{"d/a", "e/b"}}
-	layers, err := layersOf(build(t, "A=1", files, files, files))
+	layers, err := layersOf(build(t, "A=1", files, files, files, files))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,12 +232,12 @@ func TestLimitsOfAllLayers(t *testing.T) {
 		limits inspect.Limits
 		want   string
 	}{
-		{inspect.Limits{Entries: 6, Names: 18, Implied: 6}, ""},
-		{inspect.Limits{Entries: 5}, "more than 5 entries"},
+		{inspect.Limits{Entries: 8, Names: 24, Implied: 8}, ""},
+		{inspect.Limits{Entries: 7}, "more than 7 entries"},
 		{inspect.Limits{Entries: 2}, "more than 2 entries"},
-		{inspect.Limits{Names: 17}, "more than 17 bytes in the names"},
+		{inspect.Limits{Names: 23}, "more than 23 bytes in the names"},
 		{inspect.Limits{Names: 6}, "more than 6 bytes in the names"},
-		{inspect.Limits{Implied: 5}, "more than 5 directories without an entry"},
+		{inspect.Limits{Implied: 7}, "more than 7 directories without an entry"},
 		{inspect.Limits{Implied: 2}, "more than 2 directories without an entry"},
 	} {
 		check := func(how string, err error) {
@@ -231,8 +247,8 @@ func TestLimitsOfAllLayers(t *testing.T) {
 			}
 		}
 		r := &reading{limits: c.limits}
-		_, _, err := r.both(t.Context(), layers, layers)
-		check("at once", err)
+		_, _, err := r.both(t.Context(), layers[:2], layers[2:])
+		check("two layers of each image", err)
 		r = &reading{limits: c.limits}
 		for _, l := range layers {
 			if _, _, err = r.both(t.Context(), nil, []layer{l}); err != nil {

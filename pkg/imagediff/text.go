@@ -1,6 +1,7 @@
 package imagediff
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strconv"
@@ -12,32 +13,31 @@ import (
 
 // WriteText writes the difference for people to read, with up to maxFiles files
 // of each layer; 0 means all.
-func (d *Difference) WriteText(w io.Writer, maxFiles int) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "A  %s  %s\nB  %s  %s\n", d.A.Name, d.A.Digest, d.B.Name, d.B.Digest)
+func (d *Difference) WriteText(out io.Writer, maxFiles int) error {
+	w := bufio.NewWriter(out)
+	fmt.Fprintf(w, "A  %s  %s\nB  %s  %s\n", d.A.Name, d.A.Digest, d.B.Name, d.B.Digest)
 	if d.Same {
-		b.WriteString("the same\n")
+		fmt.Fprint(w, "the same\n")
 	}
 	if len(d.Packages) > 0 {
-		b.WriteString("\npackages\n")
+		fmt.Fprint(w, "\npackages\n")
 		for _, c := range d.Packages {
-			fmt.Fprintf(&b, "  %s %s\n", changeSign(c.Kind()), c)
+			fmt.Fprintf(w, "  %s %s\n", changeSign(c.Kind()), c)
 		}
 	}
 	if len(d.Config) > 0 {
-		b.WriteString("\nconfiguration\n")
+		fmt.Fprint(w, "\nconfiguration\n")
 		for _, c := range d.Config {
-			fmt.Fprintf(&b, "  %s: %s → %s\n", c.Field, valueOrNone(c.From), valueOrNone(c.To))
+			fmt.Fprintf(w, "  %s: %s → %s\n", c.Field, valueOrNone(c.From), valueOrNone(c.To))
 		}
 	}
 	for _, l := range d.Layers {
-		l.write(&b, maxFiles)
+		l.write(w, maxFiles)
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return w.Flush()
 }
 
-func (l LayerDifference) write(b *strings.Builder, maxFiles int) {
+func (l LayerDifference) write(w *bufio.Writer, maxFiles int) {
 	title := fmt.Sprintf("layer %d", l.Layer)
 	if l.Rest {
 		title = fmt.Sprintf("layers from %d on", l.Layer)
@@ -51,16 +51,19 @@ func (l LayerDifference) write(b *strings.Builder, maxFiles int) {
 	if l.Step != "" {
 		title += ": " + truncate(strings.Join(strings.Fields(l.Step), " "), 100)
 	}
-	fmt.Fprintf(b, "\n%s\n", title)
+	fmt.Fprintf(w, "\n%s\n", title)
 	if l.Packed {
-		b.WriteString("  equal files in another order or with another compression\n")
+		fmt.Fprint(w, "  equal files in another order or with another compression\n")
 	}
-	for i, f := range l.Files {
+	for i, c := range l.Files {
 		if maxFiles > 0 && i == maxFiles {
-			fmt.Fprintf(b, "  … and %d more; --debug or --json shows all\n", len(l.Files)-maxFiles)
+			fmt.Fprintf(w, "  … and %d more; --debug or --json shows all\n", len(l.Files)-maxFiles)
 			break
 		}
-		fmt.Fprintf(b, "  %s %s%s\n", changeSign(f.Kind), quotePath("/"+f.Path), details(f))
+		f := c.Describe()
+		if _, err := fmt.Fprintf(w, "  %s %s%s\n", changeSign(f.Kind), quotePath("/"+f.Path), details(f)); err != nil {
+			return // Flush returns it
+		}
 	}
 }
 
@@ -74,7 +77,7 @@ func details(f inspect.FileChange) string {
 		from, to := "", ""
 		switch change {
 		case "type":
-			from, to = string(f.From.Type), string(f.To.Type)
+			from, to = f.From.Type, f.To.Type
 		case "link":
 			from, to = quotePath(f.From.Link), quotePath(f.To.Link)
 		case "mode":

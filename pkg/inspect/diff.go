@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"path"
 	"reflect"
 	"slices"
@@ -13,7 +12,14 @@ import (
 	"time"
 )
 
-// FileChange is a file, directory or link that differs between two layers or trees.
+// Change is an entry that differs between two layers or trees. Its description takes many times
+// its memory.
+type Change struct {
+	from, to           *Entry // nil if the side does not have it
+	fromLayer, toLayer int32
+}
+
+// FileChange describes a file, directory or link that differs between two layers or trees.
 type FileChange struct {
 	Path string `json:"path"`
 	Kind string `json:"kind"` // "added", "removed" or "changed"
@@ -30,7 +36,7 @@ type FileChange struct {
 
 // Facts describe an entry in a comparison.
 type Facts struct {
-	Type    Type      `json:"type"`
+	Type    string    `json:"type"`
 	Mode    string    `json:"mode"`  // octal
 	Owner   string    `json:"owner"` // UID:GID
 	Size    int64     `json:"size,omitempty"`
@@ -40,73 +46,94 @@ type Facts struct {
 }
 
 func facts(e *Entry) *Facts {
-	return &Facts{e.Type, fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d:%d", e.UID, e.GID), e.Size, e.ModTime.UTC(),
+	if e == nil {
+		return nil
+	}
+	return &Facts{e.Type.String(), fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d:%d", e.UID, e.GID), e.Size, e.ModTime.UTC(),
 		e.Link, e.Digest.String()}
 }
 
-// removedType is the type, in comparisons of layers, of a path that a layer removes.
-const removedType Type = "whiteout"
+// Describe returns the description of a change.
+func (c Change) Describe() FileChange {
+	f := FileChange{Kind: "removed", From: facts(c.from), To: facts(c.to), FromLayer: int(c.fromLayer), ToLayer: int(c.toLayer)}
+	before, after := c.from != nil && c.from.Type != removed, c.to != nil && c.to.Type != removed
+	switch {
+	case c.from != nil && c.to != nil && before == after:
+		f.Kind, f.What = "changed", differences(c.from, c.to)
+	case after || c.to == nil && !before: // only the layer of the first image removed the path
+		f.Kind = "added"
+	}
+	f.Path = cmp.Or(c.from, c.to).Path
+	return f
+}
 
-// CompareLayers compares two layers, including their removals from lower layers. Both
-// must have been read with Options.Digests.
-func CompareLayers(a, b *Layer) []FileChange {
+// CompareLayers compares two layers, including their removals from lower layers, in the order of
+// paths. Both must have been read with Options.Digests.
+func CompareLayers(a, b *Layer) []Change {
 	return compare(entriesOf(a), entriesOf(b))
 }
 
-func entriesOf(l *Layer) map[string]located {
-	out := map[string]located{}
+// entriesOf returns what a layer has at each path.
+func entriesOf(l *Layer) []located {
+	removals := make([]Entry, 0, len(l.Removed)+len(l.Opaque))
 	for _, r := range l.Removed {
-		out[r] = located{&Entry{Path: r, Type: removedType}, -1}
+		removals = append(removals, Entry{Path: r, Type: removed})
 	}
 	for _, o := range l.Opaque {
-		name := path.Join(o, opaque)
-		out[name] = located{&Entry{Path: name, Type: removedType}, -1}
+		removals = append(removals, Entry{Path: path.Join(o, opaque), Type: removed})
 	}
-	for i := range l.Entries {
-		out[l.Entries[i].Path] = located{&l.Entries[i], -1}
+	out := make([]located, 0, len(removals)+len(l.Entries))
+	for _, entries := range [][]Entry{removals, l.Entries} {
+		for i := range entries {
+			out = append(out, located{&entries[i], -1})
+		}
 	}
+	slices.SortStableFunc(out, byPath)
+	slices.Reverse(out) // the last entry of a path counts
+	out = slices.CompactFunc(out, func(x, y located) bool { return x.Path == y.Path })
+	slices.Reverse(out)
 	return out
 }
 
-// CompareTrees compares the file systems of two images.
-func CompareTrees(a, b *Tree) []FileChange { return compare(a.byPath, b.byPath) }
+func byPath(a, b located) int { return cmp.Compare(a.Path, b.Path) }
 
-func compare(a, b map[string]located) []FileChange {
-	var out []FileChange
-	for name, old := range a {
-		current, ok := b[name]
-		if ok && (old.Type == removedType) != (current.Type == removedType) {
-			kind := "removed"
-			if old.Type == removedType {
-				kind = "added"
-			}
-			out = append(out, FileChange{Path: name, Kind: kind, From: facts(old.Entry), To: facts(current.Entry),
-				FromLayer: old.layer, ToLayer: current.layer})
-		} else if !ok && old.Type == removedType {
-			out = append(out, FileChange{Path: name, Kind: "added", From: facts(old.Entry), FromLayer: old.layer, ToLayer: -1})
-		} else if !ok {
-			out = append(out, FileChange{Path: name, Kind: "removed", From: facts(old.Entry), FromLayer: old.layer, ToLayer: -1})
-		} else if changes := differences(old.Entry, current.Entry); len(changes) > 0 {
-			out = append(out,
-				FileChange{name, "changed", changes, facts(old.Entry), facts(current.Entry), old.layer, current.layer})
+// CompareTrees compares the file systems of two images, in the order of paths. The lowest layers
+// of both have the index first.
+func CompareTrees(a, b []*Layer, first int) []Change {
+	inA, inB := merge(a), merge(b)
+	slices.SortFunc(inA, byPath)
+	slices.SortFunc(inB, byPath)
+	changes := compare(inA, inB)
+	for i := range changes {
+		c := &changes[i]
+		if c.from != nil {
+			c.fromLayer += int32(first)
+		}
+		if c.to != nil {
+			c.toLayer += int32(first)
 		}
 	}
-	for name, current := range b {
-		if _, ok := a[name]; !ok {
-			kind := "added"
-			if current.Type == removedType {
-				kind = "removed" // from a lower layer
+	return changes
+}
+
+// compare compares entries that are sorted by path.
+func compare(a, b []located) []Change {
+	var out []Change
+	for len(a) > 0 || len(b) > 0 {
+		switch {
+		case len(b) == 0 || len(a) > 0 && a[0].Path < b[0].Path:
+			out = append(out, Change{a[0].Entry, nil, int32(a[0].layer), -1})
+			a = a[1:]
+		case len(a) == 0 || b[0].Path < a[0].Path:
+			out = append(out, Change{nil, b[0].Entry, -1, int32(b[0].layer)})
+			b = b[1:]
+		default:
+			if (a[0].Type == removed) != (b[0].Type == removed) || len(differences(a[0].Entry, b[0].Entry)) > 0 {
+				out = append(out, Change{a[0].Entry, b[0].Entry, int32(a[0].layer), int32(b[0].layer)})
 			}
-			out = append(out, FileChange{
-				Path:      name,
-				Kind:      kind,
-				To:        facts(current.Entry),
-				FromLayer: -1,
-				ToLayer:   current.layer,
-			})
+			a, b = a[1:], b[1:]
 		}
 	}
-	slices.SortFunc(out, func(x, y FileChange) int { return cmp.Compare(x.Path, y.Path) })
 	return out
 }
 
@@ -125,7 +152,7 @@ func differences(a, b *Entry) []string {
 	add(a.Mode != b.Mode, "mode")
 	add(a.UID != b.UID || a.GID != b.GID, "owner")
 	add(!a.ModTime.Equal(b.ModTime), "time")
-	add(!maps.Equal(a.Extra, b.Extra), "attributes")
+	add(a.Extra != b.Extra, "attributes")
 	return out
 }
 

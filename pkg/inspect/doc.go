@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync/atomic"
 )
 
 // Limits are what a layer may contain. More is a *LimitError.
@@ -43,12 +44,26 @@ func (l Limits) orDefault() Limits {
 	return l
 }
 
-// Usage is what layers that are read one after another have together of Limits.Entries, Names and
-// Implied.
+// Usage is what several layers have together of Limits.Entries, Names and Implied.
 type Usage struct {
-	entries int
-	names   int64
-	implied int
+	entries, names, implied atomic.Int64
+}
+
+// Add adds a layer that was read before. Its names count as if its entries were all that it has.
+func (u *Usage) Add(l *Layer, limits Limits) error {
+	limits = limits.orDefault()
+	size := int64(0)
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		size += int64(len(e.Path) + len(e.Link) + len(e.Extra))
+	}
+	switch {
+	case u.entries.Add(int64(len(l.Entries)+len(l.Removed)+len(l.Opaque))) > int64(limits.Entries):
+		return &LimitError{What: "entries", Max: int64(limits.Entries), Layers: true}
+	case u.names.Add(size) > limits.Names:
+		return &LimitError{What: "bytes in the names of entries", Max: limits.Names, Layers: true}
+	}
+	return nil
 }
 
 // LimitError reports that a layer, or layers with the same Usage, are larger than any image needs.

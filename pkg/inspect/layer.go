@@ -3,8 +3,10 @@ package inspect
 import (
 	"archive/tar"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"path"
@@ -19,31 +21,50 @@ import (
 )
 
 // Type is the type of an entry.
-type Type string
+type Type uint8
 
 // Types of entries.
 const (
-	File     Type = "file"
-	Dir      Type = "directory"
-	Symlink  Type = "symlink"
-	Hardlink Type = "hardlink" // Link is the path of another entry in the same layer
-	Device   Type = "device"
-	Fifo     Type = "fifo"
+	File Type = iota + 1
+	Dir
+	Symlink
+	Hardlink // Link is the path of another entry in the same layer
+	Device
+	Fifo
+	removed // in comparisons of layers, a path that a layer removes
 )
 
-// Entry is a file, directory or link in a layer.
+// String returns the name of the type.
+func (t Type) String() string {
+	return [...]string{"", "file", "directory", "symlink", "hardlink", "device", "fifo", "whiteout"}[t]
+}
+
+// Entry is a file, directory or link in a layer. An image has up to 500,000 entries, which are
+// in memory at the same time: 128 bytes each, and the strings.
 type Entry struct {
-	Path     string // slash-separated, without a leading slash
-	Type     Type
-	Mode     int64 // permission bits, with setuid, setgid and sticky
-	UID, GID int
-	Size     int64     // bytes, of files
-	ModTime  time.Time // with the precision of the tar
+	Path     string    // slash-separated, without a leading slash
 	Link     string    // target of a link
-	// Digest is the digest of a file's content, see Options.Digests.
-	Digest digest.Digest
-	// Extra has extended attributes and device numbers, by name.
-	Extra map[string]string
+	ModTime  time.Time // with the precision of the tar
+	Digest   Sum       // of a file's content, see Options.Digests
+	Size     int64     // bytes, of files
+	UID, GID int
+	Extra    string // extended attributes and device numbers, equal if these are
+	Mode     uint16 // permission bits, with setuid, setgid and sticky
+	Type     Type
+}
+
+// HasCapabilities reports whether a program gets capabilities when it is started.
+func (e Entry) HasCapabilities() bool { return strings.Contains(e.Extra, `security.capability"=`) }
+
+// Sum is a SHA-256 digest, or zero if there is none. A digest.Digest would take three times its size.
+type Sum [sha256.Size]byte
+
+// String returns a digest such as "sha256:…", or "".
+func (s Sum) String() string {
+	if s == (Sum{}) {
+		return ""
+	}
+	return digest.NewDigestFromBytes(digest.SHA256, s[:]).String()
 }
 
 // Layer describes the changes of a layer to lower layers.
@@ -64,7 +85,7 @@ type Content struct {
 type Options struct {
 	Limits Limits
 	// Usage, if it is not nil, has what the layers before had, and gets what this one has: the
-	// limits are for all of them. Layers with the same Usage must not be read at the same time.
+	// limits are for all of them, also for layers that are read at the same time.
 	Usage *Usage
 
 	// Digests computes the digest of each file.
@@ -84,13 +105,7 @@ type Options struct {
 // Options.Want selects, by path.
 func ReadLayer(ctx context.Context, l v1.Layer, opts Options) (*Layer, map[string]Content, error) {
 	opts.Limits = opts.Limits.orDefault()
-	r := reader{
-		opts:  opts,
-		layer: &Layer{},
-		files: map[string]Content{},
-		usage: opts.Usage,
-		dirs:  map[string]bool{"": true},
-	}
+	r := reader{opts: opts, layer: &Layer{}, files: map[string]Content{}, usage: opts.Usage, dirs: map[string]bool{"": true}}
 	if r.usage == nil {
 		r.usage = &Usage{}
 	}
@@ -155,7 +170,7 @@ func (r *reader) eachEntry(ctx context.Context, l v1.Layer, yield func(*tar.Head
 }
 
 func (r *reader) entry(h *tar.Header, body io.Reader) error {
-	if r.usage.entries++; r.usage.entries > r.opts.Limits.Entries {
+	if r.usage.entries.Add(1) > int64(r.opts.Limits.Entries) {
 		return r.exceeded("entries", int64(r.opts.Limits.Entries))
 	}
 	name := clean(h.Name)
@@ -163,8 +178,7 @@ func (r *reader) entry(h *tar.Header, body io.Reader) error {
 		return &LimitError{What: "bytes in the path of an entry", Max: maxPath}
 	}
 	extra := extraOf(h)
-	texts := append([]string{name, h.Linkname}, slices.Collect(maps.Values(extra))...)
-	if err := errors.Join(r.keep(texts...), r.addParents(name)); err != nil {
+	if err := errors.Join(r.keep(name, h.Linkname, extra), r.addParents(name)); err != nil {
 		return err
 	}
 	dir, base := path.Split(name)
@@ -176,7 +190,7 @@ func (r *reader) entry(h *tar.Header, body io.Reader) error {
 		r.layer.Removed = append(r.layer.Removed, dir+strings.TrimPrefix(base, whiteout))
 		return nil
 	}
-	e := Entry{Path: name, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, ModTime: h.ModTime, Extra: extra}
+	e := Entry{Path: name, Mode: uint16(h.Mode & 0o7777), UID: h.Uid, GID: h.Gid, ModTime: h.ModTime, Extra: extra}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse:
 		e.Type, e.Size = File, h.Size
@@ -205,10 +219,11 @@ func (r *reader) entry(h *tar.Header, body io.Reader) error {
 
 // keep counts names that are kept.
 func (r *reader) keep(names ...string) error {
+	size := 0
 	for _, name := range names {
-		r.usage.names += int64(len(name))
+		size += len(name)
 	}
-	if r.usage.names > r.opts.Limits.Names {
+	if r.usage.names.Add(int64(size)) > r.opts.Limits.Names {
 		return r.exceeded("bytes in the names of entries", r.opts.Limits.Names)
 	}
 	return nil
@@ -227,7 +242,7 @@ func (r *reader) addParents(name string) error {
 			return nil
 		}
 		r.dirs[name] = true
-		if r.usage.implied++; r.usage.implied > r.opts.Limits.Implied {
+		if r.usage.implied.Add(1) > int64(r.opts.Limits.Implied) {
 			return r.exceeded("directories without an entry", int64(r.opts.Limits.Implied))
 		}
 	}
@@ -248,10 +263,10 @@ func (r *reader) content(e *Entry, body io.Reader) error {
 	if e.Type != File {
 		return nil
 	}
-	var hash digest.Digester
+	var sum hash.Hash
 	if r.opts.Digests {
-		hash = digest.Canonical.Digester()
-		body = io.TeeReader(body, hash.Hash())
+		sum = sha256.New()
+		body = io.TeeReader(body, sum)
 	}
 	if want > 0 {
 		data, err := r.capture(body, min(want, e.Size))
@@ -264,11 +279,11 @@ func (r *reader) content(e *Entry, body io.Reader) error {
 			return err
 		}
 	}
-	if hash != nil {
+	if sum != nil {
 		if _, err := io.Copy(io.Discard, body); err != nil {
 			return err
 		}
-		e.Digest = hash.Digest()
+		e.Digest = Sum(sum.Sum(nil))
 	}
 	return nil
 }
@@ -315,24 +330,19 @@ func (r *reader) resolveLinks(ctx context.Context, l v1.Layer) error {
 	return err
 }
 
-// extraOf returns the attributes in a header that few files have.
-func extraOf(h *tar.Header) map[string]string {
-	var out map[string]string
-	set := func(k, v string) {
-		if out == nil {
-			out = map[string]string{}
-		}
-		out[k] = v
-	}
-	for k, v := range h.PAXRecords {
+// extraOf returns the attributes in a header that few files have, in one string: a map of one
+// attribute would take 300 bytes.
+func extraOf(h *tar.Header) string {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(h.PAXRecords)) {
 		if name, ok := strings.CutPrefix(k, "SCHILY.xattr."); ok {
-			set(name, v)
+			fmt.Fprintf(&b, "%q=%q ", name, h.PAXRecords[k])
 		}
 	}
 	if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
-		set("device", fmt.Sprintf("%c %d,%d", h.Typeflag, h.Devmajor, h.Devminor))
+		fmt.Fprintf(&b, "device %c %d,%d", h.Typeflag, h.Devmajor, h.Devminor)
 	}
-	return out
+	return b.String()
 }
 
 // limitedReader ends with ctx, and with an error at a number of bytes.

@@ -1,10 +1,10 @@
 package inspect
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // Found is an entry of the file system of an image.
@@ -47,7 +47,17 @@ func (t *Tree) All() iter.Seq2[string, Found] {
 
 // Merge applies layers, the lowest first.
 func Merge(layers []*Layer) *Tree {
-	o := overlay[located]{}
+	visible := merge(layers)
+	t := &Tree{make(map[string]located, len(visible))}
+	for _, l := range visible {
+		t.byPath[l.Path] = l
+	}
+	return t
+}
+
+// merge applies layers, the lowest first, and returns the entries that remain.
+func merge(layers []*Layer) []located {
+	var o overlay[located]
 	for i, l := range layers {
 		o.remove(l)
 		for j := range l.Entries {
@@ -55,7 +65,11 @@ func Merge(layers []*Layer) *Tree {
 			o.put(e.Path, e.Type == Dir, located{e, i})
 		}
 	}
-	return &Tree{o.files()}
+	var out []located
+	for _, l := range o.files() {
+		out = append(out, l)
+	}
+	return out
 }
 
 // Part is the information T about some files of a layer, such as those of a package
@@ -115,84 +129,112 @@ func MergeParts[T any](parts []Part[T]) map[string]T {
 	return out
 }
 
-// overlay is a tree under construction. Names are stored by directory, so that the
-// removal of a directory does not need a search through all names.
-type overlay[T any] struct {
-	root node[T]
+// overlay lists what layers do to paths, one after the other. A list that is sorted at the end
+// takes less memory than a tree of maps, and the removal of a directory needs no search.
+type overlay[T any] []action[T]
+
+type action[T any] struct {
+	path  string
+	value T
+	order int32
+	kind  actionKind
 }
 
-type node[T any] struct {
-	set      bool
-	value    T
-	children map[string]*node[T]
+type actionKind uint8
+
+const (
+	putFile actionKind = iota // removes everything below its path
+	putDir
+	removePath  // and everything below
+	removeBelow // everything below
+)
+
+func (o *overlay[T]) add(path string, kind actionKind, value T) {
+	*o = append(*o, action[T]{path, value, int32(len(*o)), kind})
 }
 
 func (o *overlay[T]) remove(l *Layer) {
+	var none T
 	for _, dir := range l.Opaque {
-		if n := o.find(dir); n != nil {
-			n.children = nil
-		}
+		o.add(dir, removeBelow, none)
 	}
 	for _, name := range l.Removed {
-		if i := strings.LastIndexByte(name, '/'); i < 0 {
-			delete(o.root.children, name)
-		} else if n := o.find(name[:i]); n != nil {
-			delete(n.children, name[i+1:])
-		}
+		o.add(name, removePath, none)
 	}
-}
-
-func (o *overlay[T]) find(name string) *node[T] {
-	n := &o.root
-	if name == "" {
-		return n
-	}
-	for part := range strings.SplitSeq(name, "/") {
-		if n = n.children[part]; n == nil {
-			return nil
-		}
-	}
-	return n
 }
 
 // put sets the entry at a path. An entry that is not a directory removes everything
 // below its path.
-func (o *overlay[T]) put(name string, dir bool, v T) {
-	n := &o.root
-	if name != "" {
-		for part := range strings.SplitSeq(name, "/") {
-			next := n.children[part]
-			if next == nil {
-				next = &node[T]{}
-				if n.children == nil {
-					n.children = map[string]*node[T]{}
-				}
-				n.children[part] = next
-			}
-			n = next
-		}
+func (o *overlay[T]) put(name string, dir bool, value T) {
+	kind := putFile
+	if dir {
+		kind = putDir
 	}
-	n.set, n.value = true, v
-	if !dir {
-		n.children = nil
+	o.add(name, kind, value)
+}
+
+// files yields the paths and values that remain.
+func (o overlay[T]) files() iter.Seq2[string, T] {
+	slices.SortFunc(o, func(a, b action[T]) int { return cmp.Or(comparePaths(a.path, b.path), cmp.Compare(a.order, b.order)) })
+	// above are the directories of the current path that an action removed the content of, and
+	// the last such action of each and of the directories around it.
+	type removal struct {
+		path  string
+		order int32
+	}
+	return func(yield func(string, T) bool) {
+		var above []removal
+		for i := 0; i < len(o); {
+			path := o[i].path
+			for len(above) > 0 && !isBelow(path, above[len(above)-1].path) {
+				above = above[:len(above)-1]
+			}
+			around := int32(-1)
+			if len(above) > 0 {
+				around = above[len(above)-1].order
+			}
+			last, removedBelow := -1, around
+			for ; i < len(o) && o[i].path == path; i++ {
+				switch o[i].kind {
+				case putFile, putDir:
+					last = i
+				case removePath:
+					last = -1
+				}
+				if o[i].kind != putDir {
+					removedBelow = max(removedBelow, o[i].order)
+				}
+			}
+			if removedBelow > around {
+				above = append(above, removal{path, removedBelow})
+			}
+			if last >= 0 && o[last].order > around && !yield(path, o[last].value) {
+				return
+			}
+		}
 	}
 }
 
-func (o *overlay[T]) files() map[string]T {
-	out := map[string]T{}
-	var walk func(prefix string, n *node[T])
-	walk = func(prefix string, n *node[T]) {
-		if n.set {
-			out[prefix] = n.value
-		}
-		for name, c := range n.children {
-			at := name
-			if prefix != "" {
-				at = prefix + "/" + name
-			}
-			walk(at, c)
+// isBelow reports whether a path is in a directory, of which the root is "".
+func isBelow(path, dir string) bool {
+	if dir == "" {
+		return path != ""
+	}
+	return len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir
+}
+
+// comparePaths orders paths so that those in a directory follow it directly.
+func comparePaths(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		switch {
+		case a[i] == b[i]:
+		case a[i] == '/':
+			return -1
+		case b[i] == '/':
+			return 1
+		default:
+			return cmp.Compare(a[i], b[i])
 		}
 	}
-	walk("", &o.root)
-	return out
+	return cmp.Compare(len(a), len(b))
 }
