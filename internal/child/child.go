@@ -29,6 +29,11 @@ type Limits struct {
 	Memory    int64 // bytes of data of each process (RLIMIT_DATA)
 	Processes int   // at the same time, in the program's session
 	FileSize  int64 // bytes of each file that is written (RLIMIT_FSIZE)
+
+	// Idle is a time in which the processes must read 1 KiB a second, from files or others, or use a
+	// hundredth of a processor. Programs that wait for a server, an agent or a user do neither. They
+	// are stopped within twice this time.
+	Idle time.Duration
 }
 
 // LimitError reports that a program was stopped because it reached a limit.
@@ -122,9 +127,9 @@ func (c *Cmd) Run(ctx context.Context) error {
 		case <-exited:
 		}
 	})
-	if c.Limits.Processes > 0 {
-		defer watchSession(session, c.Limits.Processes, func() {
-			cancel(c.limitError(fmt.Sprintf("%d processes", c.Limits.Processes)))
+	if c.Limits.Processes > 0 || c.Limits.Idle > 0 {
+		defer watchSession(session, c.Limits, func(limit string) {
+			cancel(c.limitError(limit))
 			killSession(session)
 		})()
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -70,6 +71,43 @@ func TestProcessLimit(t *testing.T) {
 	}
 	if n := leftovers(t, marker); n != 0 {
 		t.Errorf("%d processes are left", n)
+	}
+}
+
+func TestIdleLimit(t *testing.T) {
+	marker := fmt.Sprintf("5%d", time.Now().UnixNano()%1e9)
+	err := sh("sleep "+marker+" & sleep "+marker, Limits{Idle: 50 * time.Millisecond}).Run(t.Context())
+	var limit *LimitError
+	if !errors.As(err, &limit) || !strings.Contains(limit.Limit, "1 KiB a second") {
+		t.Errorf("got %v", err)
+	}
+	if n := leftovers(t, "sleep "+marker); n != 0 {
+		t.Errorf("%d processes are left", n)
+	}
+}
+
+// What processes read, and the processor time that they use, counts from check to check, also of
+// those that have ended.
+func TestIdleCounts(t *testing.T) {
+	start := time.Now()
+	self, _ := bytesRead(os.Getpid())
+	for name, c := range map[string]struct {
+		read int64         // since the beginning, by this process
+		cpu  time.Duration // by a process that has ended before the second check
+		idle bool
+	}{
+		"nothing": {0, 0, true}, "a little": {50 << 10, 500 * time.Millisecond, true},
+		"much": {200 << 10, 0, false}, "computing": {0, 2 * time.Second, false},
+	} {
+		s := &watchedSession{limits: Limits{Idle: time.Minute}, since: start, last: map[int]activity{os.Getpid(): {read: self - c.read}}}
+		ended := process{pid: 1 << 30, cpu: c.cpu}
+		if limit := s.check([]process{{pid: os.Getpid()}, ended}, start.Add(time.Second)); limit != "" {
+			t.Errorf("%s: %s, before the end", name, limit)
+		}
+		limit := s.check([]process{{pid: os.Getpid()}}, start.Add(100*time.Second))
+		if c.idle != strings.Contains(limit, "1m") {
+			t.Errorf("%s: limit %q", name, limit)
+		}
 	}
 }
 

@@ -2,38 +2,56 @@ package child
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // watchInterval is the time between two counts of processes. A program that starts
 // processes without end starts about a hundred in it.
 const watchInterval = 500 * time.Millisecond
 
-// watcher counts the processes of all watched sessions in one pass over /proc.
+// watcher observes the processes of all watched sessions in one pass over /proc.
 type watcher struct {
 	mu       sync.Mutex
-	sessions map[int]watchedSession // by the session's leader
+	sessions map[int]*watchedSession // by the session's leader
 	running  bool
 }
 
 type watchedSession struct {
-	limit    int
-	exceeded func()
+	limits   Limits
+	exceeded func(limit string)
+
+	// since is the beginning of the time for which Limits.Idle is checked, and done what the
+	// processes have done in it. last is what each process had done when it was last seen.
+	since time.Time
+	done  activity
+	last  map[int]activity
 }
 
-var sessions = &watcher{sessions: map[int]watchedSession{}}
+// activity is what a process has done since its start.
+type activity struct {
+	read int64 // bytes
+	cpu  time.Duration
+}
 
-// watchSession calls exceeded once if a session has more processes than limit. The
-// returned function ends the watch.
-func watchSession(leader, limit int, exceeded func()) (stop func()) {
+var sessions = &watcher{sessions: map[int]*watchedSession{}}
+
+// watchSession calls exceeded once, with the limit, if a session exceeds its limit of
+// processes or is idle. The returned function ends the watch.
+func watchSession(leader int, limits Limits, exceeded func(limit string)) (stop func()) {
 	w := sessions
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sessions[leader] = watchedSession{limit, exceeded}
+	w.sessions[leader] = &watchedSession{limits: limits, exceeded: exceeded, since: time.Now()}
 	if !w.running {
 		w.running = true
 		go w.run()
@@ -54,14 +72,16 @@ func (w *watcher) run() {
 			w.mu.Unlock()
 			return
 		}
-		counts := map[int]int{}
+		members := map[int][]process{}
 		for _, p := range processes() {
-			counts[p.session]++
+			if w.sessions[p.session] != nil {
+				members[p.session] = append(members[p.session], p)
+			}
 		}
 		var exceeded []func()
 		for leader, s := range w.sessions {
-			if counts[leader] > s.limit {
-				exceeded = append(exceeded, s.exceeded)
+			if limit := s.check(members[leader], time.Now()); limit != "" {
+				exceeded = append(exceeded, func() { s.exceeded(limit) })
 				delete(w.sessions, leader)
 			}
 		}
@@ -72,7 +92,45 @@ func (w *watcher) run() {
 	}
 }
 
-type process struct{ pid, session int }
+// check returns the limit that a session exceeds, or "".
+func (s *watchedSession) check(members []process, now time.Time) string {
+	if s.limits.Processes > 0 && len(members) > s.limits.Processes {
+		return fmt.Sprintf("%d processes", s.limits.Processes)
+	}
+	if s.limits.Idle <= 0 {
+		return ""
+	}
+	current := map[int]activity{}
+	for _, p := range members {
+		read, ok := bytesRead(p.pid)
+		if !ok {
+			s.limits.Idle = 0
+			return ""
+		}
+		a := activity{read, p.cpu}
+		s.done.read += max(0, a.read-s.last[p.pid].read)
+		s.done.cpu += max(0, a.cpu-s.last[p.pid].cpu)
+		current[p.pid] = a
+	}
+	s.last = current
+	elapsed := now.Sub(s.since)
+	if elapsed < s.limits.Idle {
+		return ""
+	}
+	if float64(s.done.read) < 1024*elapsed.Seconds() && s.done.cpu < elapsed/100 {
+		return units.Duration(s.limits.Idle) + " in which it reads less than 1 KiB a second"
+	}
+	s.since, s.done = now, activity{}
+	return ""
+}
+
+type process struct {
+	pid, session int
+	cpu          time.Duration
+}
+
+// clockTick is the unit of processor times in /proc. It is the same on all architectures of Go.
+const clockTick = 10 * time.Millisecond
 
 // processes lists the processes that have not ended.
 func processes() []process {
@@ -92,16 +150,28 @@ func processes() []process {
 		if err != nil {
 			continue // it has ended
 		}
-		// PID (NAME) STATE PARENT GROUP SESSION …; a name may contain anything.
-		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-		if len(fields) < 4 || fields[0][0] == 'Z' {
+		// PID (NAME) STATE PARENT GROUP SESSION …; a name may contain anything. The processor times
+		// are the fields 14 and 15.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) < 13 || fields[0] == "Z" {
 			continue
 		}
-		if session, err := strconv.Atoi(string(fields[3])); err == nil {
-			out = append(out, process{pid, session})
+		user, _ := strconv.Atoi(fields[11])
+		system, _ := strconv.Atoi(fields[12])
+		if session, err := strconv.Atoi(fields[3]); err == nil {
+			out = append(out, process{pid, session, time.Duration(user+system) * clockTick})
 		}
 	}
 	return out
+}
+
+// bytesRead returns how much a process has read, 0 if it has ended. It is not known of processes
+// of other users.
+func bytesRead(pid int) (n int64, known bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	_, line, _ := strings.Cut(string(text), "rchar: ")
+	_, _ = fmt.Sscan(line, &n)
+	return n, !errors.Is(err, fs.ErrPermission)
 }
 
 // killSession kills the processes of a session, repeatedly until it finds none: a

@@ -58,6 +58,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Message)
 }
 
+// MaxLines is how many lines a file has, without empty ones and comments. The time to read the lines
+// of one value is quadratic.
+const MaxLines = 20_000
+
 // guard precedes every name and value that is passed to the ini library. It keeps
 // the library from interpreting what oslo.config takes literally: values in
 // backquotes or triple quotes, keys in quotes, the key "-", the section DEFAULT,
@@ -76,10 +80,16 @@ func Parse(path string, data []byte) (*File, error) {
 	var clean strings.Builder // the text for the library
 	var last *Entry           // the assignment that an indented line continues
 	section := ""
+	lines := 0
 	for i, raw := range strings.Split(text, "\n") {
 		line := strings.TrimRightFunc(raw, IsSpace)
 		broken := func(col int, message, hint string) *Error {
 			return &Error{File: path, Line: i + 1, Column: col, Text: line, Message: message, Hint: hint}
+		}
+		if line != "" && line[0] != '#' && line[0] != ';' {
+			if lines++; lines > MaxLines {
+				return nil, broken(1, fmt.Sprintf("more than %d lines that are not comments", MaxLines), "")
+			}
 		}
 		switch {
 		case line == "":
@@ -153,15 +163,17 @@ func (f *File) readValues(text string) error {
 		return err
 	}
 	type place struct{ section, key string }
-	seen := map[place]int{}
+	left := map[place][]string{} // values of a key that is repeated
 	for _, e := range f.Entries {
 		p := place{e.Section, e.Key}
-		values := parsed.Section(guard + e.Section).Key(guard + e.Key).ValueWithShadows()
-		if seen[p] >= len(values) {
+		values, seen := left[p]
+		if !seen {
+			values = parsed.Section(guard + e.Section).Key(guard + e.Key).ValueWithShadows()
+		}
+		if len(values) == 0 {
 			return fmt.Errorf("line %d: the value of %q was lost", e.Line, e.Key)
 		}
-		e.Value = unguard(values[seen[p]])
-		seen[p]++
+		e.Value, left[p] = unguard(values[0]), values[1:]
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/inifile"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
@@ -369,6 +371,25 @@ func TestExpandSourceConcurrently(t *testing.T) {
 	for range 8 {
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// Values that refer to others cannot be of any size, or take any time: a kilobyte of them would do.
+func TestValuesAreBounded(t *testing.T) {
+	var doubled strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&doubled, "k%d = ${a.k%d}${a.k%d}\n", i, i+1, i+1)
+	}
+	long := strings.Repeat("x", 600_000)
+	for text, want := range map[string]string{
+		"[DEFAULT]\nnamespace = ${a.k0}\n[a]\n" + doubled.String() + "k40 =\n":   "refer to others more than",
+		"[DEFAULT]\ntag = " + long + "\nnamespace = $tag$tag\n":                  "larger than 1.0 MiB",
+		"[DEFAULT]\ntag = " + long + "\n#" + long + "\n":                         "more than 1.0 MiB",
+		"[DEFAULT]\n" + strings.Repeat("build_args = A:1\n", inifile.MaxLines+1): "20000 lines",
+	} {
+		if _, err := load(t, text, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60q: %.200v, want %q", text, err, want)
 		}
 	}
 }

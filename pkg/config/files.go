@@ -15,8 +15,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
-// maxFile is the size of the largest configuration file, in bytes.
-const maxFile = 16 << 20
+// maxFile is the size of the largest configuration file, in bytes. The sample of all options has 40 KB.
+const maxFile = 1 << 20
 
 // defaultName is the name of the configuration files that are read by default.
 const defaultName = "kolla-build.conf"

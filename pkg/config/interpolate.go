@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // unknownName is the error for a $name that does not exist.
@@ -11,6 +13,13 @@ type unknownName struct{ name string }
 func (e *unknownName) Error() string {
 	return fmt.Sprintf("$%s: there is no option %q", e.name, e.name)
 }
+
+// Limits for values that refer to others, which a few lines can multiply: the length of a value in
+// bytes, and how often values are looked up for a configuration.
+const (
+	maxExpanded = 1 << 20
+	maxLookUps  = 200_000
+)
 
 // expand replaces $name and ${name} by their values. $$ and \$ are a dollar sign, and
 // so is a dollar sign before anything else. Names consist of letters, underscores,
@@ -51,6 +60,9 @@ func expand(s string, lookup func(name string) (string, error)) (string, error) 
 		value, err := lookup(name)
 		if err != nil {
 			return "", err
+		}
+		if b.Len()+len(value) > maxExpanded {
+			return "", fmt.Errorf("with the values that it refers to, this one is larger than %s", units.Bytes(maxExpanded))
 		}
 		b.WriteString(value)
 		s = rest

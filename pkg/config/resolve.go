@@ -22,6 +22,8 @@ type resolver struct {
 	values map[*Option]resolved
 	fixed  map[*Option]any // values that take precedence over given ones, as for one of several platforms
 	active []string        // names of the values being computed, to detect cycles
+
+	lookUps int // references that were followed
 }
 
 type resolved struct {
@@ -130,6 +132,9 @@ func (r *resolver) string(name string) (string, error) {
 // DEFAULT.
 func (r *resolver) in(sectionName string) func(string) (string, error) {
 	return func(name string) (string, error) {
+		if r.lookUps++; r.lookUps > maxLookUps {
+			return "", fmt.Errorf("values refer to others more than %d times", maxLookUps)
+		}
 		if v, ok := r.vars[name]; ok {
 			return v, nil
 		}

@@ -85,7 +85,7 @@ func (c *Config) ExpandSource(name string, vars map[string]string) (Source, erro
 		return Source{Name: name}, nil
 	}
 	r := *c.resolver // a copy, which has its own list of active names
-	r.vars, r.active = vars, nil
+	r.vars, r.active, r.lookUps = vars, nil, 0
 	if len(vars) > 0 {
 		// Values of options can depend on vars.
 		r.values = map[*Option]resolved{}

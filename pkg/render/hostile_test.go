@@ -3,6 +3,7 @@ package render
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,46 @@ func TestUserFilesAreBounded(t *testing.T) {
 	if _, err := Render(t.Context(), Options{Tree: large, Config: &config.Config{Base: "debian"}}); err == nil ||
 		!strings.Contains(err.Error(), "more than") {
 		t.Errorf("a large template: %v", err)
+	}
+}
+
+// A few kilobytes of aliases can stand for billions of keys, and a number of a megabyte takes
+// minutes to read.
+func TestVariablesAndRepositoriesAreBounded(t *testing.T) {
+	keys := func(n int, key string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, key, i)
+		}
+		return b.String()
+	}
+	aliases := "  <<: [" + strings.Repeat("*a,", 5000) + "*a]\n"
+	for text, want := range map[string]string{
+		"a: &a {" + keys(5000, "k%d: x, ") + "}\ndebian:\n" + aliases:                              "keys",
+		"debian: &a\n" + keys(5000, "  k%d: {url: x}\n") + keys(5000, "d%d: *a\n"):                 "keys",
+		"x:\n  y: &a {" + keys(5000, "k%d: x, ") + "}\n" + "debian:\n" + keys(5000, "  k%d: *a\n"): "keys",
+		"x: &a [" + strings.Repeat("*a,", 10) + "]\n":                                              "mapping",
+		"#" + strings.Repeat("x", maxYAML):                                                         "larger than 1.0 MiB",
+		"debian:\n" + keys(maxRepoKeys/4, "  k%d: {url: x}\n"):                                     "",
+	} {
+		if _, err := parseRepos("repos.yaml", []byte(text)); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("repositories %.60q: %v, want %q", text, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"a: &a {" + keys(5000, "k%d: x, ") + "}\nb:\n" + aliases:                           "too many",
+		"a: [" + strings.Repeat("1,", maxValues) + "]":                                     "too many",
+		`{"a": [` + strings.Repeat("1,", maxValues) + `1]}`:                                "too many",
+		`{"a": ` + strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1) + "}": "too deeply",
+		"a: " + strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1):          "too deeply",
+		`{"a": ` + strings.Repeat("1", maxNumber+1) + `}`:                                  "4300 characters",
+		`{"a": 0.` + strings.Repeat("1", maxNumber) + `}`:                                  "4300 characters",
+		`{"a": 1e999999999}`:                            "",
+		`{"a": ` + strings.Repeat("1", maxNumber) + `}`: "",
+	} {
+		if _, err := parseVars("x", []byte(text)); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("variables %.60q: %v, want %q", text, err, want)
+		}
 	}
 }
 

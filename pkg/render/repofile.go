@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -66,25 +65,25 @@ var repoFields = []string{
 	"baseurl", "metalink", "mirrorlist", "gpgkey", "gpgcheck", "repo_gpgcheck", "file_group",
 }
 
+// maxRepoKeys is how many keys a repos.yaml has, where aliases count as what they stand for.
+const maxRepoKeys = 100_000
+
 func parseRepos(name string, content []byte) (*repoFile, error) {
 	f := &repoFile{name: name, sections: map[string]*repoSection{}}
-	var doc yaml.Node
-	dec := yaml.NewDecoder(strings.NewReader(string(content)))
-	if err := dec.Decode(&doc); err != nil {
-		if errors.Is(err, io.EOF) {
-			return f, nil
-		}
-		return nil, yamlError(name, err)
+	root, err := parseYAMLNode(name, content)
+	if err != nil || root == nil {
+		return f, err
 	}
-	top := resolveAlias(doc.Content[0])
+	top := resolveAlias(root)
 	if isNull(top) {
 		return f, nil
 	}
 	if top.Kind != yaml.MappingNode {
 		return nil, &RepoError{name, top.Line, "the file must be a mapping of sections, such as \"debian:\"", ""}
 	}
-	for key, value := range pairs(top) {
-		section, err := parseRepoSection(name, key, value)
+	remaining := maxRepoKeys
+	for key, value := range pairs(top, &remaining) {
+		section, err := parseRepoSection(name, key, value, &remaining)
 		if err != nil {
 			return nil, err
 		}
@@ -94,10 +93,13 @@ func parseRepos(name string, content []byte) (*repoFile, error) {
 		}
 		f.sections[key.Value] = section
 	}
+	if remaining < 0 {
+		return nil, &RepoError{name, 0, fmt.Sprintf("more than %d keys, with those of aliases", maxRepoKeys), ""}
+	}
 	return f, nil
 }
 
-func parseRepoSection(file string, key, value *yaml.Node) (*repoSection, error) {
+func parseRepoSection(file string, key, value *yaml.Node, remaining *int) (*repoSection, error) {
 	section := &repoSection{line: key.Line, repos: map[string]*repo{}}
 	if isNull(value) {
 		return section, nil
@@ -105,7 +107,7 @@ func parseRepoSection(file string, key, value *yaml.Node) (*repoSection, error) 
 	if value.Kind != yaml.MappingNode {
 		return nil, &RepoError{file, value.Line, fmt.Sprintf("section %q must be a mapping of repositories", key.Value), ""}
 	}
-	for rkey, rvalue := range pairs(value) {
+	for rkey, rvalue := range pairs(value, remaining) {
 		r := &repo{file: file, line: rkey.Line, fields: map[string]any{}}
 		switch {
 		case rvalue.Kind == yaml.ScalarNode && !isNull(rvalue):
@@ -115,7 +117,7 @@ func parseRepoSection(file string, key, value *yaml.Node) (*repoSection, error) 
 				file, rvalue.Line, fmt.Sprintf("repository %q must be a mapping of fields such as url and suite", rkey.Value), "",
 			}
 		default:
-			for fkey, fvalue := range pairs(rvalue) {
+			for fkey, fvalue := range pairs(rvalue, remaining) {
 				if fvalue.Kind != yaml.ScalarNode {
 					return nil, &RepoError{
 						file, fvalue.Line, fmt.Sprintf("field %q of repository %q must be a single value", fkey.Value, rkey.Value),
@@ -140,8 +142,9 @@ func parseRepoSection(file string, key, value *yaml.Node) (*repoSection, error) 
 }
 
 // pairs iterates over the keys and values of a mapping, with aliases resolved. Those of
-// merge keys (<<) come first, so that the mapping's own override them.
-func pairs(n *yaml.Node) func(func(k, v *yaml.Node) bool) {
+// merge keys (<<) come first, so that the mapping's own override them. A few kilobytes of merges can
+// have billions of keys: each is subtracted from remaining, and the iteration ends below 0.
+func pairs(n *yaml.Node, remaining *int) func(func(k, v *yaml.Node) bool) {
 	return func(yield func(k, v *yaml.Node) bool) {
 		var merged []*yaml.Node
 		for i := 0; i+1 < len(n.Content); i += 2 {
@@ -160,9 +163,15 @@ func pairs(n *yaml.Node) func(func(k, v *yaml.Node) bool) {
 		}
 		for _, m := range merged {
 			m = resolveAlias(m)
+			if *remaining--; *remaining < 0 {
+				return
+			}
 			// Only one level, since merges of merges can form cycles.
 			for i := 0; i+1 < len(m.Content) && m.Kind == yaml.MappingNode; i += 2 {
 				k := m.Content[i]
+				if *remaining--; *remaining < 0 {
+					return
+				}
 				if ownKeys[k.Value] || k.Tag == "!!merge" {
 					continue
 				}
@@ -175,6 +184,9 @@ func pairs(n *yaml.Node) func(func(k, v *yaml.Node) bool) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if n.Content[i].Tag == "!!merge" {
 				continue
+			}
+			if *remaining--; *remaining < 0 {
+				return
 			}
 			if !yield(n.Content[i], resolveAlias(n.Content[i+1])) {
 				return

@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
@@ -48,13 +49,18 @@ func parseVars(name string, content []byte) (map[string]any, error) {
 	return vars, nil
 }
 
-// maxDepth is how deep values can be nested.
-const maxDepth = 1000
+// maxDepth is how deep values can be nested, and maxValues how many a file can have, where aliases
+// count as what they stand for.
+const (
+	maxDepth  = 1000
+	maxValues = 200_000
+)
 
 func parseJSON(name string, content []byte) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(content))
 	dec.UseNumber()
-	v, err := jsonValue(dec, 0)
+	r := jsonReader{dec, maxValues}
+	v, err := r.value(0)
 	if err == nil {
 		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
 			err = errors.New("content after the value")
@@ -71,11 +77,16 @@ func parseJSON(name string, content []byte) (any, error) {
 	return v, nil
 }
 
-func jsonValue(dec *json.Decoder, depth int) (any, error) {
-	if depth > maxDepth {
-		return nil, errors.New("values are nested too deeply")
+type jsonReader struct {
+	*json.Decoder
+	remaining int // how many more values can be created
+}
+
+func (r *jsonReader) value(depth int) (any, error) {
+	if r.remaining--; r.remaining < 0 || depth > maxDepth {
+		return nil, errors.New("values are nested too deeply or are too many")
 	}
-	tok, err := dec.Token()
+	tok, err := r.Token()
 	if err != nil {
 		return nil, err
 	}
@@ -85,35 +96,41 @@ func jsonValue(dec *json.Decoder, depth int) (any, error) {
 	case json.Delim:
 		if tok == '[' {
 			list := jinja.NewList()
-			for dec.More() {
-				v, err := jsonValue(dec, depth+1)
+			for r.More() {
+				v, err := r.value(depth + 1)
 				if err != nil {
 					return nil, err
 				}
 				list.Items = append(list.Items, v)
 			}
-			_, err := dec.Token()
+			_, err := r.Token()
 			return list, err
 		}
 		dict := jinja.NewDict()
-		for dec.More() {
-			key, err := dec.Token()
+		for r.More() {
+			key, err := r.Token()
 			if err != nil {
 				return nil, err
 			}
-			v, err := jsonValue(dec, depth+1)
+			v, err := r.value(depth + 1)
 			if err != nil {
 				return nil, err
 			}
 			dict.Set(key, v)
 		}
-		_, err := dec.Token()
+		_, err := r.Token()
 		return dict, err
 	}
 	return tok, nil // string, bool, nil
 }
 
+// maxNumber is how many characters a number has, as in Python. The time to read one is quadratic.
+const maxNumber = 4300
+
 func jsonNumber(s string) (any, error) {
+	if len(s) > maxNumber {
+		return nil, fmt.Errorf("a number of more than %d characters", maxNumber)
+	}
 	if !strings.ContainsAny(s, ".eE") {
 		i, ok := new(big.Int).SetString(s, 10)
 		if !ok {
@@ -132,17 +149,32 @@ func jsonNumber(s string) (any, error) {
 	return v, nil
 }
 
-func parseYAML(name string, content []byte) (any, error) {
+// maxYAML is the size in bytes of the largest YAML file: the parser takes two hundred times the size
+// of a list of digits.
+const maxYAML = 1 << 20
+
+// parseYAMLNode parses the first document of a YAML file; nil if there is none.
+func parseYAMLNode(name string, content []byte) (*yaml.Node, error) {
+	if len(content) > maxYAML {
+		return nil, &RepoError{name, 0, "the file is larger than " + units.Bytes(maxYAML), ""}
+	}
 	var doc yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(content))
-	if err := dec.Decode(&doc); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, nil
-		}
+	switch err := yaml.NewDecoder(bytes.NewReader(content)).Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
 		return nil, yamlError(name, err)
 	}
-	c := yamlConverter{name: name, remaining: 1_000_000, done: map[*yaml.Node]any{}}
-	return c.value(doc.Content[0], 0)
+	return doc.Content[0], nil
+}
+
+func parseYAML(name string, content []byte) (any, error) {
+	root, err := parseYAMLNode(name, content)
+	if err != nil || root == nil {
+		return nil, err
+	}
+	c := yamlConverter{name: name, remaining: maxValues, done: map[*yaml.Node]any{}}
+	return c.value(root, 0)
 }
 
 // yamlConverter converts a YAML document to template values. As in Python, aliases share
@@ -153,9 +185,13 @@ type yamlConverter struct {
 	done      map[*yaml.Node]any
 }
 
+func (c *yamlConverter) exceeded(n *yaml.Node) error {
+	return &RepoError{c.name, n.Line, "values nest too deeply or are too many", ""}
+}
+
 func (c *yamlConverter) value(n *yaml.Node, depth int) (any, error) {
 	if c.remaining--; c.remaining < 0 || depth > maxDepth {
-		return nil, &RepoError{c.name, n.Line, "values nest too deeply or are too many", ""}
+		return nil, c.exceeded(n)
 	}
 	n = resolveAlias(n)
 	if v, ok := c.done[n]; ok {
@@ -177,7 +213,7 @@ func (c *yamlConverter) value(n *yaml.Node, depth int) (any, error) {
 		return list, nil
 	case yaml.MappingNode:
 		dict := jinja.NewDict()
-		for k, item := range pairs(n) {
+		for k, item := range pairs(n, &c.remaining) {
 			if k = resolveAlias(k); k.Kind != yaml.ScalarNode {
 				return nil, &RepoError{c.name, k.Line, "a key must be a single value", ""}
 			}
@@ -186,6 +222,9 @@ func (c *yamlConverter) value(n *yaml.Node, depth int) (any, error) {
 				return nil, err
 			}
 			dict.Set(pyScalar(k), v)
+		}
+		if c.remaining < 0 {
+			return nil, c.exceeded(n)
 		}
 		c.done[n] = dict
 		return dict, nil

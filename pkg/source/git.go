@@ -26,6 +26,10 @@ const (
 	gitProcesses = 64
 	gitFile      = 32 << 30 // bytes of a pack or file
 	gitOutput    = 64 << 20 // bytes, such as the list of all commits; Linux has 1.4 million
+
+	// gitIdle is how often the time limit without a byte a command may take at less than 1 KiB a
+	// second. git itself limits only servers that send nothing over HTTP, and ssh may wait for an agent.
+	gitIdle = 5
 )
 
 // gitCommand runs the system's git for one remote repository.
@@ -71,6 +75,7 @@ func (g *gitCommand) run(ctx context.Context, args ...string) (string, error) {
 			Memory:    gitMemory,
 			Processes: gitProcesses,
 			FileSize:  gitFile,
+			Idle:      gitIdle * g.opts.Timeout,
 		},
 	}
 	err := cmd.Run(ctx)

@@ -35,6 +35,7 @@ type handler struct {
 	authority     string        // the file of the generated authority, or ""
 	pace          pace
 	turns         manifestTurns
+	uploads       uploadTurns
 
 	// tagging is held for writing while a manifest is deleted: the distribution looks up its
 	// tags first and removes them then, also those that were set to another manifest since.
@@ -44,7 +45,7 @@ type handler struct {
 func newHandler(s *Server, opts Options, log *requestLog, certificates *certificates) (*handler, error) {
 	h := &handler{app: s.app, dir: s.dir, policy: newAccessPolicy(opts), readOnly: opts.ReadOnly, readOnlyUsers: opts.ReadOnlyUsers,
 		purger: s.purger, use: s.use, log: log, certificates: certificates, pace: defaultPace,
-		turns: newManifestTurns()}
+		turns: newManifestTurns(), uploads: uploadTurns{turns: map[string]*uploadTurn{}}}
 	if opts.GenerateTLS {
 		h.authority = AuthorityFile(s.dir)
 	}
@@ -147,7 +148,13 @@ func (h *handler) serveAPI(w *pacedWriter, r *http.Request) {
 	var uploaded manifest
 	done := func(string) {}
 	if allowed {
-		var p *problem
+		endTurn, p := h.uploads.take(r, h.pace.pause)
+		if p != nil {
+			refuse(w, p.status, p.code, p.message)
+			return
+		}
+		defer endTurn()
+		w.body.begin() // the client has no part in the time before its turn
 		var end func()
 		uploaded, end, p = h.putManifest(r)
 		defer end()

@@ -1,0 +1,104 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/child"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// drip sends a text, and then a byte at a time until the connection or the test ends.
+func drip(t *testing.T, w io.Writer, text string) {
+	t.Helper()
+	_, err := io.WriteString(w, text)
+	for err == nil && t.Context().Err() == nil {
+		time.Sleep(100 * time.Millisecond)
+		_, err = w.Write([]byte("0"))
+	}
+}
+
+// TestGitSlowServers fetches from servers that never answer, or send a byte now and then, over each
+// protocol. git has no time limits for them, except for HTTP without a single byte.
+func TestGitSlowServers(t *testing.T) {
+	testenv.Slow(t)
+	testenv.Program(t, "python3", "python3")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go drip(t, conn, "fff0")
+		}
+	}()
+	slow := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
+		drip(t, flushed{w, http.NewResponseController(w)}, "001e# service=git-upload-pack\n0000fff0")
+	})
+	web := serveHTTP(t, slow)
+	ssh := filepath.Join(t.TempDir(), "ssh")
+	for name, script := range map[string]string{
+		"-silent": "sleep 1000", // as one that waits for an agent that never answers
+		"-drip": `exec python3 -uc 'import time
+print("fff0", end="")
+while True:
+  time.sleep(0.1); print("0", end="")'`,
+		"-orphan": "sleep 1000 & sleep 1000",
+	} {
+		if err := os.WriteFile(ssh+name, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ location, ssh string }{
+		{"git://" + listener.Addr().String() + "/x", ""}, {web + "/x", ""},
+		{"ssh://git@mirror.example/x", "-silent"}, {"ssh://git@mirror.example/x", "-drip"}, {"git@mirror.example:x", "-orphan"},
+	} {
+		t.Run(c.location[:3]+c.ssh, func(t *testing.T) {
+			t.Setenv("GIT_SSH_COMMAND", ssh+c.ssh)
+			f, _ := newFetcher(t, Options{Retries: -1, Timeout: 200 * time.Millisecond})
+			s := Spec{Name: "x", Type: TypeGit, Location: c.location, Reference: "master", Enabled: true}
+			_, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
+			var limit *child.LimitError
+			if !errors.As(err, &limit) {
+				t.Errorf("got %v, want that git was stopped", err)
+			}
+			checkClean(t, f.opts.CacheDir)
+		})
+	}
+}
+
+// flushed sends each write at once.
+type flushed struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (f flushed) Write(p []byte) (int, error) {
+	n, err := f.ResponseWriter.Write(p)
+	return n, errors.Join(err, f.control.Flush())
+}
+
+func serveHTTP(t *testing.T, h http.Handler) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: h}
+	go func() { _ = s.Serve(listener) }()
+	t.Cleanup(func() { s.Close() })
+	return fmt.Sprintf("http://%s", listener.Addr())
+}
