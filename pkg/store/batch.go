@@ -37,7 +37,12 @@ type Batch struct {
 
 // Batch returns an empty batch. The caller must call Wait.
 func (s *Store) Batch() *Batch {
-	return &Batch{s: s, hashes: make(chan struct{}, maxHashes), syncs: make(chan struct{}, maxSyncs), dirs: map[string]bool{}}
+	return &Batch{
+		s:      s,
+		hashes: make(chan struct{}, maxHashes),
+		syncs:  make(chan struct{}, maxSyncs),
+		dirs:   map[string]bool{},
+	}
 }
 
 // Write is WriteBlob for a blob of a known digest and size, which may become visible only
