@@ -11,40 +11,40 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/inspect"
 )
 
-// Status is the status of a row.
-type Status string
+// status is the status of a row.
+type status string
 
 // Statuses of rows.
 const (
-	Held   Status = "held"
-	Failed Status = "failed"
-	Exempt Status = "exempt" // it failed, and an exception gives the reason
-	Absent Status = "n/a"    // it is for another distribution, or the image has nothing to check
+	statusHeld   status = "held"
+	statusFailed status = "failed"
+	statusExempt status = "exempt" // it failed, and an exception gives the reason
+	statusAbsent status = "n/a"    // it is for another distribution, or the image has nothing to check
 )
 
-// Result is a checked row.
-type Result struct {
+// result is a checked row.
+type result struct {
 	Kind   Kind   `json:"kind"`
 	Value  string `json:"value"`
-	Status Status `json:"status"`
+	Status status `json:"status"`
 	Detail string `json:"detail,omitempty"` // why it failed or is exempt
 }
 
 // checkImage checks an image against a table: first the rules for all images, then the rows.
-func checkImage(im *Image, t *Table, exceptions []Exception) []Result {
+func checkImage(im *imageView, t *Table, exceptions []Exception) []result {
 	rows := t.Rows(im.Name)
 	c := checker{im: im, conditions: im.conditions()}
 	for _, r := range rows {
 		c.collect(r)
 	}
-	var out []Result
-	add := func(r Row, status Status, err error) {
-		res := Result{Kind: r.Kind, Value: r.Value, Status: status}
+	var out []result
+	add := func(r Row, s status, err error) {
+		res := result{Kind: r.Kind, Value: r.Value, Status: s}
 		if err != nil {
-			res.Status, res.Detail = Failed, err.Error()
+			res.Status, res.Detail = statusFailed, err.Error()
 			for _, e := range exceptions {
 				if e.matches(im.Name, c.conditions, r) {
-					res.Status, res.Detail = Exempt, e.Reason
+					res.Status, res.Detail = statusExempt, e.Reason
 					break
 				}
 			}
@@ -52,22 +52,22 @@ func checkImage(im *Image, t *Table, exceptions []Exception) []Result {
 		out = append(out, res)
 	}
 	if words := slices.Concat(im.config.Entrypoint, im.config.Cmd); len(words) > 0 {
-		add(Row{Kind: KindCommand, Value: strings.Join(words, " ")}, Held, c.start(words))
+		add(Row{Kind: KindCommand, Value: strings.Join(words, " ")}, statusHeld, c.start(words))
 	}
 	if im.user.uid < 0 {
-		add(Row{Kind: KindUser, Value: im.config.User}, Held, fmt.Errorf("the image runs as %s, which is not in /etc/passwd", im.config.User))
+		add(Row{Kind: KindUser, Value: im.config.User}, statusHeld, fmt.Errorf("the image runs as %s, which is not in /etc/passwd", im.config.User))
 	}
 	for _, p := range c.allPrograms() {
-		add(Row{Kind: KindProgram, Value: p}, Held, im.runnable(p))
+		add(Row{Kind: KindProgram, Value: p}, statusHeld, im.runnable(p))
 	}
 	for _, r := range rows {
 		if len(r.When) > 0 && !slices.ContainsFunc(r.When, func(w string) bool { return c.conditions[strings.TrimSpace(w)] }) {
-			add(r, Absent, nil)
+			add(r, statusAbsent, nil)
 			continue
 		}
 		if r.Kind == KindClean {
 			for _, f := range im.clean(r) {
-				add(f.row, Held, f.err)
+				add(f.row, statusHeld, f.err)
 			}
 			continue
 		}
@@ -79,7 +79,7 @@ func checkImage(im *Image, t *Table, exceptions []Exception) []Result {
 
 // checker is the state of Check.
 type checker struct {
-	im            *Image
+	im            *imageView
 	conditions    map[string]bool
 	providedPaths []string // paths that the deployment provides
 	scripts       string   // the texts of all start scripts
@@ -166,62 +166,62 @@ func (c *checker) program(p program) error {
 	return c.im.runnable(found)
 }
 
-func (c *checker) row(row Row) (Status, error) {
+func (c *checker) row(row Row) (status, error) {
 	switch row.Kind {
 	case KindCommand, KindExec, KindHealthcheck:
 		for _, p := range programs(row.Value) {
 			if err := c.program(p); err != nil {
-				return Held, err
+				return statusHeld, err
 			}
 		}
-		return Held, nil
+		return statusHeld, nil
 	case KindFile, KindDirectory:
-		return Held, c.path(row)
+		return statusHeld, c.path(row)
 	case KindConfig:
 		_, rest, ok := strings.Cut(row.Value, " -> ")
 		if !ok || strings.Contains(row.Value, "<") {
-			return Absent, nil
+			return statusAbsent, nil
 		}
 		dest, attributes := attributesOf(rest)
 		if err := c.owner(attributes["owner"]); err != nil {
-			return Held, err
+			return statusHeld, err
 		}
-		return Held, c.canExist(path.Dir(strings.TrimRight(dest, "/")))
+		return statusHeld, c.canExist(path.Dir(strings.TrimRight(dest, "/")))
 	case KindVolume:
 		dest := mountPoint(row.Value)
 		if !strings.HasPrefix(dest, "/") || strings.Contains(dest, "<") {
-			return Absent, nil
+			return statusAbsent, nil
 		}
 		if _, _, failure := c.im.lookup(dest); failure == "" {
-			return Held, nil
+			return statusHeld, nil
 		}
-		return Held, c.canExist(dest)
+		return statusHeld, c.canExist(dest)
 	case KindUser:
-		return Held, c.user(row.Value)
+		return statusHeld, c.user(row.Value)
 	case KindEnv:
-		return Held, c.variable(row.Value)
+		return statusHeld, c.variable(row.Value)
 	case KindLabel:
 		// The deployment sets labels of its own, which the image need not have.
 		name, want, _ := strings.Cut(row.Value, "=")
 		if strings.ToUpper(name) == name {
-			return Absent, nil
+			return statusAbsent, nil
 		}
 		if got, ok := c.im.config.Labels[name]; !ok || want != "" && got != want {
-			return Held, fmt.Errorf("label %s is %q", name, got)
+			return statusHeld, fmt.Errorf("label %s is %q", name, got)
 		}
-		return Held, nil
+		return statusHeld, nil
 	case KindModule:
 		kind, module, _ := strings.Cut(row.Value, ":")
 		switch kind {
 		case "ansible":
-			return Held, c.im.hasAnsibleModule(module)
+			return statusHeld, c.im.hasAnsibleModule(module)
 		case "wsgi", "python":
 			module, name, _ := strings.Cut(module, ":")
-			return Held, c.im.hasModule(module, name)
+			return statusHeld, c.im.hasModule(module, name)
 		}
-		return Held, fmt.Errorf("unknown kind of module %q", kind)
+		return statusHeld, fmt.Errorf("unknown kind of module %q", kind)
 	}
-	return Absent, nil
+	return statusAbsent, nil
 }
 
 // attributesOf splits "PATH owner=… perm=… …".

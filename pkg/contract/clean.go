@@ -15,18 +15,18 @@ import (
 // not contain. Each returns findings. If perFile is set, each finding
 // becomes a separate row, so that exceptions can name files; otherwise all findings are one row.
 var cleanChecks = map[string]struct {
-	find    func(*Image) []string
+	find    func(*imageView) []string
 	perFile bool
 }{
-	"compilers":      {find: (*Image).compilers},
-	"headers":        {find: (*Image).headers, perFile: true},
-	"caches":         {find: (*Image).caches},
-	"host-keys":      {find: (*Image).hostKeys},
-	"machine-id":     {find: (*Image).machineID},
-	"bytecode":       {find: (*Image).foreignBytecode},
-	"world-writable": {find: (*Image).worldWritable, perFile: true},
-	"setuid":         {find: (*Image).setuid, perFile: true},
-	"user":           {find: (*Image).runsAsRoot},
+	"compilers":      {find: (*imageView).compilers},
+	"headers":        {find: (*imageView).headers, perFile: true},
+	"caches":         {find: (*imageView).caches},
+	"host-keys":      {find: (*imageView).hostKeys},
+	"machine-id":     {find: (*imageView).machineID},
+	"bytecode":       {find: (*imageView).foreignBytecode},
+	"world-writable": {find: (*imageView).worldWritable, perFile: true},
+	"setuid":         {find: (*imageView).setuid, perFile: true},
+	"user":           {find: (*imageView).runsAsRoot},
 }
 
 // maxFindings is how many findings of a check are reported.
@@ -39,7 +39,7 @@ type finding struct {
 }
 
 // clean returns the results of a row of KindClean, at least one.
-func (im *Image) clean(row Row) []finding {
+func (im *imageView) clean(row Row) []finding {
 	check, ok := cleanChecks[row.Value]
 	if !ok {
 		return []finding{{row, fmt.Errorf("unknown check %q", row.Value)}}
@@ -69,7 +69,7 @@ func (im *Image) clean(row Row) []finding {
 
 var compiler = regexp.MustCompile(`^([a-z0-9_]+-linux-gnu-)?(gcc|g\+\+|cc|c\+\+|cpp|clang|clang\+\+|gfortran|rustc|cargo|javac|gccgo)(-[0-9.]+)?$`)
 
-func (im *Image) compilers() []string {
+func (im *imageView) compilers() []string {
 	var out []string
 	for p, e := range im.tree.All() {
 		dir, base := path.Split(p)
@@ -80,7 +80,7 @@ func (im *Image) compilers() []string {
 	return out
 }
 
-func (im *Image) headers() []string {
+func (im *imageView) headers() []string {
 	return im.matching(func(p string) bool {
 		return (strings.HasPrefix(p, "usr/include/") || strings.HasPrefix(p, "usr/local/include/")) &&
 			(strings.HasSuffix(p, ".h") || strings.HasSuffix(p, ".hpp"))
@@ -93,14 +93,14 @@ var cacheDirectories = []string{
 	"root/.cache/", "root/.npm/", "root/.cargo/", "var/cache/ldconfig/",
 }
 
-func (im *Image) caches() []string {
+func (im *imageView) caches() []string {
 	return im.matching(func(p string) bool {
 		return slices.ContainsFunc(cacheDirectories, func(dir string) bool { return strings.HasPrefix(p, dir) }) && path.Base(p) != "lock"
 	})
 }
 
 // matching returns the files whose paths match.
-func (im *Image) matching(match func(string) bool) []string {
+func (im *imageView) matching(match func(string) bool) []string {
 	var out []string
 	for p, e := range im.tree.All() {
 		if e.Type != inspect.Dir && match(p) {
@@ -112,7 +112,7 @@ func (im *Image) matching(match func(string) bool) []string {
 
 // hostKeys looks into all layers, because files that a later layer removes can still be
 // read.
-func (im *Image) hostKeys() []string {
+func (im *imageView) hostKeys() []string {
 	var out []string
 	for _, l := range im.layers {
 		for _, e := range l.layer.Entries {
@@ -125,7 +125,7 @@ func (im *Image) hostKeys() []string {
 	return slices.Compact(out)
 }
 
-func (im *Image) machineID() []string {
+func (im *imageView) machineID() []string {
 	var out []string
 	for _, name := range []string{"/etc/machine-id", "/var/lib/dbus/machine-id"} {
 		real, e, failure := im.lookup(name)
@@ -142,7 +142,7 @@ var (
 )
 
 // foreignBytecode returns byte code for interpreters that the image does not have.
-func (im *Image) foreignBytecode() []string {
+func (im *imageView) foreignBytecode() []string {
 	versions := map[string]bool{}
 	for _, dir := range []string{"/usr/bin", "/usr/local/bin"} {
 		for _, p := range im.glob(dir + "/python3.*") {
@@ -162,7 +162,7 @@ func (im *Image) foreignBytecode() []string {
 
 // worldWritable returns files and directories that all users may write, except
 // directories with the sticky bit that are for temporary files.
-func (im *Image) worldWritable() []string {
+func (im *imageView) worldWritable() []string {
 	var out []string
 	for p, e := range im.tree.All() {
 		if e.Mode&0o002 == 0 || e.Type == inspect.Symlink {
@@ -183,7 +183,7 @@ func (im *Image) worldWritable() []string {
 }
 
 // setuid returns programs that run with another account's permissions or capabilities.
-func (im *Image) setuid() []string {
+func (im *imageView) setuid() []string {
 	var out []string
 	for p, e := range im.tree.All() {
 		if e.Type == inspect.Dir {
@@ -199,7 +199,7 @@ func (im *Image) setuid() []string {
 	return out
 }
 
-func (im *Image) runsAsRoot() []string {
+func (im *imageView) runsAsRoot() []string {
 	if im.user.uid == 0 {
 		return []string{"the image runs as root"}
 	}

@@ -32,14 +32,14 @@ type Options struct {
 	Verbose    bool // also print rows that passed
 }
 
-// Report is what the command prints about one image.
-type Report struct {
+// report is what the command prints about one image.
+type report struct {
 	Image     string   `json:"image"` // without registry, prefix and tag
 	Reference string   `json:"reference"`
 	Held      int      `json:"held"`
 	Failed    int      `json:"failed"`
 	Exempt    int      `json:"exempt"`
-	Rows      []Result `json:"rows"`
+	Rows      []result `json:"rows"`
 }
 
 // Run is the contract command. It returns usererr.ErrReported if a row fails. Other
@@ -77,8 +77,8 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 		return usererr.Errorf("kolla-build contract IMAGE… names images; kolla-build images lists what is stored",
 			"contract: no built images in %s", s.Dir())
 	}
-	reader := NewReader(table)
-	reports := []Report{}
+	reader := newReader(table)
+	reports := []report{}
 	failed, passed := 0, 0
 	for _, ref := range references {
 		found, err := finder.Find(ctx, ref)
@@ -89,14 +89,14 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 		if err != nil {
 			return err
 		}
-		r := Report{Image: im.Name, Reference: found.Name, Rows: checkImage(im, table, exceptions)}
+		r := report{Image: im.Name, Reference: found.Name, Rows: checkImage(im, table, exceptions)}
 		for _, row := range r.Rows {
 			switch row.Status {
-			case Held:
+			case statusHeld:
 				r.Held++
-			case Failed:
+			case statusFailed:
 				r.Failed++
-			case Exempt:
+			case statusExempt:
 				r.Exempt++
 			}
 		}
@@ -196,7 +196,7 @@ func imageName(found imagediff.Image, prefix string) string {
 	return strings.TrimPrefix(repository, prefix)
 }
 
-func (r Report) write(w io.Writer, verbose bool) error {
+func (r report) write(w io.Writer, verbose bool) error {
 	line := fmt.Sprintf("%s: %d held, %d failed", r.Reference, r.Held, r.Failed)
 	if r.Exempt > 0 {
 		line += fmt.Sprintf(", %d exempt", r.Exempt)
@@ -205,7 +205,7 @@ func (r Report) write(w io.Writer, verbose bool) error {
 		return err
 	}
 	for _, row := range r.Rows {
-		if row.Status != Failed && !verbose {
+		if row.Status != statusFailed && !verbose {
 			continue
 		}
 		detail := ""

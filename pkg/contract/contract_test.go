@@ -82,13 +82,13 @@ var accounts = []file{
 }
 
 // check returns the status and detail of one row for an image.
-func check(t testing.TB, img v1.Image, row string) Result {
+func check(t testing.TB, img v1.Image, row string) result {
 	t.Helper()
 	table, err := ReadTable(strings.NewReader("image\tkind\tvalue\nx\t"+row+"\n"), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	im, err := NewReader(table).Open(context.Background(), "x", img)
+	im, err := newReader(table).Open(context.Background(), "x", img)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestRows(t *testing.T) {
 		"volume\tdata:/etc/nova/nova.conf/data":                                   "not a directory",
 	} {
 		got := check(t, img, row)
-		if want == "" && got.Status != Held || want != "" && (got.Status != Failed || !strings.Contains(got.Detail, want)) {
+		if want == "" && got.Status != statusHeld || want != "" && (got.Status != statusFailed || !strings.Contains(got.Detail, want)) {
 			t.Errorf("%s: %s %q, want %q", row, got.Status, got.Detail, want)
 		}
 	}
@@ -189,22 +189,22 @@ func TestLibraries(t *testing.T) {
 		t.Fatalf("ldd printed %s", out)
 	}
 	conf := v1.Config{Env: []string{"PATH=/usr/bin"}}
-	if got := check(t, image(t, conf, layer(t, files...)), "command\tls"); got.Status != Held {
+	if got := check(t, image(t, conf, layer(t, files...)), "command\tls"); got.Status != statusHeld {
 		t.Errorf("%s: %s", got.Status, got.Detail)
 	}
 	for _, f := range files[1:] {
 		removed := layer(t, file{name: filepath.Join(filepath.Dir(f.name), ".wh."+filepath.Base(f.name))})
 		got := check(t, image(t, conf, layer(t, files...), removed), "command\tls")
-		if got.Status != Failed || !strings.Contains(got.Detail, filepath.Base(f.name)) && !strings.Contains(got.Detail, "interpreter") {
+		if got.Status != statusFailed || !strings.Contains(got.Detail, filepath.Base(f.name)) && !strings.Contains(got.Detail, "interpreter") {
 			t.Errorf("without %s: %s %q", f.name, got.Status, got.Detail)
 		}
 	}
 	// A program of the image is checked although no row names it.
-	im, err := NewReader(&Table{}).Open(context.Background(), "x", image(t, conf, layer(t, files[0])))
+	im, err := newReader(&Table{}).Open(context.Background(), "x", image(t, conf, layer(t, files[0])))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := checkImage(im, &Table{}, nil); len(got) != 1 || got[0].Kind != KindProgram || got[0].Status != Failed {
+	if got := checkImage(im, &Table{}, nil); len(got) != 1 || got[0].Kind != KindProgram || got[0].Status != statusFailed {
 		t.Errorf("%+v", got)
 	}
 }
@@ -253,7 +253,7 @@ func TestHostileImages(t *testing.T) {
 		})
 	}
 	t.Run("not a tar", func(t *testing.T) {
-		if _, err := NewReader(&Table{}).Open(context.Background(), "x",
+		if _, err := newReader(&Table{}).Open(context.Background(), "x",
 			image(t, v1.Config{}, asLayer(t, bytes.Repeat([]byte("no tar"), 1000)))); err == nil {
 			t.Error("no error")
 		}
@@ -284,13 +284,13 @@ func TestExceptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	im, err := NewReader(table).Open(context.Background(), "x", image(t, v1.Config{Env: []string{"KOLLA_BASE_DISTRO=debian"}}))
+	im, err := newReader(table).Open(context.Background(), "x", image(t, v1.Config{Env: []string{"KOLLA_BASE_DISTRO=debian"}}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for condition, want := range map[string]Status{"any": Exempt, "deb": Exempt, "debian+deb": Exempt, "rpm": Failed, "deb+trixie": Failed} {
+	for condition, want := range map[string]status{"any": statusExempt, "deb": statusExempt, "debian+deb": statusExempt, "rpm": statusFailed, "deb+trixie": statusFailed} {
 		got := checkImage(im, table, []Exception{{Image: "x*", Condition: condition, Kind: "command", Value: "lo*", Reason: "because"}})
-		if len(got) != 2 || got[0].Status != want || got[1].Status != Absent {
+		if len(got) != 2 || got[0].Status != want || got[1].Status != statusAbsent {
 			t.Errorf("%s: %+v", condition, got)
 		}
 	}
@@ -394,13 +394,13 @@ func TestCleanImages(t *testing.T) {
 			t.Fatal(err)
 		}
 		python := file{name: "usr/bin/python3.13", mode: 0o755}
-		im, err := NewReader(table).Open(context.Background(), "x", image(t, v1.Config{User: "nova"}, layer(t, passwd, python, c.file)))
+		im, err := newReader(table).Open(context.Background(), "x", image(t, v1.Config{User: "nova"}, layer(t, passwd, python, c.file)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var failed []string
 		for _, r := range checkImage(im, table, nil) {
-			if r.Kind == KindClean && r.Status == Failed {
+			if r.Kind == KindClean && r.Status == statusFailed {
 				failed = append(failed, r.Value)
 			}
 		}
@@ -412,7 +412,7 @@ func TestCleanImages(t *testing.T) {
 		}
 		exception := []Exception{{Image: "x", Condition: "any", Kind: KindClean, Value: c.want, Reason: "a reason"}}
 		for _, r := range checkImage(im, table, exception) {
-			if r.Kind == KindClean && r.Status == Failed {
+			if r.Kind == KindClean && r.Status == statusFailed {
 				t.Errorf("%s with %s fails although there is an exception", c.check, c.file.name)
 			}
 		}
@@ -423,13 +423,13 @@ func TestCleanImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := file{name: "etc/ssh/ssh_host_rsa_key", mode: 0o600, text: "key"}
-	im, err := NewReader(table).Open(context.Background(), "x",
+	im, err := newReader(table).Open(context.Background(), "x",
 		image(t, v1.Config{}, layer(t, passwd, key), layer(t, file{name: "etc/ssh/.wh.ssh_host_rsa_key"})))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range checkImage(im, table, nil) {
-		if r.Kind == KindClean && r.Status != Failed {
+		if r.Kind == KindClean && r.Status != statusFailed {
 			t.Errorf("%s is %s for an image of root with a key in a lower layer", r.Value, r.Status)
 		}
 	}

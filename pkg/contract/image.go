@@ -15,8 +15,8 @@ import (
 // maxLinks is how many symbolic links Linux follows in a path.
 const maxLinks = 40
 
-// Image is an image as a container sees it.
-type Image struct {
+// imageView is an image as a container sees it.
+type imageView struct {
 	Name string // without registry, prefix and tag
 
 	config v1.Config
@@ -46,7 +46,7 @@ type group struct {
 }
 
 // Open reads an image. name is its name in rows.
-func (r *Reader) Open(ctx context.Context, name string, content v1.Image) (*Image, error) {
+func (r *reader) Open(ctx context.Context, name string, content v1.Image) (*imageView, error) {
 	conf, err := content.ConfigFile()
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration of %s: %w", name, err)
@@ -55,7 +55,7 @@ func (r *Reader) Open(ctx context.Context, name string, content v1.Image) (*Imag
 	if err != nil {
 		return nil, fmt.Errorf("reading the layers of %s: %w", name, err)
 	}
-	im := &Image{Name: name, config: conf.Config, env: map[string]string{}, dirs: map[string][]string{},
+	im := &imageView{Name: name, config: conf.Config, env: map[string]string{}, dirs: map[string][]string{},
 		libraries: map[libraryKey]string{}, linked: map[string]error{}}
 	var merged []*inspect.Layer
 	var usage inspect.Usage
@@ -88,7 +88,7 @@ func (r *Reader) Open(ctx context.Context, name string, content v1.Image) (*Imag
 }
 
 // index adds a path to the directories, including parents that are not in any layer.
-func (im *Image) index(p string) {
+func (im *imageView) index(p string) {
 	for p != "" {
 		dir, base := "", p
 		if i := strings.LastIndexByte(p, '/'); i >= 0 {
@@ -105,7 +105,7 @@ func (im *Image) index(p string) {
 
 // lookup follows a path, which is absolute, and returns the real one without a leading
 // slash. failure says why the path cannot be followed, "" if it exists.
-func (im *Image) lookup(name string) (real string, entry inspect.Found, failure string) {
+func (im *imageView) lookup(name string) (real string, entry inspect.Found, failure string) {
 	todo := strings.Split(path.Clean("/" + name)[1:], "/")
 	links := 0
 	for len(todo) > 0 {
@@ -151,7 +151,7 @@ func (im *Image) lookup(name string) (real string, entry inspect.Found, failure 
 }
 
 // canMake reports whether a directory exists or can be created.
-func (im *Image) canMake(name string) (bool, string) {
+func (im *imageView) canMake(name string) (bool, string) {
 	_, e, failure := im.lookup(name)
 	if failure == "" {
 		if e.Type != inspect.Dir {
@@ -163,7 +163,7 @@ func (im *Image) canMake(name string) (bool, string) {
 }
 
 // info returns what is known about the content of a file.
-func (im *Image) info(e inspect.Found) fileInfo {
+func (im *imageView) info(e inspect.Found) fileInfo {
 	p := e.Path
 	for range maxLinks {
 		l := im.layers[e.Layer]
@@ -182,7 +182,7 @@ func (im *Image) info(e inspect.Found) fileInfo {
 }
 
 // text returns the content of a file that wantsText selected.
-func (im *Image) text(name string) string {
+func (im *imageView) text(name string) string {
 	_, e, failure := im.lookup(name)
 	if failure != "" {
 		return ""
@@ -190,7 +190,7 @@ func (im *Image) text(name string) string {
 	return im.info(e).text
 }
 
-func (im *Image) readAccounts() {
+func (im *imageView) readAccounts() {
 	im.users, im.groups = map[string]account{}, map[string]group{}
 	for line := range strings.Lines(im.text("/etc/group")) {
 		f := strings.Split(strings.TrimSpace(line), ":")
@@ -245,7 +245,7 @@ func (a account) may(permission uint16, e inspect.Found) bool {
 }
 
 // conditions returns the words of conditions that hold for the image.
-func (im *Image) conditions() map[string]bool {
+func (im *imageView) conditions() map[string]bool {
 	words := map[string]bool{"any": true}
 	distro := im.env["KOLLA_BASE_DISTRO"]
 	release := ""

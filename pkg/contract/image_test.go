@@ -8,7 +8,7 @@ import (
 
 // The root of an image is a directory, whether or not a layer lists it.
 func TestRootOfImage(t *testing.T) {
-	im := &Image{tree: inspect.Merge([]*inspect.Layer{{Entries: []inspect.Entry{{Path: "f", Type: inspect.File}}}})}
+	im := &imageView{tree: inspect.Merge([]*inspect.Layer{{Entries: []inspect.Entry{{Path: "f", Type: inspect.File}}}})}
 	if _, e, failure := im.lookup("/"); failure != "" || e.Type != inspect.Dir {
 		t.Errorf("the root: %s, %q", e.Type, failure)
 	}

@@ -24,7 +24,7 @@ const (
 	maxTexts      = 16 << 20  // bytes of all texts of a layer
 	maxExecutable = 1 << 30   // bytes of a program or library
 	maxBuffered   = 16 << 20  // bytes of one that is in memory as a whole
-	maxKept       = 500_000   // entries of layers that a Reader keeps
+	maxKept       = 500_000   // entries of layers that a reader keeps
 )
 
 // maxUsage are the limits of all layers of an image. Images of OpenStack have up to 150,000 files.
@@ -46,16 +46,16 @@ type layerInfo struct {
 	texts int // bytes
 }
 
-// Reader reads images. It keeps the layers that it has read, because images share them.
-type Reader struct {
+// reader reads images. It keeps the layers that it has read, because images share them.
+type reader struct {
 	wanted map[string]bool // the ends of paths of Python modules
 	layers map[digest.Digest]*layerInfo
 	kept   int
 }
 
-// NewReader returns a Reader for images that are checked against the rows.
-func NewReader(t *Table) *Reader {
-	r := &Reader{wanted: map[string]bool{}, layers: map[digest.Digest]*layerInfo{}}
+// newReader returns a reader for images that are checked against the rows.
+func newReader(t *Table) *reader {
+	r := &reader{wanted: map[string]bool{}, layers: map[digest.Digest]*layerInfo{}}
 	for _, row := range t.rows {
 		if kind, module, ok := strings.Cut(row.Value, ":"); ok && row.Kind == KindModule && kind != "ansible" {
 			module, _, _ = strings.Cut(module, ":")
@@ -72,7 +72,7 @@ func NewReader(t *Table) *Reader {
 
 // wantsText reports whether the text of a file matters: accounts, paths of libraries, the
 // start scripts, and Python modules that rows name.
-func (r *Reader) wantsText(name string) bool {
+func (r *reader) wantsText(name string) bool {
 	switch name {
 	case "etc/passwd", "etc/group", "etc/os-release", "usr/lib/os-release", "etc/ld.so.conf":
 		return true
@@ -95,7 +95,7 @@ func (r *Reader) wantsText(name string) bool {
 }
 
 // layer reads a layer of an image, whose layers have the same usage.
-func (r *Reader) layer(ctx context.Context, l v1.Layer, usage *inspect.Usage) (*layerInfo, error) {
+func (r *reader) layer(ctx context.Context, l v1.Layer, usage *inspect.Usage) (*layerInfo, error) {
 	hash, err := l.Digest()
 	if err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func (r *Reader) layer(ctx context.Context, l v1.Layer, usage *inspect.Usage) (*
 
 // file returns the relevant information about a file, or false. The
 // buffer is reused.
-func (r *Reader) file(e inspect.Entry, content io.Reader, buffer *bytes.Buffer) (fileInfo, bool, error) {
+func (r *reader) file(e inspect.Entry, content io.Reader, buffer *bytes.Buffer) (fileInfo, bool, error) {
 	library := strings.Contains(path.Base(e.Path), ".so")
 	text := r.wantsText(e.Path)
 	if e.Mode&0o111 == 0 && !library && !text {

@@ -18,7 +18,7 @@ type libraryKey struct {
 }
 
 // which returns the path of a program that a user can execute.
-func (im *Image) which(name string, user account) (string, error) {
+func (im *imageView) which(name string, user account) (string, error) {
 	candidates := []string{name}
 	if !strings.Contains(name, "/") {
 		candidates = nil
@@ -47,7 +47,7 @@ func (im *Image) which(name string, user account) (string, error) {
 
 // runnable reports why a program cannot start: its interpreter is missing, or a library
 // that it or one of its libraries needs.
-func (im *Image) runnable(name string) error {
+func (im *imageView) runnable(name string) error {
 	real, e, failure := im.lookup(name)
 	if failure != "" {
 		return errors.New(failure)
@@ -61,7 +61,7 @@ func (im *Image) runnable(name string) error {
 	return err
 }
 
-func (im *Image) start(real string, f fileInfo) error {
+func (im *imageView) start(real string, f fileInfo) error {
 	if f.bad != "" {
 		return fmt.Errorf("/%s %s", real, f.bad)
 	}
@@ -89,7 +89,7 @@ const maxLibraries = 4096
 
 // link finds all libraries that a program loads, in the order of the dynamic linker. A
 // library that is already loaded is not searched again.
-func (im *Image) link(program string, info *elfInfo) error {
+func (im *imageView) link(program string, info *elfInfo) error {
 	type object struct {
 		path string
 		info *elfInfo
@@ -119,7 +119,7 @@ func (im *Image) link(program string, info *elfInfo) error {
 }
 
 // library finds a library as the dynamic linker does.
-func (im *Image) library(name, from string, info *elfInfo) string {
+func (im *imageView) library(name, from string, info *elfInfo) string {
 	if strings.Contains(name, "/") {
 		if im.isLibrary(name, info) {
 			return name
@@ -161,7 +161,7 @@ func (im *Image) library(name, from string, info *elfInfo) string {
 	return found
 }
 
-func (im *Image) isLibrary(name string, info *elfInfo) bool {
+func (im *imageView) isLibrary(name string, info *elfInfo) bool {
 	_, e, failure := im.lookup(name)
 	if failure != "" || e.Type == inspect.Dir {
 		return false
@@ -171,7 +171,7 @@ func (im *Image) isLibrary(name string, info *elfInfo) bool {
 }
 
 // linkerDirs returns the directories in ld.so.conf and in the files that it includes.
-func (im *Image) linkerDirs(file string, depth int) []string {
+func (im *imageView) linkerDirs(file string, depth int) []string {
 	const deepest = 4
 	if depth > deepest {
 		return nil
@@ -196,7 +196,7 @@ func (im *Image) linkerDirs(file string, depth int) []string {
 }
 
 // list returns the names in a directory, which may be a link.
-func (im *Image) list(dir string) []string {
+func (im *imageView) list(dir string) []string {
 	real, e, failure := im.lookup(dir)
 	if failure != "" || e.Type != inspect.Dir {
 		return nil
@@ -205,7 +205,7 @@ func (im *Image) list(dir string) []string {
 }
 
 // glob returns the paths that match a pattern.
-func (im *Image) glob(pattern string) []string {
+func (im *imageView) glob(pattern string) []string {
 	paths := []string{"/"}
 	for part := range strings.SplitSeq(strings.Trim(pattern, "/"), "/") {
 		var next []string

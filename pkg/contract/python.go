@@ -9,7 +9,7 @@ import (
 )
 
 // pythonPath returns the directories in which the image's Python looks for modules.
-func (im *Image) pythonPath() []string {
+func (im *imageView) pythonPath() []string {
 	if im.pyPath != nil {
 		return im.pyPath
 	}
@@ -27,7 +27,7 @@ func (im *Image) pythonPath() []string {
 }
 
 // moduleFile returns the file of a Python module, or "".
-func (im *Image) moduleFile(module string) string {
+func (im *imageView) moduleFile(module string) string {
 	for _, dir := range im.pythonPath() {
 		for _, f := range moduleFiles(module) {
 			if _, _, failure := im.lookup(path.Join(dir, f)); failure == "" {
@@ -59,7 +59,7 @@ var builtinModules = []string{
 
 // hasModule checks that a Python module exists, that it defines name unless that is "",
 // and that the modules that it imports exist.
-func (im *Image) hasModule(module, name string) error {
+func (im *imageView) hasModule(module, name string) error {
 	file := im.moduleFile(module)
 	if file == "" {
 		return fmt.Errorf("no Python module %s", module)
@@ -94,7 +94,7 @@ func (im *Image) hasModule(module, name string) error {
 
 // isPackage reports whether there is a directory of Python modules, which need not have
 // an __init__.py.
-func (im *Image) isPackage(name string) bool {
+func (im *imageView) isPackage(name string) bool {
 	return slices.ContainsFunc(im.pythonPath(), func(dir string) bool { return len(im.list(path.Join(dir, name))) > 0 })
 }
 
@@ -108,7 +108,7 @@ func defines(text, name string) bool {
 }
 
 // hasAnsibleModule checks that Ansible finds a module by its name.
-func (im *Image) hasAnsibleModule(name string) error {
+func (im *imageView) hasAnsibleModule(name string) error {
 	parts := strings.Split(name, ".")
 	base := parts[len(parts)-1]
 	var patterns []string
