@@ -382,6 +382,16 @@ func TestValuesAreBounded(t *testing.T) {
 		fmt.Fprintf(&doubled, "k%d = ${a.k%d}${a.k%d}\n", i, i+1, i+1)
 	}
 	long := strings.Repeat("x", 600_000)
+	// Names that are unknown are not all compared with the known ones, which would take minutes.
+	var unknown strings.Builder
+	unknown.WriteString("[DEFAULT]\nname_spac = x\n")
+	for i := range inifile.MaxLines / 2 {
+		fmt.Fprintf(&unknown, "unknown_key_of_this_test_%d = x\n", i)
+	}
+	warnings := mustLoad(t, unknown.String(), nil).Warnings
+	if n := len(warnings); n != inifile.MaxLines/2+1 || !strings.Contains(warnings[0].Hint, "namespace") {
+		t.Errorf("%d warnings, the first with the hint %q", n, warnings[0].Hint)
+	}
 	for text, want := range map[string]string{
 		"[DEFAULT]\nnamespace = ${a.k0}\n[a]\n" + doubled.String() + "k40 =\n":   "refer to others more than",
 		"[DEFAULT]\ntag = " + long + "\nnamespace = $tag$tag\n":                  "larger than 1.0 MiB",

@@ -157,7 +157,9 @@ func (l *loader) checkSections(f *inifile.File) {
 		if l.hasOptionKeys(name) {
 			w.Hint = "options belong in [DEFAULT]"
 		}
-		if n := suggest.Nearest(h.Name, l.sectionNames()); n != "" {
+		if len(l.misspelled) >= maxSuggestions {
+			// Comparing thousands of names with all others takes minutes.
+		} else if n := suggest.Nearest(h.Name, l.sectionNames()); n != "" {
 			w.Hint = fmt.Sprintf("did you mean [%s]?", n)
 		}
 		l.misspelled = append(l.misspelled, w)
@@ -215,12 +217,16 @@ func (l *loader) sectionNames() []string {
 	return names
 }
 
+// maxSuggestions is how many unknown names are compared with the known ones.
+const maxSuggestions = 100
+
 // unknownKey warns of a key that its section does not have.
 func (l *loader) unknownKey(e *inifile.Entry, known []string) {
 	hint := ""
 	inDefault := holdsOptions(normalSection(e.Section))
 	option := lookupKey(e.Key)
 	switch {
+	case len(l.misspelled) >= maxSuggestions:
 	case !inDefault && option != nil:
 		hint = fmt.Sprintf("%s is an option of [DEFAULT]", option.Key())
 	case inDefault && len(l.in.Profiles[e.Key]) > 0:

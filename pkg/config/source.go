@@ -130,8 +130,10 @@ func (c *Config) CheckSources(images []string) []Warning {
 			Message: fmt.Sprintf("[%s] describes a source, but there is no image %q", s.name, image)}
 		if right := sourceSection(name, known); right != "" {
 			w.Hint = fmt.Sprintf("did you mean [%s]?", right)
-		} else if n := suggest.Nearest(image, images); n != "" {
-			w.Hint = fmt.Sprintf("did you mean [%s]?", n+strings.TrimPrefix(name, image))
+		} else if len(warnings) < maxSuggestions {
+			if n := suggest.Nearest(image, images); n != "" {
+				w.Hint = fmt.Sprintf("did you mean [%s]?", n+strings.TrimPrefix(name, image))
+			}
 		}
 		warnings = append(warnings, w)
 	}
