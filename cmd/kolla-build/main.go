@@ -178,11 +178,16 @@ func load(ctx context.Context, in cli.Input) (*config.Config, error) {
 }
 
 // usage marks an error in the registry, namespace or tag as a usage error if it was
-// given on the command line.
+// given on the command line, and adds the place in a configuration file.
 func usage(cfg *config.Config, err error) error {
 	var name *imageref.Error
-	if errors.As(err, &name) {
-		return cfg.UsageIfTyped(name.Part, err)
+	if !errors.As(err, &name) {
+		return err
 	}
-	return err
+	if cfg.Origin(name.Part).Kind == config.OriginFile && usererr.Hint(err) == name.Hint() && err.Error() == name.Error() {
+		mistake := cfg.Mistake(name.Part, name.Hint(), "")
+		mistake.Message = name.Error()
+		return mistake
+	}
+	return cfg.UsageIfTyped(name.Part, err)
 }

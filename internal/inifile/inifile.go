@@ -128,7 +128,7 @@ func Parse(path string, data []byte) (*File, error) {
 				return nil, broken(1, "there is no key before the "+line[at:at+1], "")
 			}
 			if section == "" {
-				return nil, broken(1, "an assignment before the first section", "put a line with [DEFAULT] above it")
+				return nil, broken(1, "an assignment before the first section", firstHint(line))
 			}
 			value := strings.TrimFunc(line[at+1:], IsSpace)
 			last = &Entry{File: path, Section: section, Key: key, Line: i + 1, Text: line,
@@ -219,3 +219,14 @@ func column(line string, offset int) int {
 
 // IsSpace reports whether Python's str.strip removes the character.
 func IsSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
+
+// firstHint returns the hint for a first line that assigns a value.
+func firstHint(line string) string {
+	switch line = strings.TrimFunc(line, IsSpace); {
+	case strings.HasPrefix(line, "{"):
+		return "this looks like JSON: write [DEFAULT], and lines such as \"base = debian\" below it"
+	case strings.HasSuffix(line, ":"):
+		return "this looks like YAML: write [DEFAULT], and lines such as \"base = debian\" below it"
+	}
+	return "put a line with [DEFAULT] above it"
+}

@@ -143,6 +143,11 @@ func (c *Config) CheckSources(images []string) []Warning {
 // sourceSection returns the name of the section for a plugin or an addition of a known image
 // that a section with plural and singular confused was meant to be, "" for other names.
 func sourceSection(name string, known map[string]bool) string {
+	for _, kind := range []string{"-plugin", "-additions"} {
+		if image, ok := strings.CutSuffix(name, kind); ok && known[image] {
+			return name + "-NAME"
+		}
+	}
 	for wrong, right := range map[string]string{"-plugins-": "-plugin-", "-addition-": "-additions-"} {
 		if image, rest, ok := strings.Cut(name, wrong); ok && known[image] {
 			return image + right + rest

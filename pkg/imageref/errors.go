@@ -1,6 +1,9 @@
 package imageref
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Error reports which part of a name is invalid, and why.
 type Error struct {
@@ -25,7 +28,12 @@ func (e *Error) Error() string {
 
 // Hint returns what the user can do, "" if there is nothing to add.
 func (e *Error) Hint() string {
-	if e.Suggestion == "" {
+	switch {
+	case strings.Contains(e.Value, "{{") || strings.Contains(e.Value, "%("):
+		return "values refer to options as ${NAME}"
+	case strings.Contains(e.Value, " #"):
+		return "comments are separate lines"
+	case e.Suggestion == "":
 		return ""
 	}
 	return fmt.Sprintf("did you mean %q?", e.Suggestion)

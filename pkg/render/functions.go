@@ -79,6 +79,17 @@ func notAList(name string, v any) error {
 	return &variableError{name, fmt.Errorf("must be a list, not %s", describeValue(v))}
 }
 
+// checkItems returns an error for an item that is a list or none, whose text in the Dockerfile would
+// be that of Python's list or "None".
+func checkItems(name string, items []any) error {
+	for _, item := range items {
+		if _, isList := item.(*jinja.List); isList || item == nil {
+			return &variableError{name, fmt.Errorf("has %s among its items", describeValue(item))}
+		}
+	}
+	return nil
+}
+
 // customizable is the filter by which templates let users change a list: VALUE |
 // customizable(KIND). If the variable IMAGE_KIND_override is set, it is the result.
 // Otherwise the items of IMAGE_KIND_append are added to the list, and the first
@@ -111,6 +122,9 @@ func customizable(call *jinja.Call) (any, error) {
 		if s, isText := text(v); isList && isText && s != "" {
 			return nil, notAList(prefix+"override", v)
 		}
+		if items, ok := call.Items(v); ok && isList {
+			return v, checkItems(prefix+"override", items)
+		}
 		return v, nil
 	}
 	appended, appends := call.Lookup(prefix + "append")
@@ -125,6 +139,9 @@ func customizable(call *jinja.Call) (any, error) {
 		add, ok := call.Items(appended)
 		if !ok || isText(appended) {
 			return nil, notAList(prefix+"append", appended)
+		}
+		if err := checkItems(prefix+"append", add); err != nil {
+			return nil, err
 		}
 		list.Items = append(list.Items, add...)
 	}

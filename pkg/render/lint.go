@@ -96,6 +96,7 @@ func Lint(ctx context.Context, t *Tree, overrides []string) ([]Finding, error) {
 	for _, dir := range t.images {
 		l.checkFrom(path.Join(dir, templateName))
 	}
+	l.checkTemplateNames()
 	if err := l.overrides(ctx, overrides); err != nil {
 		return nil, err
 	}
@@ -179,6 +180,18 @@ func (l *linter) analyze(src string, placeOf func(int) (string, int)) *template 
 	l.checkNames(t, "filter", "{{ x | %s }}", filterNames(t.Analysis), refused)
 	l.checkNames(t, "test", "{{ x is %s }}", testNames(t.Analysis), refused)
 	return t
+}
+
+// checkTemplateNames warns of files that nearly have the name of a template, in directories without one.
+func (l *linter) checkTemplateNames() {
+	for _, p := range l.tree.sorted {
+		base := path.Base(p)
+		if (strings.EqualFold(base, templateName) || strings.EqualFold(base, "Dockerfile")) && base != templateName &&
+			!l.tree.files[p].IsDir() && !slices.Contains(l.tree.images, path.Dir(p)) {
+			l.found = append(l.found, Finding{File: l.tree.displayPath(p), Warning: true,
+				Message: "it is not a template, so its directory is not an image", Hint: "name it " + templateName})
+		}
+	}
 }
 
 // byteOrderMark is a character that some editors put at the beginning of a file. In a

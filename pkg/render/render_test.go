@@ -35,6 +35,8 @@ func TestFunctions(t *testing.T) {
 		{"by keyword", "{% set nova_api_p_append = ['c'] %}{{ ['a'] | customizable(call_type='p') }}", "['a', 'c']"},
 		{"a tuple is appended", "{% set nova_api_p_append = ('c', 'd') %}{{ ['a'] | customizable('p') }}", "['a', 'c', 'd']"},
 		{"not a list", "{% set nova_api_p_append = ['c'] %}{{ 'text' | customizable('p') }}", `error: applies to a list, not to the text "text"`},
+		{"none among the items", "{% set nova_api_p_append = ['a', none] %}{{ ['a'] | customizable('p') }}", "error: nova_api_p_append has None among its items"},
+		{"list among the items", "{% set nova_api_p_override = [['a']] %}{{ ['a'] | customizable('p') }}", "error: nova_api_p_override has a list among its items"},
 		{"nothing to add", "{% set nova_api_p_append = 1 %}{{ ['a'] | customizable('p') }}", "error: nova_api_p_append must be a list, not the number 1"},
 
 		{"packages", "{{ debian_package_install(['a', 'b']) }}", "apt-get --error-on=any update && apt-get -y install --no-install-recommends a b && apt-get clean && rm -rf /var/lib/apt/lists/*"},
