@@ -15,12 +15,18 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// storedNames describes the regular expressions of commands that select stored images.
+const storedNames = "REGEX is matched with the name of an image without registry, namespace and tag, such as nova-api. " +
+	"If it contains a colon, it is matched with the tag too (nova-api:2026.1), and if it contains a slash, with the " +
+	"whole name (localhost:4000/kolla/nova-api:2026.1)."
+
 func imagesCommand() *command {
 	var asJSON bool
 	return &command{
 		Command: cli.Command{
 			Name: "images", Values: config.ValuesStored, Args: "[REGEX…]",
 			Summary: "List the images in the local store.",
+			About:   storedNames,
 			Options: []string{"data-dir"},
 			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
 			Examples: []cli.Example{
@@ -98,6 +104,7 @@ func removeCommand() *command {
 		Command: cli.Command{
 			Name: "remove", Values: config.ValuesStored, Args: "REGEX…",
 			Summary:    "Remove images from the local store.",
+			About:      storedNames,
 			Options:    storedOptions,
 			OptionHelp: registryHelp,
 			Examples: []cli.Example{
@@ -151,6 +158,7 @@ func saveCommand() *command {
 			Values:     config.ValuesStored,
 			Args:       "[REGEX…] --output FILE|DIR/",
 			Summary:    "Write images to one file, for a site without internet.",
+			About:      storedNames,
 			Options:    slices.Concat(storedOptions, []string{"registry-insecure", "timeout", "progress"}),
 			OptionHelp: registryHelp,
 			Flags: func(f *pflag.FlagSet) {

@@ -48,9 +48,9 @@ func (c *manifestCheck) unsigned() error {
 	case c.signature != nil && c.doc == nil:
 		return &SignatureError{Detail: "it has a signature but no " + manifestFile}
 	case c.doc != nil:
-		return &SignatureError{Detail: "it is not signed"}
+		return &SignatureError{Detail: "it is not signed", Unsigned: true}
 	}
-	return &SignatureError{Detail: "it is not signed: it does not begin with " + manifestFile}
+	return &SignatureError{Detail: "it is not signed: it does not begin with " + manifestFile, Unsigned: true}
 }
 
 // compare compares a file's name and size with the manifest.

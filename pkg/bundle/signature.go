@@ -81,13 +81,19 @@ func readPEM(ctx context.Context, path, advice string) (*pem.Block, error) {
 }
 
 // SignatureError reports that a bundle does not have the required signature.
-type SignatureError struct{ Detail string }
+type SignatureError struct {
+	Detail   string
+	Unsigned bool // it has no signature at all
+}
 
 // Error implements error.
 func (e *SignatureError) Error() string { return e.Detail }
 
 // Hint returns a hint for the user.
 func (e *SignatureError) Hint() string {
+	if e.Unsigned {
+		return "save it with --sign-key KEY; without --verify-key, no signature is required and content keys do not count"
+	}
 	return "compare the key with that of the site that saved it; without --verify-key, no signature is required and content keys do not count"
 }
 

@@ -375,7 +375,7 @@ func (v *verifier) checkSignature() {
 	switch {
 	case v.opts.VerifyKey == nil:
 	case v.signature == nil || v.doc == nil:
-		err = &SignatureError{Detail: "it is not signed"}
+		err = &SignatureError{Detail: "it is not signed", Unsigned: true}
 	default:
 		if err = checkSignature(v.raw, v.signature, v.opts.VerifyKey); err == nil {
 			v.report.Signed = "verified"

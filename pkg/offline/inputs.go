@@ -143,7 +143,11 @@ func CompareDigests(in *inputs.Dir, results []build.Result, con *console.Console
 	if built == 0 {
 		return
 	}
-	con.Notice("offline: %d of %s have the digests of the lock", equal, units.Count(built, "built image"))
+	verb := "have"
+	if equal == 1 || built == 1 {
+		verb = "has"
+	}
+	con.Notice("offline: %d of %s %s the digests of the lock", equal, units.Count(built, "built image"), verb)
 	if len(other) > 0 {
 		slices.Sort(other)
 		con.Notice("offline: other digests: %s (another tag or setting, or a step whose result varies)",

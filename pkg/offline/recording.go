@@ -64,6 +64,14 @@ func NewRecording(file string, update bool) (*Recording, error) {
 	return r, nil
 }
 
+// FetchOptions returns the options with which fetch reads the lock, with a space before them.
+func (r *Recording) FetchOptions() string {
+	if r.file == lock.FileName {
+		return ""
+	}
+	return " --lock " + r.file
+}
+
 // recordDir returns the directory of the contents that a lock recorded.
 func recordDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "lock", "files") }
 

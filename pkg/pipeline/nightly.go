@@ -7,6 +7,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/nightly"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
@@ -16,6 +17,10 @@ import (
 // reports, retention and a lock. Options that the user set are kept. A night in
 // which nothing changed publishes nothing.
 func Nightly(ctx context.Context, cfg *config.Config, c *console.Console) error {
+	// Before the date is added to it, and it becomes an additional tag.
+	if err := imageref.CheckTag(cfg.Tag); err != nil {
+		return err
+	}
 	cfg, n := nightly.Defaults(cfg, time.Now())
 	if cfg.Push && !workspace.NamesRegistry(cfg) {
 		return usererr.Usage(

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/nightly"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
@@ -284,13 +286,42 @@ func (r *reporter) next(s stages, run *report.Run) []string {
 	}
 	push := "push them: add --push"
 	if r.cfg.Registry == "" {
-		push += " --registry localhost:4000 (kolla-build registry serve runs one)"
+		push += " --registry localhost:4000 (kolla-build registry serve" + dir + " runs one)"
 	}
 	switch {
+	case s.session.recording != nil:
+		return []string{"fetch inputs: kolla-build fetch" + s.session.recording.FetchOptions() + dir + " --output inputs",
+			"list images:  kolla-build images" + dir}
 	case s.planned.registry != nil:
-		return []string{"pull one:  docker pull " + ref, "carry all: kolla-build save --output set.tar" + dir}
+		return []string{"pull one:  " + pullProgram() + " pull " + ref,
+			"carry all: kolla-build save" + r.setOptions(ref) + dir + " --output set.tar"}
 	case s.session.engine != nil:
 		return []string{"list them: " + strings.ToLower(s.session.engine.Title()) + " images", push}
 	}
 	return []string{"list them: kolla-build images" + dir, push}
+}
+
+// setOptions returns the options that select the set of an image in the store, which can have
+// other tags, namespaces and registries.
+func (r *reporter) setOptions(ref string) string {
+	_, tag, _ := imageref.Split(ref)
+	options := " --tag " + tag
+	if r.cfg.Registry != "" {
+		options += " --registry " + r.cfg.Registry
+	}
+	if r.cfg.Namespace != "" {
+		options += " --namespace " + r.cfg.Namespace
+	}
+	return options
+}
+
+// pullProgram returns the program of this host that pulls images.
+func pullProgram() string {
+	if _, err := exec.LookPath("docker"); err == nil {
+		return "docker"
+	}
+	if _, err := exec.LookPath("podman"); err == nil {
+		return "podman"
+	}
+	return "docker"
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/publish"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
@@ -62,6 +64,24 @@ func TestNextKeepsRegistry(t *testing.T) {
 		if !strings.Contains(got, "--push") || strings.Contains(got, "localhost:4000") != localhost {
 			t.Errorf("registry %q: %s", registry, got)
 		}
+	}
+}
+
+// TestNextCarriesTheSet checks that the suggestion to save a published set selects it among
+// the other tags, namespaces and registries of the store, and that lock suggests fetch.
+func TestNextCarriesTheSet(t *testing.T) {
+	run := &report.Run{Summary: report.Summary{Results: []report.Result{
+		{Result: build.Result{Reference: "registry.example:4000/kolla/cron:t-2026-11-29"}}}}}
+	s := stages{session: &session{}, planned: &planned{registry: &publish.Registry{}},
+		built: &built{results: make([]build.Result, 1)}}
+	r := &reporter{cfg: &config.Config{Registry: "registry.example:4000", Namespace: "kolla", Tag: "t"}}
+	want := "kolla-build save --tag t-2026-11-29 --registry registry.example:4000 --namespace kolla --output set.tar"
+	if got := strings.Join(r.next(s, run), "\n"); !strings.Contains(got, want) {
+		t.Errorf("suggested\n%s", got)
+	}
+	s.session.recording, s.planned.registry = &offline.Recording{}, nil
+	if got := strings.Join(r.next(s, run), "\n"); !strings.Contains(got, "kolla-build fetch ") || strings.Contains(got, "push") {
+		t.Errorf("lock suggested\n%s", got)
 	}
 }
 

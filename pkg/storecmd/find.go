@@ -102,10 +102,16 @@ func find(s *store.Store, q query) ([]store.Entry, error) {
 	}
 	if matched == 0 && len(q.patterns) > 0 {
 		hint := cmp.Or(suggest.DidYouMeanAny(suggest.Near(strings.Trim(q.patterns[0], "^$.*-"), shortNames(all), 3)),
-			"kolla-build images lists what is stored")
+			"an expression is matched with a name such as "+exampleName(all)+", with the tag too if it contains a colon, "+
+				"and with the whole name if it contains a slash; kolla-build images lists the whole names")
 		return nil, usererr.Errorf(hint, "no image in %s matches %s", s.Dir(), quoteAll(q.patterns))
 	}
 	return found, nil
+}
+
+// exampleName returns the short name of an image, if there is one.
+func exampleName(entries []store.Entry) string {
+	return slices.Concat(shortNames(entries), []string{"nova-api"})[0]
 }
 
 // groupColon is a colon that is part of a regular expression's own syntax.

@@ -23,7 +23,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
-	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/remoteset"
 	"github.com/kolla-build/kolla-build/pkg/setcopy"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -82,7 +81,7 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	if err != nil {
 		return err
 	}
-	reportSaved(con, output, sum, opts.Since)
+	reportSaved(con, output, sum, opts)
 	return nil
 }
 
@@ -118,15 +117,15 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// reportSaved prints what was saved. since is the inventory of a delta, nil for a complete bundle.
-func reportSaved(con *console.Console, output string, sum bundle.Summary, since *inventory.Inventory) {
+// reportSaved prints what was saved with these options.
+func reportSaved(con *console.Console, output string, sum bundle.Summary, opts bundle.SaveOptions) {
 	con.Notice("%s: %s, %s, %s", printable(output), units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"),
 		units.Bytes(sum.Bytes))
 	if sum.Kept > 0 {
 		con.Notice("%s of it were kept from an interrupted save", units.Bytes(sum.Kept))
 	}
-	if since != nil {
-		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), printable(since.Of))
+	if opts.Since != nil {
+		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), printable(opts.Since.Of))
 	}
 	if sum.Deltas > 0 {
 		con.Notice("byte deltas of %s: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes),
@@ -144,7 +143,17 @@ func reportSaved(con *console.Console, output string, sum bundle.Summary, since 
 		}
 		con.Notice("%s: %s to %s", count, printable(file), printable(sum.Parts[n-1]))
 	}
-	con.Notice("on the other site: kolla-build load %s --push --registry localhost:4000", shellWord(file))
+	key := ""
+	if opts.SignKey != nil {
+		key = " --verify-key PUBLIC-KEY"
+	}
+	con.Notice("on the other site: kolla-build load %s%s --push --registry localhost:4000", shellWord(file), key)
+	if len(sum.Parts) > 0 {
+		con.Notice("the other parts must be beside that one")
+	}
+	if opts.Since != nil {
+		con.Notice("load it after the bundles that were saved before it")
+	}
 }
 
 // shellWord returns a file name as bash reads it back.

@@ -110,7 +110,7 @@ func TestImages(t *testing.T) {
 		t.Errorf("images %v", got)
 	}
 	err := Images(f.config("^no-such"), f.con, false)
-	if err == nil || usererr.Hint(err) == "" {
+	if err == nil || !strings.Contains(usererr.Hint(err), "with a name such as ") {
 		t.Errorf("a pattern that matches no image: %v", err)
 	}
 	// Python's syntax, which Go's regular expressions do not have.
