@@ -28,7 +28,7 @@ var shells = []string{"bash", "fish", "zsh"}
 func completionCommand() *command {
 	return &command{
 		Command: cli.Command{
-			Name: "completion", Minor: true, Args: strings.Join(shells, "|"), Words: shells,
+			Name: "completion", Minor: true, NoFiles: true, Args: strings.Join(shells, "|"), Words: shells,
 			Summary: "Print a shell's completion script.",
 			Examples: []cli.Example{
 				{Line: "kolla-build completion bash > /etc/bash_completion.d/kolla-build",

@@ -14,7 +14,7 @@ func helpCommand() *command {
 	var full bool
 	return &command{
 		Command: cli.Command{
-			Name: "help", Minor: true, Values: config.ValuesCommands, Args: "[COMMAND]",
+			Name: "help", Minor: true, NoFiles: true, Values: config.ValuesCommands, Args: "[COMMAND]",
 			Summary: "Show the help of a command.",
 			Flags: func(f *pflag.FlagSet) {
 				f.BoolVar(&full, "all", false, "Show all options with their complete help.")
@@ -40,7 +40,7 @@ func helpCommand() *command {
 func versionCommand() *command {
 	return &command{
 		Command: cli.Command{
-			Name: "version", Minor: true,
+			Name: "version", Minor: true, NoFiles: true,
 			Summary: "Print the versions of the program, BuildKit and Go.",
 			Examples: []cli.Example{
 				{Line: "kolla-build version", Effect: "Print the release, the commit, and the versions of BuildKit and Go."},

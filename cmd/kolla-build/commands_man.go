@@ -15,7 +15,7 @@ import (
 func manCommand() *command {
 	return &command{
 		Command: cli.Command{
-			Name: "man", Minor: true,
+			Name: "man", Minor: true, NoFiles: true,
 			Summary: "Print the manual page.",
 			Examples: []cli.Example{
 				{Line: "kolla-build man | man -l -", Effect: "Read it."},

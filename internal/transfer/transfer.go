@@ -77,6 +77,17 @@ func (p *Progress) Update(done, total int64) {
 	p.meter.done, p.meter.total = done, total
 }
 
+// UpdateAs is Update in a command that does several things, one after another.
+func (p *Progress) UpdateAs(action string, done, total int64) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	p.action = action
+	p.mu.Unlock()
+	p.Update(done, total)
+}
+
 // Stop ends the display, and removes it from a terminal. It may be called twice.
 func (p *Progress) Stop() {
 	if p == nil {

@@ -144,8 +144,8 @@ func (p *deltaPlan) index() ([]byte, error) {
 
 // makeDeltas makes the byte deltas, in unnamed files in a directory. Layers without a
 // byte delta stay in the plan.
-func (p *plan) makeDeltas(ctx context.Context, tempDir string) error {
-	err := p.deltas(ctx, tempDir)
+func (p *plan) makeDeltas(ctx context.Context, tempDir string, progress Progress) error {
+	err := p.deltas(ctx, tempDir, progress)
 	if full := noSpace(tempDir, 0, err); full != err {
 		return usererr.WithHint(fmt.Errorf("making byte deltas: %w", full),
 			"free some space there, or omit --delta bytes, which needs temporary files")
@@ -168,7 +168,7 @@ func (p *plan) leastSpace() int64 {
 	return largest
 }
 
-func (p *plan) deltas(ctx context.Context, tempDir string) error {
+func (p *plan) deltas(ctx context.Context, tempDir string, progress Progress) error {
 	if _, free := disk.Space(tempDir); free > 0 && free < p.leastSpace() {
 		return syscall.ENOSPC
 	}
@@ -188,8 +188,20 @@ func (p *plan) deltas(ctx context.Context, tempDir string) error {
 			}
 		}
 	}
+	var total, done int64
+	for _, b := range p.large {
+		if p.delta.bases[b.digest] != "" {
+			total += b.size
+		}
+	}
 	var whole []blob
 	for _, b := range p.large {
+		if progress != nil {
+			progress(done, total)
+		}
+		if p.delta.bases[b.digest] != "" {
+			done += b.size
+		}
 		written := false
 		err := retryReads(ctx, func() (err error) {
 			written, err = p.makeDelta(ctx, b, images[b.digest], tempDir)
@@ -298,6 +310,8 @@ func (p *deltaPlan) summarize(s *Summary) {
 		s.DeltaBytes += m.size
 		s.DeltaLayers += m.target.size
 	}
+	s.Blobs += s.Deltas // as Load counts them
+	s.Bytes += s.DeltaBytes
 }
 
 // close removes the temporary file.

@@ -37,6 +37,9 @@ const (
 type SaveOptions struct {
 	Compression Compression
 	Progress    Progress
+	// DeltaProgress is called while byte deltas are made, before Progress, with the bytes of
+	// the layers that they are made of.
+	DeltaProgress Progress
 	// Tool and Configuration are recorded in the manifest. The caller removes secrets.
 	Tool          string
 	Configuration map[string]string
@@ -103,7 +106,7 @@ func save(ctx context.Context, st Source, entries []store.Entry, output string, 
 	if opts.Bytes && p.delta != nil {
 		p.delta.spool = opts.ReadOnce
 		defer p.delta.close()
-		if err := p.makeDeltas(ctx, p.tempDir(output)); err != nil {
+		if err := p.makeDeltas(ctx, p.tempDir(output), opts.DeltaProgress); err != nil {
 			return Summary{}, err
 		}
 	}

@@ -30,6 +30,9 @@ type Command struct {
 	// Flags defines its own flags, nil for none. They take precedence over options
 	// of the table with the same name.
 	Flags func(*pflag.FlagSet)
+	// NoFiles commands use no configuration: a mistake in a file or in the environment does
+	// not stop them.
+	NoFiles bool
 	// Hidden commands are for programs: help and completion omit them.
 	Hidden bool
 	// Minor commands share lines of the short help.
@@ -44,7 +47,10 @@ type Example struct {
 
 // Everywhere are the options that every command has, because reading the command
 // line and the files depends on them.
-var Everywhere = []string{"config-file", "config-dir", "strict", "help", "version"}
+var Everywhere = slices.Concat(fileOptions, []string{"help", "version"})
+
+// fileOptions are those of Everywhere that decide how files are read.
+var fileOptions = []string{"config-file", "config-dir", "strict"}
 
 // Reads reports whether the command reads an option of the table.
 func (c Command) Reads(o *config.Option) bool {
@@ -59,6 +65,9 @@ func (c Command) options() []*config.Option {
 	ownFlags.SetNormalizeFunc(normalize)
 	var shown []*config.Option
 	for _, o := range config.Options() {
+		if c.NoFiles && slices.Contains(fileOptions, o.Name) {
+			continue
+		}
 		if c.Reads(o) && ownFlags.Lookup(o.Name) == nil && (!o.Positional || c.Name == "") {
 			if text := c.OptionHelp[o.Name]; text != "" {
 				own := *o

@@ -35,7 +35,11 @@ func Load(in Input) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.Command.NoFiles {
+		in.Env = nil
+	}
 	return config.Load(config.Input{
+		NoFiles: in.Command.NoFiles,
 		Command: in.Command.Name, Arguments: *arguments, Env: in.Env, Dir: in.Dir,
 		SystemFile: in.SystemFile, HostArch: in.HostArch, Profiles: in.Profiles,
 	})

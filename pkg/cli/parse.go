@@ -327,7 +327,7 @@ func (p *parser) abbreviated(arg, name string) (string, error) {
 		switch len(targets) {
 		case 0:
 		case 1:
-			return names[0], nil
+			return names[0], p.meansCommand(arg, name, names[0])
 		default:
 			if len(p.commandsWith(name)) > 0 {
 				return "", p.unknown(arg, name)
@@ -344,6 +344,19 @@ func (p *parser) abbreviated(arg, name string) (string, error) {
 		}
 	}
 	return "", p.unknown(arg, name)
+}
+
+// meansCommand returns an error if an abbreviated option of a build is rather a command.
+func (p *parser) meansCommand(arg, name, option string) error {
+	isCommand := func(c Command) bool { return c.Name == name && !c.Hidden }
+	if p.cmd.Name != "" || name == "" || !slices.ContainsFunc(p.commands, isCommand) {
+		return nil
+	}
+	return &config.Error{
+		SourceLine: arg,
+		Message:    fmt.Sprintf("--%s could be the command %s or --%s", name, name, option),
+		Hint:       fmt.Sprintf("write kolla-build %s, or the whole name of the option", name),
+	}
 }
 
 // unknown is the error for an option that does not exist.

@@ -163,3 +163,19 @@ func FuzzArgs(f *testing.F) {
 		}
 	})
 }
+
+// TestNoFiles checks that mistakes in a file and in the environment do not stop commands that
+// use no configuration.
+func TestNoFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "kolla-build.conf"), []byte("broken"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, noFiles := range []bool{true, false} {
+		_, err := Load(Input{Command: Command{Name: "version", NoFiles: noFiles}, Dir: dir,
+			Env: []string{"KOLLA_BUILD_THREADS=many", "HOME=" + dir}})
+		if (err == nil) != noFiles {
+			t.Errorf("NoFiles %v: %v", noFiles, err)
+		}
+	}
+}

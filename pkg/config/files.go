@@ -115,6 +115,9 @@ func (l *loader) filesToRead() ([]file, error) {
 // readFiles reads the configuration files, the strongest last. A file that is named
 // twice is read once, at its last place.
 func (l *loader) readFiles() error {
+	if l.in.NoFiles {
+		return nil
+	}
 	files, err := l.filesToRead()
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ type Input struct {
 	Dir        string    // the working directory, "" for the process's own
 	SystemFile string    // "" for the first that is found where Kolla's tool searches
 	HostArch   string    // x86_64 or aarch64, "" for the architecture of this machine
+	NoFiles    bool      // read no file
 
 	// Profiles are the default profiles: name to regular expressions.
 	Profiles map[string][]string

@@ -2,10 +2,12 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/publish"
 	"github.com/kolla-build/kolla-build/pkg/trace"
@@ -29,9 +31,9 @@ func (s *session) publish(ctx context.Context, p *planned, b *built, rep *report
 	if ctx.Err() != nil || p.registry == nil && len(s.cfg.AlsoTag) == 0 && s.retention == nil || p.nothingNew {
 		return pub, nil
 	}
-	if n := s.failed(p, b); n > 0 && !s.cfg.AllowPartial {
-		s.console.Notice("nothing was published: %d of %s failed, and the tags of a set change together; no tag was changed",
-			n, units.Count(len(b.results), "image"))
+	if n, skipped := s.failed(p, b), s.skipped(p, b); n > 0 && !s.cfg.AllowPartial {
+		s.console.Notice("nothing was published: %d of %s failed%s; the tags of a set change together, and no tag was changed",
+			n-skipped, units.Count(len(b.results), "image"), skippedText(skipped))
 		return pub, nil
 	}
 	pub.set, pub.missing = publish.Complete(p.plan, b.results, b.indexes)
@@ -48,6 +50,28 @@ func (s *session) publish(ctx context.Context, p *planned, b *built, rep *report
 			len(b.results)-len(pub.missing), len(b.results), strings.Join(image.Strings(pub.missing), ", "))
 	}
 	return pub, err
+}
+
+// skipped counts the images of failed that were not built because a parent failed.
+func (s *session) skipped(p *planned, b *built) int {
+	mayFail := s.mayFail(p)
+	n := 0
+	for _, res := range b.results {
+		if res.Status == build.StatusParentError && !slices.Contains(mayFail, res.Image) {
+			n++
+		}
+	}
+	return n
+}
+
+func skippedText(n int) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return ", 1 was skipped because a parent failed"
+	}
+	return fmt.Sprintf(", %d were skipped because a parent failed", n)
 }
 
 // mayFail returns the images whose failure does not fail the run.

@@ -28,6 +28,8 @@ type Options struct {
 	JSON   bool
 	// Progress is how progress is shown: a value of the option --progress.
 	Progress string
+
+	tagging bool // AddTags
 }
 
 // State is the result for one tag.
@@ -121,6 +123,7 @@ func AddTags(ctx context.Context, cfg *config.Config, con *console.Console, args
 		}
 		targets = append(targets, target)
 	}
+	o.tagging = true
 	return run(ctx, cfg, con, set, targets, nil, o)
 }
 
@@ -141,7 +144,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, from Loc
 	}
 	progress := transfer.Start(con, "copying", o.Progress)
 	defer progress.Stop()
-	c := &job{client: client, threads: cfg.Threads, shown: progress != nil, meter: push.Meter{Update: progress.Update}}
+	c := &job{client: client, tagging: o.tagging, threads: cfg.Threads, shown: progress != nil, meter: push.Meter{Update: progress.Update}}
 	c.pub = push.New(client, push.Options{
 		Journal:  publish.JournalDir(cfg.DataDir),
 		Progress: c.meter.Report,
@@ -190,6 +193,7 @@ type job struct {
 	threads int
 	meter   push.Meter
 	shown   bool // progress is
+	tagging bool // the set gets further tags or namespaces in its registry
 	pairs   []pair
 	result  Result
 }
@@ -349,9 +353,12 @@ func (c *job) preview(ctx context.Context) error {
 }
 
 func (c *job) print(con *console.Console, from Location, to []Location) {
-	action := "copied"
+	action, preview, preposition := "copied", "would copy", "to"
+	if c.tagging {
+		action, preview, preposition = "tagged", "would tag", "as"
+	}
 	if c.result.DryRun {
-		action = "would copy"
+		action = preview
 		for _, t := range c.result.Tags {
 			if t.State != StateUnchanged {
 				fmt.Fprintf(con.Stdout, "%s -> %s (%s)\n", t.From, t.To, t.State)
@@ -359,8 +366,8 @@ func (c *job) print(con *console.Console, from Location, to []Location) {
 		}
 	}
 	r := c.result
-	con.Notice("%s: %s %s to %s: %s; %s changed, %d unchanged", from, action,
-		units.Count(len(r.Tags)/len(to), "image"), joinLocations(to), push.Stats{
+	con.Notice("%s: %s %s %s %s: %s; %s set, %d unchanged", from, action,
+		units.Count(len(r.Tags)/len(to), "image"), preposition, joinLocations(to), push.Stats{
 			Uploaded: r.Sent,
 			Bytes:    r.Bytes,
 			Mounted:  r.Mounted,

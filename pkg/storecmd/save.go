@@ -66,7 +66,8 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	}
 	progress := transfer.Start(con, "saving", cfg.Progress)
 	defer progress.Stop()
-	opts.Progress = progress.Update
+	opts.DeltaProgress = func(done, total int64) { progress.UpdateAs("making byte deltas", done, total) }
+	opts.Progress = func(done, total int64) { progress.UpdateAs("saving", done, total) }
 	var sum bundle.Summary
 	if o.From != "" {
 		sum, err = saveFromRegistry(ctx, cfg, con, output, o, &opts)

@@ -131,6 +131,6 @@ func saveDependency(path string, s *imageset.Set, c *console.Console) error {
 	if err != nil {
 		return fmt.Errorf("writing the images' dependencies: %w", err)
 	}
-	c.Notice("Container images dependency are saved in %s", path)
+	c.Notice("the dependencies of the images are saved in %s", path)
 	return nil
 }
