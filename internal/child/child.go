@@ -30,9 +30,10 @@ type Limits struct {
 	Processes int   // at the same time, in the program's session
 	FileSize  int64 // bytes of each file that is written (RLIMIT_FSIZE)
 
-	// Idle is a time in which the processes must read 1 KiB a second, from files or others, or use a
-	// hundredth of a processor. Programs that wait for a server, an agent or a user do neither. They
-	// are stopped within twice this time.
+	// Idle is a time in which the processes must read and write 1 KiB a second, of files or of others,
+	// or use a hundredth of a processor. Programs that wait for a server, an agent or a user do
+	// neither. They are stopped within twice this time. It has no effect if the kernel does not
+	// count what processes read.
 	Idle time.Duration
 }
 
@@ -40,6 +41,7 @@ type Limits struct {
 type LimitError struct {
 	Program string
 	Limit   string // such as "64 processes" or "10m00s"
+	Idle    bool   // it is Limits.Idle: the program waited for something
 }
 
 // Error implements error.
@@ -77,7 +79,7 @@ func (c *Cmd) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if c.Limits.Time > 0 {
-		timer := time.AfterFunc(c.Limits.Time, func() { cancel(c.limitError(units.Duration(c.Limits.Time))) })
+		timer := time.AfterFunc(c.Limits.Time, func() { cancel(c.limitError(units.Duration(c.Limits.Time), false)) })
 		defer timer.Stop()
 	}
 	interrupt, grace := c.Interrupt, c.Grace
@@ -128,9 +130,11 @@ func (c *Cmd) Run(ctx context.Context) error {
 		}
 	})
 	if c.Limits.Processes > 0 || c.Limits.Idle > 0 {
-		defer watchSession(session, c.Limits, func(limit string) {
-			cancel(c.limitError(limit))
-			killSession(session)
+		defer watchSession(session, c.Limits, func(limit string, idle bool) {
+			cancel(c.limitError(limit, idle))
+			if !idle { // an idle program has time to remove its lock files
+				killSession(session)
+			}
 		})()
 	}
 	err = cmd.Wait()
@@ -148,8 +152,8 @@ func (c *Cmd) Run(ctx context.Context) error {
 	return err
 }
 
-func (c *Cmd) limitError(limit string) error {
-	return &LimitError{Program: filepath.Base(c.Args[0]), Limit: limit}
+func (c *Cmd) limitError(limit string, idle bool) error {
+	return &LimitError{Program: filepath.Base(c.Args[0]), Limit: limit, Idle: idle}
 }
 
 // Buffer keeps the beginning of a program's output up to a limit, and fails when

@@ -66,7 +66,7 @@ func TestProcessLimit(t *testing.T) {
 	script := `f() { [ $1 = 0 ] || sh -c ': "$0"; sleep 60' ` + marker + ` & [ $1 = 0 ] || f $(($1-1)); }; f 60; wait`
 	err := sh(script, Limits{Processes: 20}).Run(t.Context())
 	var limit *LimitError
-	if !errors.As(err, &limit) || !strings.Contains(limit.Limit, "20 processes") {
+	if !errors.As(err, &limit) || limit.Idle || !strings.Contains(limit.Limit, "20 processes") {
 		t.Errorf("got %v", err)
 	}
 	if n := leftovers(t, marker); n != 0 {
@@ -78,7 +78,7 @@ func TestIdleLimit(t *testing.T) {
 	marker := fmt.Sprintf("5%d", time.Now().UnixNano()%1e9)
 	err := sh("sleep "+marker+" & sleep "+marker, Limits{Idle: 50 * time.Millisecond}).Run(t.Context())
 	var limit *LimitError
-	if !errors.As(err, &limit) || !strings.Contains(limit.Limit, "1 KiB a second") {
+	if !errors.As(err, &limit) || !limit.Idle || !strings.Contains(limit.Limit, "1 KiB a second") {
 		t.Errorf("got %v", err)
 	}
 	if n := leftovers(t, "sleep "+marker); n != 0 {
@@ -86,26 +86,67 @@ func TestIdleLimit(t *testing.T) {
 	}
 }
 
-// What processes read, and the processor time that they use, counts from check to check, also of
+// An idle program can remove its files before it ends.
+func TestIdleProgramEnds(t *testing.T) {
+	lock := filepath.Join(t.TempDir(), "lock")
+	c := sh("trap 'rm -- \"$0\"; exit 1' TERM; : >\"$0\"; sleep 1000 & wait", Limits{Idle: 50 * time.Millisecond})
+	c.Args, c.Grace = append(c.Args, lock), 0
+	err := c.Run(t.Context())
+	var limit *LimitError
+	if !errors.As(err, &limit) || !limit.Idle {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(lock); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the lock file: %v", err)
+	}
+}
+
+// A limit that cannot be checked has no effect.
+func TestIdleWithoutAccounting(t *testing.T) {
+	for name, c := range map[string]struct {
+		io    string // "-": there is no such file
+		n     int64
+		known bool
+	}{
+		"complete": {"rchar: 12\nwchar: 34\nsyscr: 1\n", 46, true},
+		"no file":  {"-", 0, false}, "empty": {"", 0, false}, "others": {"syscr: 1\n", 0, false},
+	} {
+		dir := t.TempDir()
+		if c.io != "-" {
+			if err := os.WriteFile(filepath.Join(dir, "io"), []byte(c.io), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, known := bytesTransferred(dir); n != c.n || known != c.known {
+			t.Errorf("%s: %d, %v", name, n, known)
+		}
+	}
+	if n, known := bytesTransferred(filepath.Join(t.TempDir(), "ended")); n != 0 || !known {
+		t.Errorf("a process that has ended: %d, %v", n, known)
+	}
+}
+
+// What processes read and write, and the processor time that they use, counts from check to check, also of
 // those that have ended.
 func TestIdleCounts(t *testing.T) {
 	start := time.Now()
-	self, _ := bytesRead(os.Getpid())
+	self, _ := bytesTransferred("/proc/self")
 	for name, c := range map[string]struct {
-		read int64         // since the beginning, by this process
-		cpu  time.Duration // by a process that has ended before the second check
-		idle bool
+		bytes int64         // since the beginning, by this process
+		cpu   time.Duration // by a process that has ended before the second check
+		idle  bool
 	}{
 		"nothing": {0, 0, true}, "a little": {50 << 10, 500 * time.Millisecond, true},
 		"much": {200 << 10, 0, false}, "computing": {0, 2 * time.Second, false},
 	} {
-		s := &watchedSession{limits: Limits{Idle: time.Minute}, since: start, last: map[int]activity{os.Getpid(): {read: self - c.read}}}
+		s := &watchedSession{limits: Limits{Idle: time.Minute}, since: start,
+			last: map[int]activity{os.Getpid(): {transferred: self - c.bytes}}}
 		ended := process{pid: 1 << 30, cpu: c.cpu}
-		if limit := s.check([]process{{pid: os.Getpid()}, ended}, start.Add(time.Second)); limit != "" {
+		if limit, _ := s.check([]process{{pid: os.Getpid()}, ended}, start.Add(time.Second)); limit != "" {
 			t.Errorf("%s: %s, before the end", name, limit)
 		}
-		limit := s.check([]process{{pid: os.Getpid()}}, start.Add(100*time.Second))
-		if c.idle != strings.Contains(limit, "1m") {
+		limit, idle := s.check([]process{{pid: os.Getpid()}}, start.Add(100*time.Second))
+		if c.idle != idle || c.idle != strings.Contains(limit, "1m") {
 			t.Errorf("%s: limit %q", name, limit)
 		}
 	}

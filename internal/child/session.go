@@ -28,7 +28,7 @@ type watcher struct {
 
 type watchedSession struct {
 	limits   Limits
-	exceeded func(limit string)
+	exceeded func(limit string, idle bool)
 
 	// since is the beginning of the time for which Limits.Idle is checked, and done what the
 	// processes have done in it. last is what each process had done when it was last seen.
@@ -39,15 +39,15 @@ type watchedSession struct {
 
 // activity is what a process has done since its start.
 type activity struct {
-	read int64 // bytes
-	cpu  time.Duration
+	transferred int64 // bytes that it has read and written
+	cpu         time.Duration
 }
 
 var sessions = &watcher{sessions: map[int]*watchedSession{}}
 
 // watchSession calls exceeded once, with the limit, if a session exceeds its limit of
 // processes or is idle. The returned function ends the watch.
-func watchSession(leader int, limits Limits, exceeded func(limit string)) (stop func()) {
+func watchSession(leader int, limits Limits, exceeded func(limit string, idle bool)) (stop func()) {
 	w := sessions
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,8 +80,8 @@ func (w *watcher) run() {
 		}
 		var exceeded []func()
 		for leader, s := range w.sessions {
-			if limit := s.check(members[leader], time.Now()); limit != "" {
-				exceeded = append(exceeded, func() { s.exceeded(limit) })
+			if limit, idle := s.check(members[leader], time.Now()); limit != "" {
+				exceeded = append(exceeded, func() { s.exceeded(limit, idle) })
 				delete(w.sessions, leader)
 			}
 		}
@@ -92,36 +92,36 @@ func (w *watcher) run() {
 	}
 }
 
-// check returns the limit that a session exceeds, or "".
-func (s *watchedSession) check(members []process, now time.Time) string {
+// check returns the limit that a session exceeds, or "", and whether it is Limits.Idle.
+func (s *watchedSession) check(members []process, now time.Time) (limit string, idle bool) {
 	if s.limits.Processes > 0 && len(members) > s.limits.Processes {
-		return fmt.Sprintf("%d processes", s.limits.Processes)
+		return fmt.Sprintf("%d processes", s.limits.Processes), false
 	}
 	if s.limits.Idle <= 0 {
-		return ""
+		return "", false
 	}
 	current := map[int]activity{}
 	for _, p := range members {
-		read, ok := bytesRead(p.pid)
-		if !ok {
+		n, known := bytesTransferred(fmt.Sprintf("/proc/%d", p.pid))
+		if !known {
 			s.limits.Idle = 0
-			return ""
+			return "", false
 		}
-		a := activity{read, p.cpu}
-		s.done.read += max(0, a.read-s.last[p.pid].read)
+		a := activity{n, p.cpu}
+		s.done.transferred += max(0, a.transferred-s.last[p.pid].transferred)
 		s.done.cpu += max(0, a.cpu-s.last[p.pid].cpu)
 		current[p.pid] = a
 	}
 	s.last = current
 	elapsed := now.Sub(s.since)
 	if elapsed < s.limits.Idle {
-		return ""
+		return "", false
 	}
-	if float64(s.done.read) < 1024*elapsed.Seconds() && s.done.cpu < elapsed/100 {
-		return units.Duration(s.limits.Idle) + " in which it reads less than 1 KiB a second"
+	if float64(s.done.transferred) < 1024*elapsed.Seconds() && s.done.cpu < elapsed/100 {
+		return units.Duration(s.limits.Idle) + " in which it reads and writes less than 1 KiB a second", true
 	}
 	s.since, s.done = now, activity{}
-	return ""
+	return "", false
 }
 
 type process struct {
@@ -165,13 +165,20 @@ func processes() []process {
 	return out
 }
 
-// bytesRead returns how much a process has read, 0 if it has ended. It is not known of processes
-// of other users.
-func bytesRead(pid int) (n int64, known bool) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
-	_, line, _ := strings.Cut(string(text), "rchar: ")
-	_, _ = fmt.Sscan(line, &n)
-	return n, !errors.Is(err, fs.ErrPermission)
+// bytesTransferred returns how much a process, with its directory in /proc, has read and written, 0
+// if it has ended. It is not known of processes of other users, and of kernels that do not count it.
+func bytesTransferred(dir string) (n int64, known bool) {
+	text, err := os.ReadFile(dir + "/io")
+	if errors.Is(err, syscall.ESRCH) {
+		return 0, true
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(dir)
+		return 0, errors.Is(err, fs.ErrNotExist)
+	}
+	var read, written int64
+	_, err = fmt.Sscanf(string(text), "rchar: %d\nwchar: %d\n", &read, &written)
+	return read + written, err == nil
 }
 
 // killSession kills the processes of a session, repeatedly until it finds none: a

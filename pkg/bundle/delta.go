@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unique"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -54,11 +55,15 @@ type requirement struct {
 type deltaPlan struct {
 	since    *inventory.Inventory
 	required map[digest.Digest]requirement
+	needs    map[need]bool
 	bases    map[digest.Digest]digest.Digest // by layer: the possible base of a byte delta
 	deltas   []madeDelta
 	spool    bool     // copy layers to a temporary file before they are read several times
 	file     *os.File // the byte deltas in made, one after another; nil before the first
 }
+
+// need is that an image needs a blob. The handles keep each text once in memory.
+type need struct{ blob, image unique.Handle[string] }
 
 // madeDelta is a byte delta and its position in the file.
 type madeDelta struct {
@@ -68,7 +73,8 @@ type madeDelta struct {
 }
 
 func newDeltaPlan(since *inventory.Inventory) *deltaPlan {
-	return &deltaPlan{since: since, required: map[digest.Digest]requirement{}, bases: map[digest.Digest]digest.Digest{}}
+	return &deltaPlan{since: since, required: map[digest.Digest]requirement{}, needs: map[need]bool{},
+		bases: map[digest.Digest]digest.Digest{}}
 }
 
 // missing returns the blobs of an image that the other side does not have. The first
@@ -123,6 +129,11 @@ func (p *deltaPlan) base(l ocispec.Descriptor, position int, old []digest.Digest
 }
 
 func (p *deltaPlan) require(image string, d digest.Digest, size int64, manifest bool) {
+	n := need{unique.Make(string(d)), unique.Make(image)}
+	if p.needs[n] {
+		return
+	}
+	p.needs[n] = true
 	r, known := p.required[d]
 	if known {
 		r.More++

@@ -383,14 +383,41 @@ func TestValuesAreBounded(t *testing.T) {
 	}
 	long := strings.Repeat("x", 600_000)
 	// Names that are unknown are not all compared with the known ones, which would take minutes.
+	for what, c := range map[string]struct {
+		near, far, hint string // an entry whose name is near a known one, %d is a number
+		check           bool   // of sources
+	}{
+		"keys":     {"name_spac%d = x\n", "unknown_key_of_this_test_%d = x\n", "namespace", false},
+		"sections": {"[profile%d]\nk = x\n", "[unknown section %d]\nk = x\n", "profiles", false},
+		"sources":  {"[mine%d]\nlocation = x\ntype = url\n", "[unknown-image-%d]\nlocation = x\ntype = url\n", "mine", true},
+	} {
+		const others = 200
+		text := "[DEFAULT]\n" + fmt.Sprintf(c.near, 1)
+		for i := range others {
+			text += fmt.Sprintf(c.far, i)
+		}
+		text += strings.ReplaceAll(fmt.Sprintf(c.near, 2), "[mine", "[zmine") // sources are sorted
+		loaded := mustLoad(t, text, nil)
+		warnings := loaded.Warnings
+		if c.check {
+			warnings = loaded.CheckSources([]string{"mine", "zmine"})
+			slices.SortFunc(warnings, func(a, b config.Warning) int { return a.Line - b.Line })
+		}
+		if n := len(warnings); n != others+2 {
+			t.Errorf("%s: %d warnings", what, n)
+			continue
+		}
+		if first, last := warnings[0].Hint, warnings[others+1].Hint; !strings.Contains(first, c.hint) || last != "" {
+			t.Errorf("%s: the first hint is %q, the last %q", what, first, last)
+		}
+	}
 	var unknown strings.Builder
-	unknown.WriteString("[DEFAULT]\nname_spac = x\n")
+	unknown.WriteString("[DEFAULT]\n")
 	for i := range inifile.MaxLines / 2 {
 		fmt.Fprintf(&unknown, "unknown_key_of_this_test_%d = x\n", i)
 	}
-	warnings := mustLoad(t, unknown.String(), nil).Warnings
-	if n := len(warnings); n != inifile.MaxLines/2+1 || !strings.Contains(warnings[0].Hint, "namespace") {
-		t.Errorf("%d warnings, the first with the hint %q", n, warnings[0].Hint)
+	if n := len(mustLoad(t, unknown.String(), nil).Warnings); n != inifile.MaxLines/2 {
+		t.Errorf("%d warnings", n)
 	}
 	for text, want := range map[string]string{
 		"[DEFAULT]\nnamespace = ${a.k0}\n[a]\n" + doubled.String() + "k40 =\n":   "refer to others more than",

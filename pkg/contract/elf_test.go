@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -27,10 +28,12 @@ func TestNeededOfPrograms(t *testing.T) {
 		file, err := elf.NewFile(f)
 		if err == nil && len(file.Sections) > 0 {
 			want, _ := file.DynString(elf.DT_NEEDED)
-			paths, _ := file.DynString(elf.DT_RUNPATH)
+			rpath, _ := file.DynString(elf.DT_RPATH)
+			runpath, _ := file.DynString(elf.DT_RUNPATH)
 			got := readELF(f)
-			if got.elf == nil || !slices.Equal(got.elf.needed, want) || len(got.elf.runpath) < len(paths) {
-				t.Errorf("%s: %+v, %s; want %q, %q", name, got.elf, got.bad, want, paths)
+			if got.elf == nil || !slices.Equal(got.elf.needed, want) || strings.Join(got.elf.rpath, ":") != strings.Join(rpath, ":") ||
+				strings.Join(got.elf.runpath, ":") != strings.Join(runpath, ":") {
+				t.Errorf("%s: %+v, %s; want %q, %q, %q", name, got.elf, got.bad, want, rpath, runpath)
 			}
 			compared++
 		}
@@ -41,6 +44,67 @@ func TestNeededOfPrograms(t *testing.T) {
 	}
 	if compared == 0 {
 		t.Error("no program was compared")
+	}
+}
+
+// linkedFile returns a program with a dynamic section.
+func linkedFile(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	const header, segment, entry = 64, 56, 16
+	const dynamic, table = header + 2*segment, header + 2*segment + 5*entry
+	names := "\x00libx.so.1\x00/r1:$ORIGIN/r2\x00/p1:/p2\x00"
+	at := func(name string) uint64 { return uint64(strings.Index(names, name)) }
+	h := elf.Header64{Type: uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: 1, Phoff: header, Ehsize: header,
+		Phentsize: segment, Phnum: 2}
+	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
+	size := uint64(table + len(names))
+	const base = 0x1000 // addresses differ from places in the file
+	for _, v := range []any{h,
+		elf.Prog64{Type: uint32(elf.PT_LOAD), Vaddr: base, Filesz: size, Memsz: size},
+		elf.Prog64{Type: uint32(elf.PT_DYNAMIC), Off: dynamic, Vaddr: base + dynamic, Filesz: 5 * entry, Memsz: 5 * entry},
+		elf.Dyn64{Tag: int64(elf.DT_NEEDED), Val: at("libx")}, elf.Dyn64{Tag: int64(elf.DT_RPATH), Val: at("/r1")},
+		elf.Dyn64{Tag: int64(elf.DT_RUNPATH), Val: at("/p1")}, elf.Dyn64{Tag: int64(elf.DT_STRTAB), Val: base + table},
+		elf.Dyn64{}, []byte(names)} {
+		if err := binary.Write(&b, binary.LittleEndian, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Bytes()
+}
+
+func checkLinked(t *testing.T, got fileInfo) {
+	t.Helper()
+	if got.elf == nil || !slices.Equal(got.elf.needed, []string{"libx.so.1"}) ||
+		!slices.Equal(got.elf.rpath, []string{"/r1", "$ORIGIN/r2"}) || !slices.Equal(got.elf.runpath, []string{"/p1", "/p2"}) {
+		t.Errorf("%+v, %s", got.elf, got.bad)
+	}
+}
+
+func TestPathsOfProgram(t *testing.T) { checkLinked(t, readELF(bytes.NewReader(linkedFile(t)))) }
+
+// A large program is written to a temporary file, or is in memory if no directory can be used.
+func TestLargeExecutable(t *testing.T) {
+	nowhere := filepath.Join(t.TempDir(), "missing")
+	program := append(linkedFile(t), make([]byte, maxBuffered)...)
+	read := func(size int64, dirs ...string) (fileInfo, error) {
+		r := &reader{tempDirs: dirs}
+		var beginning bytes.Buffer
+		beginning.Write(program[:256])
+		return r.readExecutable(size, bytes.NewReader(program[256:]), &beginning)
+	}
+	for _, dirs := range [][]string{{t.TempDir()}, {nowhere, t.TempDir()}, {nowhere}} {
+		got, err := read(int64(len(program)), dirs...)
+		if err != nil {
+			t.Fatalf("%q: %v", dirs, err)
+		}
+		checkLinked(t, got)
+	}
+	if got, err := read(maxWithoutDir+1, nowhere, t.TempDir()); err != nil || got.elf == nil {
+		t.Errorf("in the second directory: %v", err)
+	}
+	if _, err := read(maxWithoutDir+1, nowhere); err == nil || !strings.Contains(err.Error(), nowhere) {
+		t.Errorf("without a directory: %v", err)
 	}
 }
 

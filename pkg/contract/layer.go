@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +15,9 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/inspect"
 )
 
@@ -24,6 +27,7 @@ const (
 	maxTexts      = 16 << 20  // bytes of all texts of a layer
 	maxExecutable = 1 << 30   // bytes of a program or library
 	maxBuffered   = 16 << 20  // bytes of one that is in memory as a whole
+	maxWithoutDir = 256 << 20 // the same, if there is no directory for a temporary file
 	maxKept       = 500_000   // entries of layers that a reader keeps
 )
 
@@ -51,11 +55,13 @@ type reader struct {
 	wanted map[string]bool // the ends of paths of Python modules
 	layers map[digest.Digest]*layerInfo
 	kept   int
+
+	tempDirs []string // directories for temporary files; the first that can be used is used
 }
 
 // newReader returns a reader for images that are checked against the rows.
 func newReader(t *Table) *reader {
-	r := &reader{wanted: map[string]bool{}, layers: map[digest.Digest]*layerInfo{}}
+	r := &reader{wanted: map[string]bool{}, layers: map[digest.Digest]*layerInfo{}, tempDirs: []string{os.TempDir()}}
 	for _, row := range t.rows {
 		if kind, module, ok := strings.Cut(row.Value, ":"); ok && row.Kind == KindModule && kind != "ansible" {
 			module, _, _ = strings.Cut(module, ":")
@@ -148,7 +154,7 @@ func (r *reader) file(e inspect.Entry, content io.Reader, buffer *bytes.Buffer) 
 	switch first := buffer.Bytes(); {
 	case bytes.HasPrefix(first, []byte(elf.ELFMAG)):
 		var err error
-		if f, err = readExecutable(e.Size, content, buffer); err != nil {
+		if f, err = r.readExecutable(e.Size, content, buffer); err != nil {
 			return f, false, err
 		}
 	case bytes.HasPrefix(first, []byte("#!")):
@@ -182,15 +188,20 @@ func envInterpreter(args []string) string {
 
 // readExecutable reads a program or library, whose beginning is in the buffer. A large one is written
 // to an unnamed file: its tables may be at its end.
-func readExecutable(size int64, content io.Reader, buffer *bytes.Buffer) (fileInfo, error) {
-	switch {
-	case size > maxExecutable:
+func (r *reader) readExecutable(size int64, content io.Reader, buffer *bytes.Buffer) (fileInfo, error) {
+	if size > maxExecutable {
 		return fileInfo{bad: fmt.Sprintf("is larger than %d bytes", maxExecutable)}, nil
-	case size <= maxBuffered:
+	}
+	if size <= maxBuffered {
 		_, err := io.Copy(buffer, content)
 		return readELF(bytes.NewReader(buffer.Bytes())), err
 	}
-	file, err := atomicfile.Unnamed(os.TempDir())
+	file, err := r.tempFile(size)
+	if err != nil && size <= maxWithoutDir {
+		var whole bytes.Buffer // not the one that is reused, which would keep the memory
+		_, err := io.Copy(&whole, io.MultiReader(buffer, content))
+		return readELF(bytes.NewReader(whole.Bytes())), err
+	}
 	if err != nil {
 		return fileInfo{}, err
 	}
@@ -199,6 +210,24 @@ func readExecutable(size int64, content io.Reader, buffer *bytes.Buffer) (fileIn
 		return fileInfo{}, err
 	}
 	return readELF(file), nil
+}
+
+// tempFile returns an unnamed file in the first directory that has enough space.
+func (r *reader) tempFile(size int64) (*os.File, error) {
+	var errs []error
+	for _, dir := range r.tempDirs {
+		if _, free := disk.Space(dir); free > 0 && free < size {
+			errs = append(errs, fmt.Errorf("%s has %s of free space, %s are needed", dir, units.Bytes(free), units.Bytes(size)))
+			continue
+		}
+		file, err := atomicfile.Unnamed(dir)
+		if err == nil {
+			return file, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, usererr.WithHint(fmt.Errorf("making a temporary file: %w", errors.Join(errs...)),
+		"TMPDIR=DIR names a directory on another disk")
 }
 
 // moduleFiles returns the paths of a Python module below a directory of modules.

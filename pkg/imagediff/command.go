@@ -22,10 +22,15 @@ const maxFiles = 100
 // Run is the diff command. It prints how two images differ, as text or as JSON,
 // and returns usererr.ErrReported if they do. Other errors are inconclusive.
 func Run(ctx context.Context, cfg *config.Config, con *console.Console, a, b string, asJSON bool) error {
+	return usererr.Inconclusive(run(ctx, cfg, con, a, b, asJSON))
+}
+
+// limitMemory makes the garbage collector run more often until restore is called. It is not for the
+// time in which package databases are read, which can be larger.
+func limitMemory() (restore func()) {
 	before := debug.SetMemoryLimit(-1)
 	debug.SetMemoryLimit(min(before, softMemory))
-	defer debug.SetMemoryLimit(before)
-	return usererr.Inconclusive(run(ctx, cfg, con, a, b, asJSON))
+	return func() { debug.SetMemoryLimit(before) }
 }
 
 func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b string, asJSON bool) error {
@@ -54,6 +59,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b str
 	if err != nil {
 		return err
 	}
+	defer limitMemory()()
 	if asJSON {
 		err = d.WriteJSON(con.Stdout)
 	} else {

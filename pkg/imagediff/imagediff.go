@@ -87,6 +87,7 @@ func (d *Difference) compare(ctx context.Context, reader *packages.Reader) error
 }
 
 func (d *Difference) compareLayers(ctx context.Context) error {
+	defer limitMemory()()
 	a, err := layersOf(d.A.content)
 	if err != nil {
 		return err

@@ -72,12 +72,11 @@ func (f *fetcher) checkLayout() error {
 	}
 	for _, image := range images {
 		if !slices.ContainsFunc(bases, func(b lock.Base) bool { return b.Digest == image.Digest }) {
-			err = fmt.Errorf("it has %s, which is no base image of the lock", image.Digest)
+			err = fmt.Errorf("it has %s, which is in no lock of this directory", image.Digest)
 		}
 	}
 	if err != nil {
-		return usererr.Errorf("move it away, or name another directory with --output", "%s was not written by fetch, and is not replaced: %w",
-			name, err)
+		return usererr.Errorf("move it away, or name another directory with --output", "%s is not replaced: %w", name, err)
 	}
 	return nil
 }

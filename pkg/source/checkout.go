@@ -207,7 +207,7 @@ func (c *checkout) fetchCommits(ctx context.Context) error {
 		return step("origin", "+"+c.ref.name+":refs/remotes/origin/fetched")
 	case c.ref.commit != "" && c.ref.remote.smart:
 		// A server may refuse to send a commit by its ID.
-		if err := step("--tags", "origin", c.ref.commit); err == nil || ctx.Err() != nil {
+		if err := step("--tags", "origin", c.ref.commit); err == nil || ctx.Err() != nil || isIdle(err) {
 			return err
 		}
 	}
@@ -254,7 +254,7 @@ func (c *checkout) fetchSubmodules(ctx context.Context) error {
 		update := []string{"submodule", "--quiet", "update", "--init", "--recursive"}
 		err := c.f.retryGit(ctx, c.spec, func() error {
 			_, err := c.run(ctx, append(update, "--depth=1", "--", path)...)
-			if err != nil && ctx.Err() == nil { // a server may refuse a commit without a branch
+			if err != nil && ctx.Err() == nil && !isIdle(err) { // a server may refuse a commit without a branch
 				_, err = c.run(ctx, append(update, "--", path)...)
 			}
 			return err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/child"
 	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // Limits for one git command. A clone of the largest repository of OpenStack takes
@@ -28,8 +29,11 @@ const (
 	gitOutput    = 64 << 20 // bytes, such as the list of all commits; Linux has 1.4 million
 
 	// gitIdle is how often the time limit without a byte a command may take at less than 1 KiB a
-	// second. git itself limits only servers that send nothing over HTTP, and ssh may wait for an agent.
-	gitIdle = 5
+	// second, and gitIdleFloor is at least allowed: a server may send only signs of life while it
+	// prepares a large pack. git itself limits only servers that send nothing over HTTP, and ssh may
+	// wait for an agent.
+	gitIdle      = 5
+	gitIdleFloor = 10 * time.Minute
 )
 
 // gitCommand runs the system's git for one remote repository.
@@ -75,7 +79,7 @@ func (g *gitCommand) run(ctx context.Context, args ...string) (string, error) {
 			Memory:    gitMemory,
 			Processes: gitProcesses,
 			FileSize:  gitFile,
-			Idle:      gitIdle * g.opts.Timeout,
+			Idle:      g.opts.idleLimit(),
 		},
 	}
 	err := cmd.Run(ctx)
@@ -240,13 +244,27 @@ func (e *gitError) hint(spec Spec) string {
 	return ""
 }
 
+// idleLimit is the time in which a git command must read and write 1 KiB a second.
+func (o *Options) idleLimit() time.Duration { return max(gitIdle*o.Timeout, o.idleFloor) }
+
+// isIdle reports whether a command was stopped because it waited for too long.
+func isIdle(err error) bool {
+	var limit *child.LimitError
+	return errors.As(err, &limit) && limit.Idle
+}
+
 // retryGit repeats a step after transient faults.
 func (f *Fetcher) retryGit(ctx context.Context, s Spec, step func() error) error {
 	start := time.Now()
 	for attempt := 0; ; attempt++ {
 		err := step()
 		var ge *gitError
-		if err == nil || !errors.As(err, &ge) || !ge.transient() || !f.downloads.retry.Wait(ctx, attempt, start, 0) {
+		idle := isIdle(err)
+		if idle && attempt == 0 {
+			start = time.Now() // a connection that was lost late is opened again at least once
+		}
+		transient := idle || errors.As(err, &ge) && ge.transient()
+		if !transient || !f.downloads.retry.Wait(ctx, attempt, start, 0) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -269,6 +287,9 @@ func (f *Fetcher) gitFail(ctx context.Context, s Spec, err error) error {
 	var ge *gitError
 	if errors.As(err, &ge) {
 		e.hint = ge.hint(s)
+	} else if isIdle(err) {
+		e.hint = fmt.Sprintf("--timeout SECONDS waits longer: the limit is %d times as long, and at least %s", gitIdle,
+			units.Duration(gitIdleFloor))
 	}
 	return e
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,15 +69,29 @@ while True:
 	} {
 		t.Run(c.location[:3]+c.ssh, func(t *testing.T) {
 			t.Setenv("GIT_SSH_COMMAND", ssh+c.ssh)
-			f, _ := newFetcher(t, Options{Retries: -1, Timeout: 200 * time.Millisecond})
+			f, log := newFetcher(t, Options{Retries: 1, Timeout: 200 * time.Millisecond, idleFloor: time.Second})
 			s := Spec{Name: "x", Type: TypeGit, Location: c.location, Reference: "master", Enabled: true}
 			_, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
 			var limit *child.LimitError
-			if !errors.As(err, &limit) {
-				t.Errorf("got %v, want that git was stopped", err)
+			var failed *Error
+			if !errors.As(err, &limit) || !errors.As(err, &failed) || !strings.Contains(failed.Hint(), "--timeout") {
+				t.Errorf("got %v, want that git was stopped, and a hint", err)
+			}
+			if n := strings.Count(log.String(), "trying again"); n != 1 {
+				t.Errorf("it was repeated %d times:\n%s", n, log.String())
 			}
 			checkClean(t, f.opts.CacheDir)
 		})
+	}
+}
+
+func TestGitIdleLimit(t *testing.T) {
+	for timeout, want := range map[time.Duration]time.Duration{0: 10 * time.Minute, time.Second: 10 * time.Minute,
+		5 * time.Minute: 25 * time.Minute} {
+		f, _ := newFetcher(t, Options{Timeout: timeout})
+		if got := f.opts.idleLimit(); got != want {
+			t.Errorf("%v: %v, want %v", timeout, got, want)
+		}
 	}
 }
 

@@ -89,6 +89,8 @@ type Options struct {
 	MaxElapsed time.Duration
 	Timeout    time.Duration
 
+	idleFloor time.Duration // in tests, instead of gitIdleFloor
+
 	// Jobs is the number of transfers at the same time; 0 means [retry.DefaultJobs].
 	Jobs int
 
@@ -138,6 +140,9 @@ func New(opts Options) (*Fetcher, error) {
 	}
 	if opts.Timeout <= 0 {
 		opts.Timeout = retry.DefaultTimeout
+	}
+	if opts.idleFloor <= 0 {
+		opts.idleFloor = gitIdleFloor
 	}
 	if opts.Jobs <= 0 {
 		opts.Jobs = retry.DefaultJobs
