@@ -268,6 +268,38 @@ func TestCatalogue(t *testing.T) {
 	t.Logf("%d of %d images; %d are missing: %s", len(have), len(required), len(missing), strings.Join(missing, " "))
 }
 
+// Images of RabbitMQ never have the cookie of the package, whatever an override installs, and an
+// empty list of packages leaves out the step.
+func TestRabbitMQWithoutCookie(t *testing.T) {
+	for name, text := range map[string]string{
+		"packages": "{% set rabbitmq_packages_override = [] %}{% set rabbitmq_4_1_packages_override = [] %}",
+		"block":    "{% block rabbitmq_install %}RUN apt-get install mine{% endblock %}",
+	} {
+		override := filepath.Join(t.TempDir(), "override.j2")
+		if err := os.WriteFile(override, []byte("{% extends parent_template %}"+text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, files := renderTree(t, target{base: "debian", tag: "bookworm", arch: "x86_64", installType: "binary", override: override})
+		seen := 0
+		for _, f := range files {
+			if f.Name != "rabbitmq" && f.Name != "rabbitmq-4-1" {
+				continue
+			}
+			seen++
+			got := strings.Join(strings.Fields(strings.ReplaceAll(string(f.Content), "\\\n", "")), " ")
+			if !strings.Contains(got, "RUN rm -rf /var/lib/rabbitmq/* /var/lib/rabbitmq/.erlang.cookie && mkdir") {
+				t.Errorf("%s: %s keeps the cookie:\n%s", name, f.Name, got)
+			}
+			if strings.Count(got, ".erlang.cookie") != 1 || strings.Contains(got, "mine") != (name == "block") {
+				t.Errorf("%s: %s has the step of the template:\n%s", name, f.Name, got)
+			}
+		}
+		if seen == 0 {
+			t.Error("there is no image of RabbitMQ")
+		}
+	}
+}
+
 // Users' overrides rely on names of blocks and variables, and on their order.
 // This renders all images with an override that sets all of them.
 func TestOverridesReachEveryImage(t *testing.T) {

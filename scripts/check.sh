@@ -21,7 +21,8 @@ slow='/internal/(faults|hostile|interrupt)$'
 packages=$($go list ./... | grep -vE "$slow")
 # -vet=off: `go vet ./...` has run before. Linking is a third of the work, and a fifth of that
 # is garbage collection with Go's default. The tests keep the default. With -exec, Go would not
-# keep the results of tests.
+# keep the results of tests. Go does not notice programs that are installed later: after
+# `make deps`, `go clean -testcache` runs the tests again that were skipped without them.
 quick=("$go" test -short -vet=off -toolexec 'env GOGC=400' "$@")
 # shellcheck disable=SC2086 # words
 "${quick[@]}" $packages

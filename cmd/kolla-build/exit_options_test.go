@@ -96,6 +96,38 @@ func TestMalformedOptions(t *testing.T) {
 	}
 }
 
+// TestUnusablePatchesPath checks the status and the message for each place that can name the directory.
+func TestUnusablePatchesPath(t *testing.T) {
+	dir := t.TempDir()
+	conf, file, missing := filepath.Join(dir, "kb.conf"), filepath.Join(dir, "file"), filepath.Join(dir, "missing")
+	for path, text := range map[string]string{file: "", conf: "[DEFAULT]\npatches_path = " + missing + "\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tree := filepath.Join(testenv.RepoRoot(t), "testdata/tree")
+	for _, command := range []string{"plan", "--template-only --work-dir " + filepath.Join(dir, "work")} {
+		for _, c := range []struct {
+			option, env string
+			want        int
+			message     string
+		}{
+			{"--patches-path " + missing, "", exitUsage, ": patches directory " + missing + ": no such file or directory"},
+			{"--patches-path " + file, "", exitUsage, ": patches directory " + file + ": not a directory"},
+			{"", file, exitFailed, ": patches directory " + file + ": not a directory"},
+			{"--config-file " + conf, "", exitFailed, "kb.conf:2: patches directory " + missing + ": no such file or directory"},
+		} {
+			var out bytes.Buffer
+			env := []string{"HOME=" + dir, "KOLLA_BUILD_DATA_DIR=" + dir + "/data", "KOLLA_BUILD_IMAGES_DIR=" + tree,
+				"KOLLA_BUILD_ENGINE=none", "KOLLA_BUILD_BASE=debian", "KOLLA_BUILD_PATCHES_PATH=" + c.env}
+			code := run(strings.Fields(command+" "+c.option), env, &out, &out)
+			if code != c.want || !strings.Contains(out.String(), c.message) {
+				t.Errorf("%s %+v: exit status %d\n%s", command, c, code, out.String())
+			}
+		}
+	}
+}
+
 // TestDataDirOfFiles checks a data directory that a file or the environment sets and that cannot
 // be used, for commands that read it.
 func TestDataDirOfFiles(t *testing.T) {

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -185,9 +187,20 @@ func usage(cfg *config.Config, err error) error {
 		return err
 	}
 	if cfg.Origin(name.Part).Kind == config.OriginFile && usererr.Hint(err) == name.Hint() && err.Error() == name.Error() {
-		mistake := cfg.Mistake(name.Part, name.Hint(), "")
+		mistake := cfg.Mistake(name.Part, cmp.Or(fileHint(name.Value), name.Hint()), "")
 		mistake.Message = name.Error()
 		return mistake
 	}
 	return cfg.UsageIfTyped(name.Part, err)
+}
+
+// fileHint returns the hint for a value in a configuration file that has the syntax of another format.
+func fileHint(value string) string {
+	switch {
+	case strings.Contains(value, "{{") || strings.Contains(value, "%("):
+		return "values refer to options as ${NAME}"
+	case strings.Contains(value, " #"):
+		return "a comment must be on its own line"
+	}
+	return ""
 }

@@ -112,6 +112,7 @@ func TestInstallNightlyElsewhere(t *testing.T) {
 // makeInstall runs make install with variables. The programs are not built.
 func makeInstall(t *testing.T, variables ...string) {
 	t.Helper()
+	testenv.Inputs(t, "Makefile", "examples", "packaging")
 	testenv.Program(t, "make", "make")
 	work := t.TempDir()
 	linkSelf(t, filepath.Join(work, "bin", "kolla-build"))

@@ -203,6 +203,7 @@ func (n *nights) sameTags(image string, want ...string) map[string]string {
 // TestNights runs the first nights of a job: everything is built; nothing has changed; a
 // package has changed; a build fails; it is repaired, and the oldest set is removed.
 func TestNights(t *testing.T) {
+	testenv.Inputs(t, "examples/ci/nightly.sh")
 	w := newRefreshWorld(t)
 	n := &nights{refreshWorld: w, dir: w.dir, log: &bytes.Buffer{}}
 	s, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: filepath.Join(w.dir, "registry"), Log: n.log, Verbose: true})

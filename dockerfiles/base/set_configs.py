@@ -575,9 +575,9 @@ class ConfigFile:
                 raise
 
     def _copy_tree(self, source, dest, copies):
-        """Copy source. copies has the directories that it is in, and theirs.
+        """Copy source. copies maps each directory that contains it to its copy.
 
-        A link in a source may lead to one of them: its copy would not end.
+        A link in a source may lead to one of these directories: its copy would not end.
         Such a link leads to the copy of the directory instead, which has the
         same files. A directory that is there already is merged into.
         """

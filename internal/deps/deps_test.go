@@ -91,7 +91,7 @@ var allowed = map[string]string{
 	"pkg/publish":            "pkg/build pkg/config pkg/image pkg/imageref pkg/plan pkg/registry pkg/registry/push pkg/store pkg/store/repair",
 	"pkg/nightly":            "pkg/config pkg/plan pkg/publish pkg/registry pkg/store",
 	"pkg/planview":           "pkg/graph pkg/image pkg/imageset pkg/plan pkg/publish pkg/report",
-	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/build/observe pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/inputs pkg/lock pkg/multiplatform pkg/nightly pkg/offline pkg/packages pkg/plan pkg/planview pkg/publish pkg/registry pkg/render pkg/report pkg/report/files pkg/runlogs pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
+	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/build/observe pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageref pkg/imageset pkg/inputs pkg/lock pkg/multiplatform pkg/nightly pkg/offline pkg/packages pkg/plan pkg/planview pkg/publish pkg/registry pkg/render pkg/report pkg/report/files pkg/runlogs pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
 	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/explain pkg/facts pkg/imagediff pkg/imageref pkg/imageset pkg/nightly pkg/offline pkg/pipeline pkg/registry pkg/registry/server pkg/render pkg/report pkg/runlogs pkg/setcopy pkg/storecmd pkg/templates pkg/workspace profiles",
 }
 
@@ -142,6 +142,7 @@ var outside = map[string]string{
 }
 
 func TestOrderOfPackages(t *testing.T) {
+	testenv.Inputs(t, "cmd", "dockerfiles", "internal", "pkg", "profiles", "go.mod", "go.sum")
 	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...")
 	out, err := cmd.Output()
 	if err != nil {

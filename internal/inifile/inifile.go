@@ -5,6 +5,7 @@ package inifile
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode"
@@ -106,7 +107,7 @@ func Parse(path string, data []byte) (*File, error) {
 			last = nil
 			if !strings.HasSuffix(line, "]") {
 				return nil, broken(utf8.RuneCountInString(line), "a section line must end with ]",
-					"a comment must be on its own line")
+					cmp.Or(formatHint(line), "a comment must be on its own line"))
 			}
 			if len(line) <= 2 {
 				return nil, broken(1, "a section needs a name", "")
@@ -119,7 +120,7 @@ func Parse(path string, data []byte) (*File, error) {
 		default:
 			at := strings.IndexAny(line, "=:")
 			if at < 0 {
-				e := broken(1, "neither a [section] nor an assignment: this line has no = or :", "")
+				e := broken(1, "neither a [section] nor an assignment: this line has no = or :", formatHint(line))
 				e.Bare = true
 				return nil, e
 			}
@@ -128,7 +129,8 @@ func Parse(path string, data []byte) (*File, error) {
 				return nil, broken(1, "there is no key before the "+line[at:at+1], "")
 			}
 			if section == "" {
-				return nil, broken(1, "an assignment before the first section", firstHint(line))
+				return nil, broken(1, "an assignment before the first section",
+					cmp.Or(formatHint(line), "put a line with [DEFAULT] above it"))
 			}
 			value := strings.TrimFunc(line[at+1:], IsSpace)
 			last = &Entry{File: path, Section: section, Key: key, Line: i + 1, Text: line,
@@ -220,13 +222,16 @@ func column(line string, offset int) int {
 // IsSpace reports whether Python's str.strip removes the character.
 func IsSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
-// firstHint returns the hint for a first line that assigns a value.
-func firstHint(line string) string {
-	switch line = strings.TrimFunc(line, IsSpace); {
-	case strings.HasPrefix(line, "{"):
-		return "this looks like JSON: write [DEFAULT], and lines such as \"base = debian\" below it"
-	case strings.HasSuffix(line, ":"):
-		return "this looks like YAML: write [DEFAULT], and lines such as \"base = debian\" below it"
+// formatHint returns the hint for a line with which a file of another format begins, "" if it is not one.
+func formatHint(line string) string {
+	format := ""
+	switch {
+	case line[0] == '{', line == "[":
+		format = "JSON"
+	case line == "---", line[0] != '[' && strings.HasSuffix(line, ":"):
+		format = "YAML"
+	default:
+		return ""
 	}
-	return "put a line with [DEFAULT] above it"
+	return "this looks like " + format + ": write [DEFAULT], and lines such as \"base = debian\" below it"
 }

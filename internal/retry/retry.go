@@ -23,7 +23,7 @@ const maxDelay = 20 * time.Second
 // DefaultBaseDelay is the first wait of a Policy that has none.
 const DefaultBaseDelay = 200 * time.Millisecond
 
-// The defaults of clients that are made without other values.
+// Defaults of clients.
 const (
 	DefaultRetries = 5
 	DefaultTimeout = 2 * time.Minute // without a byte

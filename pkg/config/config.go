@@ -316,11 +316,11 @@ func (c *Config) RelativeHint(option string) string {
 		if _, err := os.Stat(path); err == nil || path == "" || filepath.IsAbs(path) {
 			continue
 		}
-		real, err := filepath.EvalSymlinks(origin.File)
+		resolved, err := filepath.EvalSymlinks(origin.File)
 		if err != nil {
-			real = origin.File
+			resolved = origin.File
 		}
-		for _, file := range []string{origin.File, real} {
+		for _, file := range []string{origin.File, resolved} {
 			candidate, err := filepath.Abs(filepath.Join(filepath.Dir(file), path))
 			if _, missing := os.Stat(candidate); err == nil && missing == nil {
 				return "relative paths start at the working directory; did you mean " + candidate + "?"

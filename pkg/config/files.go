@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -189,7 +190,7 @@ func syntaxError(err error) error {
 	}
 	out := &Error{File: e.File, Line: e.Line, Column: e.Column, SourceLine: e.Text, Message: e.Message, Hint: e.Hint}
 	if e.Bare {
-		out.Hint = hintForBareLine(e.Text)
+		out.Hint = cmp.Or(e.Hint, hintForBareLine(e.Text))
 	}
 	return out
 }
@@ -197,9 +198,6 @@ func syntaxError(err error) error {
 // hintForBareLine guesses the meaning of a line without a separator.
 func hintForBareLine(line string) string {
 	words := strings.Fields(strings.TrimLeft(line, "-"))
-	if strings.TrimSpace(line) == "---" {
-		return "this looks like YAML: write [DEFAULT], and lines such as \"base = debian\" below it"
-	}
 	if len(words) == 0 {
 		return ""
 	}

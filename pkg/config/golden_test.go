@@ -61,7 +61,8 @@ func mistakes(t *testing.T) string {
 		args("--squash-tmp-dir", "/x", "--nobuildkit", "--keep", "--infra-rename"),
 		args("--buildkit-builder", "b", "--buildkit-addr", "tcp://x:1"), args("--progress", "dots"), args("--type", "rpm"),
 		// Files.
-		conf("[DEFAULT]\nbase ubuntu\n"), conf("[DEFAULT]\n--push\n"), conf("base = ubuntu\n"), conf("DEFAULT:\n  base: debian\n"), conf("{\"DEFAULT\": {}}\n"), conf("[DEFAULT\n"), conf("[DEFAULT] # mine\n"), conf("[]\n"), conf("[DEFAULT]\n= x\n"), conf("[DEFAULT]\n# a comment\n  base = debian\n"),
+		conf("[DEFAULT]\nbase ubuntu\n"), conf("[DEFAULT]\n--push\n"), conf("base = ubuntu\n"), conf("DEFAULT:\n  base: debian\n"), conf("{\"DEFAULT\": {}}\n"),
+		conf("{\n  \"DEFAULT\": {\n    \"base\": \"debian\"\n  }\n}\n"), conf("[\n  {\"base\": \"debian\"}\n]\n"), conf("---\nbase: debian\n"), conf("[DEFAULT\n"), conf("[DEFAULT] # mine\n"), conf("[]\n"), conf("[DEFAULT]\n= x\n"), conf("[DEFAULT]\n# a comment\n  base = debian\n"),
 		conf("[DEFAULT]\nbase = ubuntu # the best\n"), conf("[DEFAULT]\nbase = Ubuntu\n"), conf("[DEFAULT]\nbsae = ubuntu\n"), conf("[DEFAULT]\nbsae = ubuntu\n", "--strict"), conf("[DEFAULT]\nBase = ubuntu\n"), conf("[DEFAULT]\ntype = binary\n"),
 		conf("[DEFAULT]\nthreads = eight\n"), conf("[DEFAULT]\n\tthreads = 8\n"), conf("[DEFAULT]\nthreads = 4\n\n  more\n"), conf("[DEFAULT]\npush = maybe\n"), conf("[DEFAULT]\ntag = ${base-tag}\n"), conf("[DEFAULT]\ntag = ${opnstack_release}\n"),
 		conf("[DEFAULT]\nconfig_file = x\n"), conf("[DEFAULT]\ninfra = nova\nlocation = x\nuid = 3\n"), conf("[DEFAULT]\nprofile = containers\n[profile]\ncontainers = zun\n"), conf("[default]\nbase = debian\n"), conf("[kolla-build]\nbase = debian\n"),

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"os/exec"
@@ -65,7 +66,7 @@ func TestContainerd(t *testing.T) {
 	}
 	c := &containerdTest{daemon: testenv.Containerd(t), base: base, child: child}
 	for _, namespace := range []string{"", "k8s.io"} {
-		t.Run("load "+namespace, func(t *testing.T) { c.load(t, namespace) })
+		t.Run("load into namespace "+cmp.Or(namespace, "default"), func(t *testing.T) { c.load(t, namespace) })
 	}
 	t.Run("ancestors", c.ancestors)
 	t.Run("collected", c.collected)

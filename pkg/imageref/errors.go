@@ -1,9 +1,6 @@
 package imageref
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Error reports which part of a name is invalid, and why.
 type Error struct {
@@ -28,12 +25,7 @@ func (e *Error) Error() string {
 
 // Hint returns what the user can do, "" if there is nothing to add.
 func (e *Error) Hint() string {
-	switch {
-	case strings.Contains(e.Value, "{{") || strings.Contains(e.Value, "%("):
-		return "values refer to options as ${NAME}"
-	case strings.Contains(e.Value, " #"):
-		return "comments are separate lines"
-	case e.Suggestion == "":
+	if e.Suggestion == "" {
 		return ""
 	}
 	return fmt.Sprintf("did you mean %q?", e.Suggestion)

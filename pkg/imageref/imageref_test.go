@@ -178,6 +178,7 @@ func TestNamingErrors(t *testing.T) {
 		says, hint string
 	}{
 		{Naming{Tag: "a b"}, `tag "a b": character ' ' at position 2 is not allowed`, `did you mean "a-b"?`},
+		{Naming{Tag: "v1 #2"}, `tag "v1 #2": character ' ' at position 3`, `did you mean "v1--2"?`},
 		{Naming{Tag: "stable/2026.1"}, `character '/' at position 7`, `"stable-2026.1"`},
 		{Naming{Tag: "-x"}, `may not begin with "-"`, `"x"`},
 		{Naming{Tag: "1:2"}, `character ':'`, `"1-2"`},

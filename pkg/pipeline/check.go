@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"fmt"
 	"net/url"
 	"os"
@@ -57,10 +56,7 @@ func checkOptions(cfg *config.Config) error {
 			return err
 		}
 	}
-	if err := render.CheckPatchesPath(cfg.PatchesPath); err != nil {
-		return cfg.Mistake("patches-path", cmp.Or(cfg.RelativeHint("patches-path"), usererr.Hint(err)), "no such directory")
-	}
-	return nil
+	return render.CheckPatchesPath(cfg)
 }
 
 // checkAddresses finds images, URLs and addresses that can never be used.

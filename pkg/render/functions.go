@@ -3,6 +3,7 @@ package render
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/pkg/facts"
@@ -79,9 +80,13 @@ func notAList(name string, v any) error {
 	return &variableError{name, fmt.Errorf("must be a list, not %s", describeValue(v))}
 }
 
-// checkItems returns an error for an item that is a list or none, whose text in the Dockerfile would
-// be that of Python's list or "None".
-func checkItems(name string, items []any) error {
+// checkItems returns an error for an item that is a list or none among those of an override, if the
+// template's own items are texts: the template would write it as Python's list or "None". A template
+// with other items of its own, or with none, may do something else with them.
+func checkItems(name string, own, items []any) error {
+	if len(own) == 0 || slices.ContainsFunc(own, func(item any) bool { return !isText(item) }) {
+		return nil
+	}
 	for _, item := range items {
 		if _, isList := item.(*jinja.List); isList || item == nil {
 			return &variableError{name, fmt.Errorf("has %s among its items", describeValue(item))}
@@ -123,7 +128,7 @@ func customizable(call *jinja.Call) (any, error) {
 			return nil, notAList(prefix+"override", v)
 		}
 		if items, ok := call.Items(v); ok && isList {
-			return v, checkItems(prefix+"override", items)
+			return v, checkItems(prefix+"override", list.Items, items)
 		}
 		return v, nil
 	}
@@ -140,7 +145,7 @@ func customizable(call *jinja.Call) (any, error) {
 		if !ok || isText(appended) {
 			return nil, notAList(prefix+"append", appended)
 		}
-		if err := checkItems(prefix+"append", add); err != nil {
+		if err := checkItems(prefix+"append", list.Items, add); err != nil {
 			return nil, err
 		}
 		list.Items = append(list.Items, add...)

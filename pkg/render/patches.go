@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,9 +12,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
 // seriesName is the name of the list of patches of an image, as in quilt: a patch per
@@ -118,17 +122,22 @@ func patchFiles(patchesPath, image string) ([]File, []Patch, error) {
 	return out, patches, errors.Join(mistakes...)
 }
 
-// CheckPatchesPath returns an error if patchesPath is set and is not a directory, because
+// CheckPatchesPath returns an error if --patches-path is set and is not a directory, because
 // then images would not be patched.
-func CheckPatchesPath(patchesPath string) error {
-	if patchesPath == "" {
+func CheckPatchesPath(cfg *config.Config) error {
+	if cfg.PatchesPath == "" {
 		return nil
 	}
-	if st, err := os.Stat(patchesPath); err != nil || !st.IsDir() {
-		return usererr.Errorf("it holds a directory for each image that is patched", "--patches-path %s: no such directory",
-			patchesPath)
+	st, err := os.Stat(cfg.PatchesPath)
+	if err == nil && !st.IsDir() {
+		err = syscall.ENOTDIR
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	hint := cmp.Or(cfg.RelativeHint("patches-path"), "it holds a directory for each image that is patched")
+	err = usererr.Errorf(hint, "patches directory %s: %w", cfg.PatchesPath, inputfile.WithoutPath(err))
+	return cfg.UsageIfUnreadable("patches-path", err)
 }
 
 // CheckPatches returns an error if patches in patchesPath would not be applied: those of a

@@ -47,6 +47,7 @@ func runs() map[string]*Run {
 }
 
 func TestJUnitIsValid(t *testing.T) {
+	testenv.Inputs(t, "pkg/report/testdata/junit.xsd")
 	xmllint := testenv.Program(t, "xmllint", "libxml2-utils")
 	for name, run := range runs() {
 		t.Run(name, func(t *testing.T) {
@@ -64,6 +65,7 @@ func TestJUnitIsValid(t *testing.T) {
 
 // The schema rejects invalid documents.
 func TestJUnitSchemaRefuses(t *testing.T) {
+	testenv.Inputs(t, "pkg/report/testdata/junit.xsd")
 	xmllint := testenv.Program(t, "xmllint", "libxml2-utils")
 	var b bytes.Buffer
 	if err := runs()["failed"].WriteJUnit(&b); err != nil {

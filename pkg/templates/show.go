@@ -55,7 +55,7 @@ func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, er
 	s := rendered.First()
 	switch {
 	case cfg.TemplateOnly:
-		if err := render.CheckPatchesPath(cfg.PatchesPath); err != nil {
+		if err := render.CheckPatchesPath(cfg); err != nil {
 			return true, err
 		}
 		if err := checkWorkDir(cfg); err != nil {

@@ -105,10 +105,14 @@ func (s *httpServer) serve(ln net.Listener) error {
 	}
 }
 
-// acceptErrors are the errors of accept(2) that pass: the server tries again, as net/http does.
+// acceptErrors are the errors of accept(2) that pass, after which the server tries again: a limit is
+// reached, or a connection failed before it was accepted. Linux returns that connection's own error,
+// for which accept(2) advises to try again.
 var acceptErrors = []error{
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
-	syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR,
+	syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR, syscall.ETIMEDOUT,
+	syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN,
+	syscall.ENONET, syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH,
 }
 
 // accept returns the next connection. It logs errors that pass, and tries again.

@@ -72,6 +72,38 @@ func TestCloseBeforeServing(t *testing.T) {
 	}
 }
 
+// failingListener fails with its error before it accepts a connection.
+type failingListener struct {
+	net.Listener
+	err error
+}
+
+func (l *failingListener) Accept() (conn net.Conn, err error) {
+	if err, l.err = l.err, nil; err != nil {
+		return nil, err
+	}
+	return l.Listener.Accept()
+}
+
+// TestAcceptTriesAgain checks the errors after which accept(2) advises to try again, and others.
+func TestAcceptTriesAgain(t *testing.T) {
+	for errno, passes := range map[syscall.Errno]bool{
+		syscall.ENETDOWN: true, syscall.EPROTO: true, syscall.ENOPROTOOPT: true, syscall.EHOSTDOWN: true,
+		syscall.ENONET: true, syscall.EHOSTUNREACH: true, syscall.EOPNOTSUPP: true, syscall.ENETUNREACH: true,
+		syscall.ETIMEDOUT: true, syscall.ENOBUFS: true, syscall.EBADF: false, syscall.EINVAL: false,
+	} {
+		ln, _ := waitingClient(t)
+		failing := &failingListener{ln, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", errno)}}
+		conn, err := accept(failing, log.New(io.Discard, "", 0))
+		if (err == nil) != passes {
+			t.Errorf("after %v: %v", errno, err)
+		}
+		if conn != nil {
+			conn.Close()
+		}
+	}
+}
+
 // TestAcceptErrorsAreLogged makes files run out: the log has it, and the server goes on.
 func TestAcceptErrorsAreLogged(t *testing.T) {
 	ln, client := waitingClient(t)
