@@ -54,6 +54,9 @@ var fileOptions = []string{"config-file", "config-dir", "strict"}
 
 // Reads reports whether the command reads an option of the table.
 func (c Command) Reads(o *config.Option) bool {
+	if c.NoFiles && slices.Contains(fileOptions, o.Name) {
+		return false
+	}
 	return c.Name == "" || slices.Contains(c.Options, o.Name) || slices.Contains(Everywhere, o.Name)
 }
 
@@ -65,9 +68,6 @@ func (c Command) options() []*config.Option {
 	ownFlags.SetNormalizeFunc(normalize)
 	var shown []*config.Option
 	for _, o := range config.Options() {
-		if c.NoFiles && slices.Contains(fileOptions, o.Name) {
-			continue
-		}
 		if c.Reads(o) && ownFlags.Lookup(o.Name) == nil && (!o.Positional || c.Name == "") {
 			if text := c.OptionHelp[o.Name]; text != "" {
 				own := *o

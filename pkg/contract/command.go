@@ -79,8 +79,10 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 			"contract: no built images in %s", s.Dir())
 	}
 	reader := newReader(table)
-	// /tmp is in memory on some systems. Unnamed files leave nothing in the store, which is only read.
-	reader.tempDirs = append([]string{filepath.Join(s.Dir(), "tmp")}, reader.tempDirs...)
+	if s != nil {
+		// /tmp is in memory on some systems. Unnamed files leave nothing in the store, which is only read.
+		reader.tempDirs = append([]string{filepath.Join(s.Dir(), "tmp")}, reader.tempDirs...)
+	}
 	reports := []report{}
 	failed, passed := 0, 0
 	for _, ref := range references {
