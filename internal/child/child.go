@@ -30,8 +30,8 @@ type Limits struct {
 	Processes int   // at the same time, in the program's session
 	FileSize  int64 // bytes of each file that is written (RLIMIT_FSIZE)
 
-	// Idle is a time in which the processes must read and write 1 KiB a second, of files or of others,
-	// or use a hundredth of a processor. Programs that wait for a server, an agent or a user do
+	// Idle is a time in which the processes must read and write at least 1 KiB a second in all, or
+	// use a hundredth of a processor. Programs that wait for a server, an agent or a user do
 	// neither. They are stopped within twice this time. It has no effect if the kernel does not
 	// count what processes read.
 	Idle time.Duration

@@ -100,7 +100,7 @@ type copiedFile struct {
 }
 
 // copyWithin copies a file that was opened to a place in another one, within the kernel, and
-// begins to hash what was written. early is told what was written.
+// begins to hash what was written. It reports what it wrote to early.
 func copyWithin(ctx context.Context, f *file, from, to *os.File, at int64, early *disk.EarlyWriter,
 	hashed func(int64)) (*copiedFile, error) {
 	info, err := from.Stat()

@@ -346,10 +346,11 @@ func (p *parser) abbreviated(arg, name string) (string, error) {
 	return "", p.unknown(arg, name)
 }
 
-// meansCommand returns an error if an abbreviated option of a build is rather a command.
+// meansCommand returns an error if an abbreviated option of a build is rather a command, as in
+// --save FILE. Abbreviations of options that name a directory are read: Kolla's tool has --logs DIR.
 func (p *parser) meansCommand(arg, name, option string) error {
 	isCommand := func(c Command) bool { return c.Name == name && !c.Hidden }
-	if p.cmd.Name != "" || name == "" || !slices.ContainsFunc(p.commands, isCommand) {
+	if p.cmd.Name != "" || name == "" || option == name+"-dir" || !slices.ContainsFunc(p.commands, isCommand) {
 		return nil
 	}
 	return &config.Error{

@@ -179,3 +179,21 @@ func TestNoFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestAbbreviationsThatAreCommands checks that an abbreviated option which is the name of a
+// command is refused, but for a directory: Kolla's tool reads --logs DIR.
+func TestAbbreviationsThatAreCommands(t *testing.T) {
+	commands := []Command{{}, {Name: "save"}, {Name: "logs"}}
+	for _, c := range []struct {
+		args    []string
+		refused bool
+	}{
+		{[]string{"--save", "set.tar"}, true},
+		{[]string{"--save-dep", "graph.dot"}, false},
+		{[]string{"--logs", "/tmp/logs"}, false},
+	} {
+		if _, err := parse(Input{Args: c.args, Commands: commands}); (err != nil) != c.refused {
+			t.Errorf("%q: %v", c.args, err)
+		}
+	}
+}

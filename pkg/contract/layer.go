@@ -100,7 +100,7 @@ func (r *reader) wantsText(name string) bool {
 	return false
 }
 
-// layer reads a layer of an image, whose layers have the same usage.
+// layer reads a layer of an image and adds it to usage, which all layers of the image share.
 func (r *reader) layer(ctx context.Context, l v1.Layer, usage *inspect.Usage) (*layerInfo, error) {
 	hash, err := l.Digest()
 	if err != nil {
