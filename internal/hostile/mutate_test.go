@@ -206,7 +206,7 @@ func mutateTar(rnd *rand.Rand, raw []byte) []byte {
 			members[i].Size = 0
 		}
 	}
-	return damageSeldom(rnd, writeTar(members))
+	return damageSeldom(rnd, extendSeldom(rnd, writeTar(members)))
 }
 
 func damageSeldom(rnd *rand.Rand, raw []byte) []byte {

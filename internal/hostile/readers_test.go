@@ -80,6 +80,21 @@ var readerKinds = []struct {
 	{"base image", readBase}, {"layer", readLayer}, {"lock", readLock}, {"inputs", readInputs}, {"source archive", readSource}, {"configuration", readConfiguration},
 	{"command line", readCommandLine}, {"template", readTemplate}, {"override", readTemplate}, {"Dockerfile", readDockerfile}, {"context", readContext},
 	{"rename", readRename}, {"journal", readJournal}, {"data directory", readDataDir}, {"logs", readLogs}, {"step output", readOutput}, {"contract table", readContract},
+	{"large file", readLarge},
+}
+
+// kindVariable selects the readers of one kind, such as "large file".
+const kindVariable = "KOLLA_HOSTILE_KIND"
+
+// readerKind returns the kind of an input.
+func readerKind(i int) (name string, read func(context.Context, *rand.Rand, *reading) error) {
+	kind := readerKinds[i%len(readerKinds)]
+	for _, k := range readerKinds {
+		if k.name == os.Getenv(kindVariable) {
+			kind = k
+		}
+	}
+	return kind.name, kind.read
 }
 
 // TestHostileReaders gives generated inputs to the readers of this program, in processes
@@ -103,9 +118,10 @@ func TestHostileReaders(t *testing.T) {
 		end, err := runReader(t.Context(), root, next, min(next+readerBatch, last), seed, counts)
 		if err != nil {
 			failures++
+			name, _ := readerKind(end - 1)
 			t.Errorf("input %d (%s): %v\nreproduce: KOLLA_HOSTILE_SEED=%d KOLLA_HOSTILE_INPUT=%d go test "+
 				"./internal/hostile -run TestHostileReaders -v",
-				end-1, readerKinds[(end-1)%len(readerKinds)].name, err, seed, end-1)
+				end-1, name, err, seed, end-1)
 			if failures >= 20 {
 				t.Fatal("too many failures")
 			}
@@ -181,7 +197,7 @@ func runReader(ctx context.Context, root string, first, last, seed int, counts m
 	marker := "KOLLA_HOSTILE_READER_DIR=" + dir
 	cmd := exec.CommandContext(ctx, self, strconv.Itoa(first), strconv.Itoa(last), strconv.Itoa(seed), dir)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + filepath.Join(dir, "tmp"),
-		readerVariable + "=1", marker, "GOTRACEBACK=all"}
+		readerVariable + "=1", kindVariable + "=" + os.Getenv(kindVariable), marker, "GOTRACEBACK=all"}
 	cmd.Dir = dir
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -207,7 +223,7 @@ func runReader(ctx context.Context, root string, first, last, seed int, counts m
 		if _, err := fmt.Sscan(line, (*int64)(&elapsed), &memory, &accepted); err != nil {
 			return next + 1, fmt.Errorf("the report of the process: %w", err)
 		}
-		kind := readerKinds[next%len(readerKinds)].name
+		kind, _ := readerKind(next)
 		c := counts[kind]
 		if c == nil {
 			c = &readerCount{}
@@ -254,6 +270,7 @@ func beginning(out []byte) string { return string(out[:min(len(out), 6000)]) }
 // readInputsOf is the process that reads inputs. It writes a line for each with its
 // resources and violations.
 func readInputsOf(args []string) int {
+	limitMemory()
 	report := bufio.NewWriter(os.NewFile(3, "report"))
 	first, _ := strconv.Atoi(args[0])
 	last, _ := strconv.Atoi(args[1])
@@ -347,7 +364,8 @@ func (rs *readers) read(i int, seed uint64) (accepted bool, err error) {
 				err = fmt.Errorf("it panicked: %v\n%s", p, debug.Stack())
 			}
 		}()
-		refusal = readerKinds[i%len(readerKinds)].read(ctx, rnd, r)
+		_, read := readerKind(i)
+		refusal = read(ctx, rnd, r)
 	}()
 	if r.store != nil {
 		defer r.store.Close()

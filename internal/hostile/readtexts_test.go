@@ -64,7 +64,7 @@ func readConfiguration(_ context.Context, rnd *rand.Rand, r *reading) error {
 }
 
 func loadConfig(r *reading, args ...string) error {
-	cfg, err := cli.Load(cli.Input{Args: args, Env: []string{"HOME=" + r.dir}, Dir: r.dir, SystemFile: filepath.Join(r.dir, "none.conf")})
+	cfg, err := configFor(r, args...)
 	if err == nil && cfg == nil {
 		return brokenf("neither a configuration nor an error")
 	}
@@ -111,8 +111,7 @@ func readTemplate(ctx context.Context, rnd *rand.Rand, r *reading) error {
 		_ = os.Symlink(pick(rnd, []string{"/etc/passwd", "/dev/zero", "..", "base"}),
 			filepath.Join(tree, pick(rnd, []string{"linked", "base/link", "Dockerfile.j2"})))
 	}
-	args := []string{"--base", "debian", "--images-dir", tree, "--work-dir", filepath.Join(r.dir, "out"), "--data-dir",
-		filepath.Join(r.dir, "data")}
+	args := []string{"--base", "debian", "--images-dir", tree}
 	var overrides []string
 	if rnd.IntN(2) == 0 {
 		override, err := r.input("override.j2", []byte("{% extends parent_template %}\n"+template(rnd)))
@@ -122,7 +121,10 @@ func readTemplate(ctx context.Context, rnd *rand.Rand, r *reading) error {
 		overrides = append(overrides, override)
 		args = append(args, "--template-override", override)
 	}
-	cfg, err := cli.Load(cli.Input{Args: args, Env: []string{"HOME=" + r.dir}, Dir: r.dir, SystemFile: filepath.Join(r.dir, "none.conf")})
+	if rnd.IntN(2) == 0 {
+		return renderTree(ctx, r, args...)
+	}
+	cfg, err := configFor(r, args...)
 	if err != nil {
 		return brokenf("the configuration: %w", err)
 	}
@@ -130,9 +132,20 @@ func readTemplate(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	if err != nil {
 		return err
 	}
-	if rnd.IntN(2) == 0 {
-		_, err = render.Lint(ctx, opened, overrides)
-		return err
+	_, err = render.Lint(ctx, opened, overrides)
+	return err
+}
+
+func configFor(r *reading, args ...string) (*config.Config, error) {
+	return cli.Load(cli.Input{Args: args, Env: []string{"HOME=" + r.dir}, Dir: r.dir, SystemFile: filepath.Join(r.dir, "none.conf")})
+}
+
+// renderTree renders all images with options.
+func renderTree(ctx context.Context, r *reading, args ...string) error {
+	args = append(args, "--work-dir", filepath.Join(r.dir, "out"), "--data-dir", filepath.Join(r.dir, "data"))
+	cfg, err := configFor(r, args...)
+	if err != nil {
+		return brokenf("the configuration: %w", err)
 	}
 	con := &console.Console{Stdout: io.Discard, Stderr: io.Discard, Environ: []string{"HOME=" + r.dir}, Version: "test"}
 	rendered, err := imageset.Render(ctx, imageset.Options{Config: cfg, Console: con})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
@@ -38,6 +41,8 @@ type hostileCase struct {
 	// prepare changes the case's directory; args may name files in it by relative paths.
 	prepare func(dir string) error
 	stdin   []byte
+	env     []string // variables besides those of all cases, which prepare may change
+	title   string   // what args do not say
 	// accepts reports that the exit status may be 0.
 	accepts bool
 }
@@ -49,9 +54,11 @@ type environment struct {
 	healthy string // a data directory with images that must not be lost
 	names   string // the listing of its store
 	server  string // HOST:PORT of a misbehaving server
+	slow    slowServers
 
-	mu    sync.Mutex
-	tally map[string]*tally // by kind
+	mu     sync.Mutex
+	tally  map[string]*tally // by kind
+	agents []net.Listener    // of the cases
 }
 
 // tally sums up the cases of a kind.
@@ -90,6 +97,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	os.Unsetenv(launchVariable)
+	limitMemory()
 	report := os.NewFile(3, "memory")
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT) // it is the child's
 	cmd := exec.Command(os.Args[1], os.Args[2:]...)
@@ -105,9 +113,19 @@ func TestMain(m *testing.M) {
 	os.Exit(cmd.ProcessState.ExitCode())
 }
 
+// limitMemory makes this process, and those that it starts, fail before they use all memory of the
+// machine.
+func limitMemory() {
+	limit := unix.Rlimit{Cur: 2 << 30, Max: 2 << 30}
+	if err := unix.Setrlimit(unix.RLIMIT_DATA, &limit); err != nil {
+		panic(err)
+	}
+}
+
 // generators make cases, by kind. Each one uses only the generator that it is given.
 var generators = []func(*rand.Rand, *environment) hostileCase{
 	bundleCase, tarCase, bundleCase, indexCase, templateCase, contextCase, registryCase, gitCase, commandLineCase, commandLineCase,
+	slowGitCase, environmentCase, largeFileCase,
 }
 
 func number(t *testing.T, name string, otherwise int) int {
@@ -173,7 +191,12 @@ func newEnvironment(t *testing.T) *environment {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building the program: %v\n%s", err, out)
 	}
-	env.server = startMisbehaving(t)
+	env.server, env.slow = startMisbehaving(t), startSlow(t)
+	t.Cleanup(func() {
+		for _, a := range env.agents {
+			a.Close()
+		}
+	})
 	good := filepath.Join(root, "good.tar")
 	b := newBundle()
 	for _, name := range []string{"healthy-a", "healthy-b"} {
@@ -208,7 +231,8 @@ func (env *environment) run(i int, seed uint64) error {
 	c := generators[i%len(generators)](rnd, env)
 	dir := filepath.Join(env.root, fmt.Sprintf("case-%d", i))
 	fail := func(format string, args ...any) error {
-		return fmt.Errorf("case %d (%s, kolla-build %s): %s", i, c.kind, quote(c.args), fmt.Sprintf(format, args...))
+		return fmt.Errorf("case %d (%s, %s %s kolla-build %s): %s", i, c.kind, c.title, quote(c.env), quote(c.args),
+			fmt.Sprintf(format, args...))
 	}
 	for _, sub := range []string{"home", "tmp", "work"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
@@ -319,7 +343,7 @@ func (env *environment) execute(dir string, c hostileCase) (code int, rss int64,
 	defer memory.Close()
 	cmd := exec.CommandContext(ctx, self, append([]string{env.program}, c.args...)...)
 	cmd.Dir = filepath.Join(dir, "work")
-	cmd.Env = append(env.environ(dir), marker, launchVariable+"=1")
+	cmd.Env = append(append(env.environ(dir), c.env...), marker, launchVariable+"=1")
 	cmd.Stdin = bytes.NewReader(c.stdin)
 	cmd.ExtraFiles = []*os.File{report}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

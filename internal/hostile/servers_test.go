@@ -203,6 +203,11 @@ func gitCase(rnd *rand.Rand, env *environment) hostileCase {
 	}
 	reference := pick(rnd, []string{"master", "-x", "--upload-pack=x", "a..b", "refs/../../x", strings.Repeat("a", 40), "\x1b"})
 	conf := fmt.Sprintf("[base-plugin-x]\ntype = %s\nlocation = %s\nreference = %s\n", kind, location, reference)
+	return planWithSource(conf)
+}
+
+// planWithSource plans an image with the source of a configuration.
+func planWithSource(conf string) hostileCase {
 	return hostileCase{kind: "source", accepts: true,
 		args: append([]string{"plan", "-b", "debian", "-t", "source", "--images-dir", "tree", "--base-image", "./base.tar",
 			"--bootstrap", "never", "--tag", "t", "--config-file", "sources.conf"}, impatient...),

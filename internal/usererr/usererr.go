@@ -9,6 +9,7 @@ package usererr
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -132,7 +133,26 @@ func Text(err error) string {
 	if hint := Hint(err); hint != "" {
 		fmt.Fprintf(&b, "\n  hint: %s", hint)
 	}
-	return Visible(b.String())
+	return shortenLines(Visible(b.String()))
+}
+
+// maxLine is the length in bytes of the longest line that is printed of an error. Longer ones quote
+// a file in which others wrote everything in one line.
+const maxLine = 8 << 10
+
+// shortenLines leaves out the middle of lines that are too long.
+func shortenLines(text string) string {
+	if len(text) <= maxLine {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if n := len(line) - maxLine; n > 0 {
+			line = line[:maxLine/2] + fmt.Sprintf(" … (%d bytes) … ", n) + line[len(line)-maxLine/2:]
+			lines[i] = strings.ToValidUTF8(line, "")
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Visible replaces characters that control a terminal or change the direction of text, and
@@ -190,20 +210,32 @@ func (p Position) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.LineNo, p.Column)
 }
 
-// Excerpt returns the line, indented, with a caret below the column. Credentials
-// in URLs are masked, character by character so that the caret stays in place.
+// excerptWidth is the number of characters of a line that an excerpt shows.
+const excerptWidth = 400
+
+// Excerpt returns the line, indented, with a caret below the column, or the part of a long line
+// around it. Credentials in URLs are masked, character by character so that the caret stays in place.
 func (p Position) Excerpt() string {
 	const indent = "    "
-	line := redact.InPlace(p.Line)
+	line, before := []rune(redact.InPlace(p.Line)), max(0, p.Column-1)
+	if len(line) > excerptWidth {
+		start := min(max(0, before-excerptWidth/2), len(line)-excerptWidth)
+		end := start + excerptWidth
+		part := slices.Clone(line[start:end])
+		if start > 0 {
+			part[0] = '…'
+		}
+		if end < len(line) {
+			part[len(part)-1] = '…'
+		}
+		line, before = part, before-start
+	}
 	if p.Column <= 0 {
-		return indent + line
+		return indent + string(line)
 	}
 	var b strings.Builder
-	b.WriteString(indent + line + "\n" + indent)
-	for i, r := range []rune(line) {
-		if i >= p.Column-1 {
-			break
-		}
+	b.WriteString(indent + string(line) + "\n" + indent)
+	for _, r := range line[:min(before, len(line))] {
 		if r != '\t' { // tabs keep the caret aligned
 			r = ' '
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 type missing struct{ hint string }
@@ -85,6 +86,28 @@ func TestTextWithPosition(t *testing.T) {
 		if got := p.String(); got != want {
 			t.Errorf("%+v: %q, want %q", p, got, want)
 		}
+	}
+}
+
+// TestLongLines checks that an error does not contain a whole file.
+func TestLongLines(t *testing.T) {
+	line := strings.Repeat("a", 1_000_000) + "é=" + strings.Repeat("b", 1_000_000)
+	for column, want := range map[int]string{
+		0:         "    aaa",
+		1:         "    ^",
+		1_000_002: "…" + strings.Repeat("a", 198) + "é=" + strings.Repeat("b", 198) + "…\n    " + strings.Repeat(" ", 200) + "^",
+		2_000_002: "b\n    " + strings.Repeat(" ", 399) + "^",
+		9_999_999: "b\n    " + strings.Repeat(" ", 400) + "^",
+	} {
+		got := Position{Line: line, Column: column}.Excerpt()
+		if !strings.Contains(got, want) || len(got) > 1000 {
+			t.Errorf("column %d: %s", column, got)
+		}
+	}
+	got := Text(Errorf("short", "no such %s: reason\nnext", strings.Repeat("é", 1_000_000)))
+	if len(got) > 9000 || !strings.Contains(got, " bytes) … ") || !strings.HasSuffix(got, "é: reason\nnext\n  hint: short") ||
+		!utf8.ValidString(got) {
+		t.Errorf("%d bytes, which end in %q", len(got), got[len(got)-50:])
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
 // Error is a mistake of the user, with its place. Several errors can be joined, so that
@@ -71,22 +71,7 @@ func locate(file string, line, column int, source, message, hint string) string 
 	}
 	b.WriteString(message)
 	if file != "" && source != "" {
-		source = redact.InPlace(source)
-		fmt.Fprintf(&b, "\n    %s", source)
-		if column > 0 {
-			// Tabs are kept so that the caret is below its character.
-			b.WriteString("\n    ")
-			for i, r := range []rune(source) {
-				if i >= column-1 {
-					break
-				}
-				if r != '\t' {
-					r = ' '
-				}
-				b.WriteRune(r)
-			}
-			b.WriteByte('^')
-		}
+		b.WriteString("\n" + usererr.Position{Line: source, Column: column}.Excerpt())
 	}
 	if hint != "" {
 		fmt.Fprintf(&b, "\n  hint: %s", hint)

@@ -273,6 +273,14 @@ func TestTables(t *testing.T) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
+	large := strings.NewReader("image\tkind\tvalue\n" + strings.Repeat("a\tfile\tb\n", maxTable/9))
+	if _, err := ReadTable(large, "t.tsv"); err == nil || !strings.Contains(err.Error(), "1.0 MiB") {
+		t.Errorf("a large table: %v", err)
+	}
+	large = strings.NewReader(strings.Repeat("a\tany\tfile\tb\tc\n", maxTable/15+1))
+	if _, err := ReadExceptions(large, "e.tsv"); err == nil || !strings.Contains(err.Error(), "1.0 MiB") {
+		t.Errorf("a large table of exceptions: %v", err)
+	}
 	if _, err := ReadExceptions(strings.NewReader("x\tany\t*\tv\n"), "e.tsv"); err == nil {
 		t.Error("an exception without a reason is accepted")
 	}

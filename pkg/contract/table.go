@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"bufio"
 	"embed"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
@@ -67,19 +67,23 @@ func builtInTable() (*Table, error) {
 	return ReadTable(f, "the built-in contract")
 }
 
-// maxLine is the longest line of a table, in bytes.
-const maxLine = 1 << 20
+// maxTable is the size of the largest table in bytes. The built-in one has 85 KB.
+const maxTable = 1 << 20
 
 // ReadTable reads a table: lines of columns that tabs separate, the first of which names
 // them. Required are image, kind (or what) and value; role and when are optional, others
 // are ignored. Empty lines and those that begin with # are skipped. The name is for messages.
 func ReadTable(r io.Reader, name string) (*Table, error) {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxLine)
+	content, err := inputfile.ReadAll(r, name, maxTable)
+	if err != nil {
+		return nil, err
+	}
 	t := &Table{roles: map[string]map[string]bool{}}
 	column := map[string]int{}
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimRight(lines.Text(), "\r")
+	n := 0
+	for line := range strings.Lines(string(content)) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -122,9 +126,6 @@ func ReadTable(r io.Reader, name string) (*Table, error) {
 			}
 			t.roles[row.Image][row.Role] = true
 		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
 	return t, nil
 }
@@ -188,11 +189,15 @@ func builtInExceptions() ([]Exception, error) {
 // value and reason, in this order. A condition is "any", or words joined by "+" as in a
 // template: deb, rpm, a distribution, its release, binary, source, x86_64, aarch64.
 func ReadExceptions(r io.Reader, name string) ([]Exception, error) {
+	content, err := inputfile.ReadAll(r, name, maxTable)
+	if err != nil {
+		return nil, err
+	}
 	var out []Exception
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxLine)
-	for n := 1; lines.Scan(); n++ {
-		line := lines.Text()
+	n := 0
+	for line := range strings.Lines(string(content)) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -208,7 +213,7 @@ func ReadExceptions(r io.Reader, name string) ([]Exception, error) {
 		}
 		out = append(out, e)
 	}
-	return out, lines.Err()
+	return out, nil
 }
 
 // matches reports whether the exception applies to a row of an image with these words.

@@ -29,6 +29,8 @@ const (
 	maxBytes  = 64 << 20
 	maxBlobs  = 500_000
 	maxImages = 100_000
+	maxText   = 4096     // bytes of a name and of Inventory.Of
+	maxToken  = 64 << 10 // bytes of a text or number as it is written; an escaped character has up to six
 )
 
 // Image is one image that a site has.

@@ -2,6 +2,8 @@ package inventory
 
 import (
 	"bytes"
+	"encoding/json"
+	"io"
 	"strconv"
 	"strings"
 	"testing"
@@ -60,10 +62,47 @@ func TestReadRefuses(t *testing.T) {
 			`{}`: "more than 64.0 MiB",
 		`{"version":1,"images":{}}`: "images: not a list",
 		`{"version":1} x`:           "",
+		`{"version":1,"of":"` + strings.Repeat("x", 5000) + `"}`:                                              "of",
+		`{"version":1,"images":[{"name":"` + strings.Repeat("x", 5000) + `"}]}`:                               "image 1: its name",
+		`{"version":1,"x":"` + strings.Repeat(`\"`, 40_000) + `"}`:                                            "a text or number",
+		`{"version":1,"x":` + strings.Repeat(`1`, 70_000) + `}`:                                               "a text or number",
 		`{"version":1,"images":[{"name":"a","digest":"` + digest.FromString("").String() + `","layers":[]}]}`: "image 1",
 	} {
 		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) && want != "EOF" {
 			t.Errorf("%.100q: %v, want an error with %q", text, err, want)
+		}
+	}
+}
+
+// largestRead records how much a decoder reads at once, which is half of its buffer or more.
+type largestRead struct {
+	io.Reader
+	n int
+}
+
+func (r *largestRead) Read(p []byte) (int, error) {
+	r.n = max(r.n, len(p))
+	return r.Reader.Read(p)
+}
+
+// TestLargeValues checks that values which are not used, or of another type, are not in memory.
+func TestLargeValues(t *testing.T) {
+	text := `[` + strings.Repeat(`{"a":[1,"\"]",null]},`, 100_000) + `{}]`
+	for name, read := range map[string]func(*json.Decoder) error{
+		"skip":   skip,
+		"scalar": func(dec *json.Decoder) error { return scalar(dec, new(string)) },
+		"list":   func(dec *json.Decoder) error { return list(dec, "x", 1<<20, func() error { return skip(dec) }) },
+	} {
+		r := &largestRead{Reader: strings.NewReader(text + "1")}
+		dec := json.NewDecoder(r)
+		if err := read(dec); (err != nil) != (name == "scalar") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if r.n > 100<<10 {
+			t.Errorf("%s: %d bytes are read at once", name, r.n)
+		}
+		if next, err := dec.Token(); name != "scalar" && next != 1. {
+			t.Errorf("%s: then comes %v, %v", name, next, err)
 		}
 	}
 }

@@ -14,25 +14,26 @@ import (
 // parse parses a file. Each entry is checked as soon as it is read: lists of countless
 // empty entries take no memory.
 func parse(b []byte) (*Inventory, error) {
+	if err := checkTokens(b); err != nil {
+		return nil, err
+	}
 	version, source, created := 0, "", time.Time{}
 	blobs, images := map[digest.Digest]int64{}, []Image(nil)
 	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
 	err := object(dec, func(key string) error {
 		switch key {
 		case "version":
-			return dec.Decode(&version)
+			return scalar(dec, &version)
 		case "of":
-			return dec.Decode(&source)
+			return scalar(dec, &source)
 		case "taken":
-			return dec.Decode(&created)
+			return scalar(dec, &created)
 		case "blobs":
 			return list(dec, "blob", maxBlobs, func() error {
-				var current blob
-				if err := dec.Decode(&current); err != nil {
-					return err
-				}
+				current, err := parseBlob(dec)
 				blobs[current.Digest] = current.Size
-				return current.check()
+				return err
 			})
 		case "images":
 			return list(dec, "image", maxImages, func() error {
@@ -41,8 +42,7 @@ func parse(b []byte) (*Inventory, error) {
 				return err
 			})
 		}
-		var ignored json.RawMessage
-		return dec.Decode(&ignored)
+		return skip(dec)
 	})
 	if err != nil {
 		return nil, err
@@ -52,6 +52,9 @@ func parse(b []byte) (*Inventory, error) {
 	}
 	if version != formatVersion {
 		return nil, fmt.Errorf("its version is %d, this program knows %d", version, formatVersion)
+	}
+	if len(source) > maxText {
+		return nil, fmt.Errorf("\"of\" has more than %d bytes", maxText)
 	}
 	inv := New(source, created)
 	inv.Blobs, inv.Images = blobs, images
@@ -65,14 +68,49 @@ func parse(b []byte) (*Inventory, error) {
 	return inv, nil
 }
 
-func (b blob) check() error {
-	if err := b.Digest.Validate(); err != nil {
-		return fmt.Errorf("digest %q: %w", b.Digest, err)
-	}
-	if b.Size < 0 {
-		return fmt.Errorf("its size is %d bytes", b.Size)
+// checkTokens refuses texts and numbers that are longer than any valid one. A decoder has a whole
+// token in memory, several times.
+func checkTokens(b []byte) error {
+	start, inText := 0, false
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++ // what is escaped does not end the text
+		case '"':
+			start, inText = i, !inText
+		case '{', '}', '[', ']', ':', ',', ' ', '\t', '\r', '\n':
+			if !inText {
+				start = i
+			}
+		}
+		if i-start > maxToken {
+			return fmt.Errorf("a text or number of more than %d bytes", maxToken)
+		}
 	}
 	return nil
+}
+
+func parseBlob(dec *json.Decoder) (blob, error) {
+	var b blob
+	err := object(dec, func(key string) error {
+		switch key {
+		case "digest":
+			return scalar(dec, &b.Digest)
+		case "size":
+			return scalar(dec, &b.Size)
+		}
+		return skip(dec)
+	})
+	if err != nil {
+		return b, err
+	}
+	if err := b.Digest.Validate(); err != nil {
+		return b, fmt.Errorf("digest %q: %w", b.Digest, err)
+	}
+	if b.Size < 0 {
+		return b, fmt.Errorf("its size is %d bytes", b.Size)
+	}
+	return b, nil
 }
 
 // maxLayers is how many layers an image may have, of all platforms.
@@ -83,24 +121,61 @@ func parseImage(dec *json.Decoder) (Image, error) {
 	err := object(dec, func(key string) error {
 		switch key {
 		case "name":
-			return dec.Decode(&image.Name)
+			return scalar(dec, &image.Name)
 		case "digest":
-			return dec.Decode(&image.Digest)
+			return scalar(dec, &image.Digest)
 		case "layers":
 			image.Layers = []digest.Digest{}
 			return list(dec, "layer", maxLayers, func() error {
 				var d digest.Digest
-				if err := dec.Decode(&d); err != nil {
+				if err := scalar(dec, &d); err != nil {
 					return err
 				}
 				image.Layers = append(image.Layers, d)
 				return d.Validate()
 			})
 		}
-		var ignored json.RawMessage
-		return dec.Decode(&ignored)
+		return skip(dec)
 	})
+	if err == nil && len(image.Name) > maxText {
+		err = fmt.Errorf("its name has more than %d bytes", maxText)
+	}
 	return image, err
+}
+
+// scalar reads a text or a number. The decoder would have a list in memory before it refuses it.
+func scalar(dec *json.Decoder, into any) error {
+	t, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	if d, ok := t.(json.Delim); ok {
+		return fmt.Errorf("%v instead of a text or number", d)
+	}
+	b, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, into)
+}
+
+// skip reads a value that is not used, without having it in memory as a whole.
+func skip(dec *json.Decoder) error {
+	for depth := 0; ; {
+		t, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		switch t {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		if depth == 0 {
+			return nil
+		}
+	}
 }
 
 // object reads an object and calls field for each key, which reads the value.

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,10 +29,10 @@ const (
 	gitFile      = 32 << 30 // bytes of a pack or file
 	gitOutput    = 64 << 20 // bytes, such as the list of all commits; Linux has 1.4 million
 
-	// gitIdle is how often the time limit without a byte a command may take at less than 1 KiB a
+	// gitIdle is how often the time limit without a byte a fetch may take at less than 1 KiB a
 	// second, and gitIdleFloor is at least allowed: a server may send only signs of life while it
-	// prepares a large pack. git itself limits only servers that send nothing over HTTP, and ssh may
-	// wait for an agent.
+	// prepares a large pack. Commands for which it prepares nothing have the time limit itself. git
+	// limits only servers that send nothing over HTTP, and ssh may wait for an agent.
 	gitIdle      = 5
 	gitIdleFloor = 10 * time.Minute
 )
@@ -43,7 +44,8 @@ type gitCommand struct {
 	workTree string // the directory to run in
 	trace    string // the file for packet traces, see probe
 	stdin    string
-	stdout   io.Writer // nil returns the output
+	stdout   io.Writer     // nil returns the output
+	idle     time.Duration // instead of Options.idleLimit, see child.Limits
 
 	noLazyFetch bool // do not fetch missing objects on demand
 }
@@ -79,7 +81,7 @@ func (g *gitCommand) run(ctx context.Context, args ...string) (string, error) {
 			Memory:    gitMemory,
 			Processes: gitProcesses,
 			FileSize:  gitFile,
-			Idle:      g.opts.idleLimit(),
+			Idle:      cmp.Or(g.idle, g.opts.idleLimit()),
 		},
 	}
 	err := cmd.Run(ctx)

@@ -258,6 +258,7 @@ func (f *Fetcher) lsRemote(ctx context.Context, s Spec, patterns ...string) (str
 		location: remoteLocation(s),
 		workTree: filepath.Join(f.cache.dir, "tmp"),
 		trace:    trace.Name(),
+		idle:     f.opts.Timeout, // no pack is prepared
 	}
 	out, err := g.run(ctx, append([]string{"ls-remote", "origin"}, patterns...)...)
 	if err != nil {

@@ -51,6 +51,8 @@ func TestGitSlowServers(t *testing.T) {
 	})
 	web := serveHTTP(t, slow)
 	ssh := filepath.Join(t.TempDir(), "ssh")
+	repo := newRepo(t, filepath.Join(t.TempDir(), "repo"))
+	repo.commit(nil)
 	for name, script := range map[string]string{
 		"-silent": "sleep 1000", // as one that waits for an agent that never answers
 		"-drip": `exec python3 -uc 'import time
@@ -58,6 +60,11 @@ print("fff0", end="")
 while True:
   time.sleep(0.1); print("0", end="")'`,
 		"-orphan": "sleep 1000 & sleep 1000",
+		"-fetch": `[ "$1" != -G ] || exit 1 # git asks whether it is OpenSSH
+[ ! -e "$0.listed" ] || exec sleep 1000
+: >"$0.listed"
+for command; do :; done
+exec sh -c "$command"`,
 	} {
 		if err := os.WriteFile(ssh+name, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
 			t.Fatal(err)
@@ -66,10 +73,15 @@ while True:
 	for _, c := range []struct{ location, ssh string }{
 		{"git://" + listener.Addr().String() + "/x", ""}, {web + "/x", ""},
 		{"ssh://git@mirror.example/x", "-silent"}, {"ssh://git@mirror.example/x", "-drip"}, {"git@mirror.example:x", "-orphan"},
+		{"ssh://git@mirror.example" + repo.dir, "-fetch"},
 	} {
 		t.Run(c.location[:3]+c.ssh, func(t *testing.T) {
 			t.Setenv("GIT_SSH_COMMAND", ssh+c.ssh)
-			f, log := newFetcher(t, Options{Retries: 1, Timeout: 200 * time.Millisecond, idleFloor: time.Second})
+			opts := Options{Retries: 1, Timeout: 200 * time.Millisecond}
+			if c.ssh == "-fetch" { // the others have the floor, and do not come to a fetch
+				opts.idleFloor, opts.Timeout = time.Second, 2*time.Second
+			}
+			f, log := newFetcher(t, opts)
 			s := Spec{Name: "x", Type: TypeGit, Location: c.location, Reference: "master", Enabled: true}
 			_, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
 			var limit *child.LimitError
