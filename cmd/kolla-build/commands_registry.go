@@ -52,8 +52,8 @@ func registryCommand() *command {
 			Summary: "Run a registry on this host, or collect its garbage.",
 			About: "By default it serves localhost only, and every program there may push. To serve other hosts, set " +
 				"--htpasswd, --anonymous or --read-only. trust prints how hosts that reach it as HOST trust its certificate.",
-			Options:    loadOptions,
-			OptionHelp: loadHelp,
+			Options:    registryOptions,
+			OptionHelp: registryLoadHelp,
 			Flags:      flags.define,
 			Words:      actions,
 			Examples: []cli.Example{
@@ -261,6 +261,7 @@ func (o *registryFlags) loadBundle(ctx context.Context, cfg *config.Config, con 
 	// temporary.
 	loadConfig := *cfg
 	loadConfig.DataDir, loadConfig.Registry, loadConfig.Push = filepath.Join(o.Dir, ".kolla-build-load"), s.Host(), true
+	loadConfig.Engine = "none"
 	defer os.RemoveAll(loadConfig.DataDir)
 	ctx = registry.WithDial(ctx, s.Host(), func(ctx context.Context) (net.Conn, error) {
 		return server.DialControl(ctx, o.Dir)

@@ -100,6 +100,7 @@ func contractCommand() *command {
 }
 
 func removeCommand() *command {
+	var dryRun bool
 	return &command{
 		Command: cli.Command{
 			Name: "remove", Values: config.ValuesStored, Args: "REGEX…",
@@ -107,12 +108,15 @@ func removeCommand() *command {
 			About:      storedNames,
 			Options:    storedOptions,
 			OptionHelp: registryHelp,
+			Flags: func(f *pflag.FlagSet) {
+				f.BoolVar(&dryRun, "dry-run", false, "Show what would be removed, and remove nothing.")
+			},
 			Examples: []cli.Example{
 				{Line: "kolla-build remove --tag old .", Effect: "Remove all images with a tag; gc then frees their space."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			return storecmd.Remove(ctx, cfg, con)
+			return storecmd.Remove(ctx, cfg, con, dryRun)
 		},
 	}
 }
@@ -129,6 +133,7 @@ func gcCommand() *command {
 				f.IntVar(&days, "older-than", 30, "Remove unnamed images older than this number of `DAYS`.")
 				f.BoolVar(&opts.BuilderCache, "builder-cache", false,
 					"Remove the builder's cache too. The next build takes longer and gives the same images.")
+				f.BoolVar(&opts.DryRun, "dry-run", false, "Show what would be removed, and remove nothing.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build gc --older-than 7", Effect: "Remove unnamed images older than a week, and unused blobs."},

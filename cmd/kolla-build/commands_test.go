@@ -175,7 +175,8 @@ func TestCommandAfterOptions(t *testing.T) {
 		want string // a regular expression for both outputs
 	}{
 		{"-b debian save --output x.tar", exitFailed, `warning: -b debian has no effect: kolla-build save does not read it\n(?s:.*)no store`},
-		{"--dry-run remove base", exitUsage, "has no --dry-run"},
+		{"--dry-run images base", exitUsage, "has no --dry-run"},
+		{"--dry-run remove base", exitFailed, "no store"},
 		{"-b debian version", exitOK, "BuildKit"},
 		{"-b debian lint --threads 3", exitUsage, "--threads is not an option of kolla-build lint"},
 		{"-b debian list", exitUsage, "no saved file is given"},

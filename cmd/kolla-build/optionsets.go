@@ -61,6 +61,10 @@ var (
 	// loadOptions decide where the images of a bundle go.
 	loadOptions = slices.Concat(nameOptions, []string{"data-dir", "also-tag", "retain", "push", "registry-insecure",
 		"engine", "podman_base_url", "retries", "threads", "timeout", "progress"})
+
+	// registryOptions decide how the images of registry serve --load are named.
+	registryOptions = []string{"namespace", "image-name-prefix", "tag", "data-dir", "also-tag", "retain", "threads",
+		"timeout", "progress"}
 )
 
 // The help of options that do less in some commands than in a build.
@@ -84,6 +88,15 @@ var (
 		"threads":    "Number of files to download at the same time.",
 		"retries":    "Number of retries of a download whose failure may be temporary.",
 		"retry-time": "Do not retry a download later than this after its first try. 0 is no limit.",
+	}
+
+	registryLoadHelp = map[string]string{
+		"namespace":         "With --load: namespace of the images. That of the file if it is not set.",
+		"image-name-prefix": "With --load: prefix of the names of images.",
+		"tag":               "With --load: tag of the images. That of the file if it is not set.",
+		"also-tag":          "With --load: further tags of the images.",
+		"retain":            "With --load: keep this number of the newest tags of each image.",
+		"threads":           "With --load: number of images to push at the same time.",
 	}
 
 	loadHelp = map[string]string{

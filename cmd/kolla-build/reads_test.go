@@ -30,6 +30,12 @@ var defaultsFrom = map[string]string{
 	"tag":                        "openstack-release base base-tag",
 }
 
+// decided lists options that a command's code reads and the command itself sets: registry
+// serve --load pushes to the registry that it runs.
+var decided = map[string]string{
+	"registry": "registry push registry-insecure engine podman_base_url retries",
+}
+
 // TestCommandsDeclareWhatTheyRead compares the options that each command declares, and
 // that its help, completion and manual page show, with those that its code reads.
 func TestCommandsDeclareWhatTheyRead(t *testing.T) {
@@ -61,6 +67,9 @@ func TestCommandsDeclareWhatTheyRead(t *testing.T) {
 				}
 			}
 			for _, name := range slices.Sorted(maps.Keys(place)) {
+				if slices.Contains(strings.Fields(decided[c.Name]), name) {
+					continue
+				}
 				if o := config.Lookup(name); !c.Reads(o) && !o.Positional {
 					t.Errorf("reads --%s in %s and does not declare it", name, place[name])
 				}

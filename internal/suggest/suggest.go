@@ -100,6 +100,9 @@ func similar(name string, candidates []string, parts bool) []string {
 		d := distance(word, other, limit)
 		switch {
 		case d <= limit && d < len(word): // not every letter of a short name
+			if first, _, more := strings.Cut(string(word), "-"); more && strings.HasPrefix(string(other), first+"-") {
+				d /= 2 // of the same service, which is rarely misspelled by several letters
+			}
 			found = append(found, scored{c, d})
 		case parts && (len(word) > 2 && strings.Contains(string(other), string(word)) ||
 			len(other) > 2 && strings.Contains(string(word), string(other))):

@@ -28,6 +28,10 @@ func TestNearest(t *testing.T) {
 			t.Errorf("Nearest(%q) = %q, want %q", c.name, got, c.want)
 		}
 	}
+	variables := []string{"heka_packages_append", "nova_base_packages_append"}
+	if got := Nearest("nova_pakages_append", variables); got != variables[1] {
+		t.Errorf("a variable of the same service: %q", got)
+	}
 	if got := Nearest("ab", []string{"ad", "ac"}); got != "ac" {
 		t.Errorf("equally similar names: %q, want the first in alphabetical order", got)
 	}

@@ -271,7 +271,11 @@ func (c *Config) Mistake(option, hint, message string) *Error {
 // ProfileMistake returns an error about an expression of a profile, with the place of the profile
 // if a file defines it.
 func (c *Config) ProfileMistake(name, hint, message string) *Error {
-	return c.resolver.lastGiven(profilesSection, name).err(name, message, hint)
+	g := c.resolver.lastGiven(profilesSection, name)
+	if g.origin.Kind != OriginFile {
+		return &Error{Message: "profile " + name + ": " + message, Hint: hint}
+	}
+	return g.err("profile "+name, message, hint)
 }
 
 // UsageIfTyped marks an error about an option as a usage error if the option was given

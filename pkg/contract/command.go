@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/containerd/platforms"
@@ -54,11 +53,12 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 	if err != nil {
 		return err
 	}
-	var s *store.Store
-	if s, err = workspace.OpenStoreForReading(cfg); err == nil {
-		defer s.Close()
-	} else if s = nil; !allOutsideStore(cfg.Args) {
+	s, err := imagediff.OpenStore(cfg, cfg.Args...)
+	if err != nil {
 		return err
+	}
+	if s != nil {
+		defer s.Close()
 	}
 	client, err := workspace.RegistryClient(ctx, cfg, con)
 	if err != nil {
@@ -160,12 +160,6 @@ func readFile(ctx context.Context, option, name string, read func(io.Reader) err
 	return read(f)
 }
 
-// allOutsideStore reports whether no argument names an image of the store.
-func allOutsideStore(args []string) bool {
-	return len(args) > 0 && !slices.ContainsFunc(args,
-		func(a string) bool { return !strings.HasPrefix(a, "oci:") && !strings.Contains(a, "/") })
-}
-
 // selectImages returns the images that the arguments name. An argument can be a regular
 // expression for several images of the store; no arguments select all built images.
 func selectImages(cfg *config.Config, con *console.Console, s *store.Store) ([]string, error) {
@@ -181,6 +175,9 @@ func selectImages(cfg *config.Config, con *console.Console, s *store.Store) ([]s
 		}
 		entries, err := storecmd.FindBuilt(s, cfg, con, arg)
 		if err != nil {
+			if mistake := imagediff.FileMistake(arg); arg != "" && mistake != nil {
+				return nil, mistake
+			}
 			return nil, err
 		}
 		for _, e := range entries {

@@ -34,11 +34,13 @@ func limitMemory() (restore func()) {
 }
 
 func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b string, asJSON bool) error {
-	s, err := workspace.OpenStoreForReading(cfg)
+	s, err := OpenStore(cfg, a, b)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	if s != nil {
+		defer s.Close()
+	}
 	client, err := workspace.RegistryClient(ctx, cfg, con)
 	if err != nil {
 		return err

@@ -18,9 +18,11 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
 // maxNames is how many names an error message lists, and maxSimilar how many a
@@ -58,6 +60,9 @@ func (f *Finder) Find(ctx context.Context, ref string) (Image, error) {
 		return Image{name, e.Digest, img}, err
 	}
 	if !strings.Contains(ref, "/") {
+		if err := FileMistake(ref); err != nil {
+			return Image{}, err
+		}
 		const hint = "kolla-build images lists what is stored; HOST/REPOSITORY:TAG names an image in a registry"
 		return Image{}, usererr.Usage(usererr.Errorf(similar(f.Store, ref, hint),
 			"no image %q in %s", ref, f.Store.Dir()))
@@ -65,8 +70,45 @@ func (f *Finder) Find(ctx context.Context, ref string) (Image, error) {
 	return f.inRegistry(ctx, ref)
 }
 
+// OpenStore opens the local store for a Finder that will find the references. It returns nil if
+// there is no store and none of them can be in it.
+func OpenStore(cfg *config.Config, references ...string) (*store.Store, error) {
+	s, err := workspace.OpenStoreForReading(cfg)
+	if err == nil {
+		return s, nil
+	}
+	for _, ref := range references {
+		if mistake := FileMistake(ref); mistake != nil {
+			return nil, mistake
+		}
+	}
+	inStore := func(ref string) bool { return !strings.HasPrefix(ref, "oci:") && !strings.Contains(ref, "/") }
+	if len(references) == 0 || slices.ContainsFunc(references, inStore) {
+		return nil, err
+	}
+	return nil, nil
+}
+
+// FileMistake returns the error for an image reference that is the path of a file or directory,
+// and nil if there is none at that path.
+func FileMistake(ref string) error {
+	st, err := os.Stat(ref)
+	if err != nil {
+		return nil // the error that this would explain is reported
+	}
+	hint := "kolla-build load " + ref + " --data-dir DIR stores its images in an empty DIR; then use that --data-dir here"
+	kind := "a file"
+	if st.IsDir() {
+		kind, hint = "a directory", "oci:DIR:NAME names an image of an OCI layout"
+	}
+	return usererr.Usage(usererr.Errorf(hint, "%s is %s, not the name of an image", ref, kind))
+}
+
 func (f *Finder) inRegistry(ctx context.Context, ref string) (Image, error) {
 	if err := f.Client.Reach(ctx, ref); err != nil {
+		if mistake := FileMistake(ref); mistake != nil {
+			return Image{}, mistake
+		}
 		if f.Store == nil {
 			return Image{}, err
 		}

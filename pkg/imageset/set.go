@@ -321,30 +321,36 @@ func (s *Set) profileMistake(profile string, err error) error {
 // checkProfiles warns of entries of profiles that do not compile or match no image.
 func (s *Set) checkProfiles(profiles []string, warn func(string, ...any)) {
 	for _, profile := range profiles {
-		var unmatched []string
-		hint := ""
-		for _, entry := range s.Config.Profiles[profile] {
-			patterns, err := CompilePatterns([]string{entry})
-			if err != nil { // lint selects no images by profiles
-				warn("warning: %v", s.profileMistake(profile, err))
-				continue
-			}
-			if err := patterns.regexes.Check(s.Graph); err != nil {
-				unmatched = append(unmatched, strconv.Quote(entry))
-				hint = cmp.Or(hint, usererr.Hint(err))
-			}
-		}
-		if len(unmatched) == 0 {
-			continue
-		}
-		if n := len(unmatched) - maxEntries; n > 1 {
-			unmatched = append(unmatched[:maxEntries], fmt.Sprintf("and %d more", n))
-		}
-		warn("warning: profile %s: no image matches %s", profile, strings.Join(unmatched, ", "))
-		if hint != "" {
-			warn("  hint: %s", hint)
+		for _, err := range s.profileMistakes(profile) {
+			warn("warning: %s", usererr.Text(err))
 		}
 	}
+}
+
+// profileMistakes returns errors for the entries of a profile that do not compile, and one for
+// those that match no image.
+func (s *Set) profileMistakes(profile string) []error {
+	var mistakes []error
+	var unmatched []string
+	hint := ""
+	for _, entry := range s.Config.Profiles[profile] {
+		patterns, err := CompilePatterns([]string{entry})
+		if err != nil { // lint selects no images by profiles
+			mistakes = append(mistakes, s.profileMistake(profile, err))
+			continue
+		}
+		if err := patterns.regexes.Check(s.Graph); err != nil {
+			unmatched = append(unmatched, strconv.Quote(entry))
+			hint = cmp.Or(hint, usererr.Hint(err))
+		}
+	}
+	if len(unmatched) == 0 {
+		return mistakes
+	}
+	if n := len(unmatched) - maxEntries; n > 1 {
+		unmatched = append(unmatched[:maxEntries], fmt.Sprintf("and %d more", n))
+	}
+	return append(mistakes, s.Config.ProfileMistake(profile, hint, "no image matches "+strings.Join(unmatched, ", ")))
 }
 
 // checkOverrides warns of overrides that replace every Dockerfile, and of blocks and variables
@@ -405,7 +411,14 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 		}
 	}
 	if patterns.regexes.NoneMatches(s.Graph) {
-		return cfg.UsageIfTyped("regex", patterns.regexes.Check(s.Graph))
+		if len(cfg.Regex) > 0 {
+			return cfg.UsageIfTyped("regex", patterns.regexes.Check(s.Graph))
+		}
+		var mistakes []error
+		for _, profile := range cfg.Profile {
+			mistakes = append(mistakes, s.profileMistakes(profile)...)
+		}
+		return errors.Join(mistakes...)
 	}
 	if slices.Contains(cfg.Regex, "") {
 		warn("warning: an empty regular expression selects all images")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -48,25 +49,81 @@ func (s *Store) collect(ctx context.Context) (GCResult, error) {
 	if err != nil {
 		return res, err
 	}
+	live, damaged, err := s.markAll(ctx, p.entries)
+	if err != nil {
+		return res, err
+	}
+	if res.Damaged, err = s.dropUnnamed(damaged); err != nil {
+		return res, err
+	}
+	err = s.eachDead(ctx, live, func(d digest.Digest) error {
+		n, err := s.removeUnused(d)
+		if err == nil && n >= 0 {
+			res.Blobs++
+			res.Bytes += n
+		}
+		return err
+	})
+	if err != nil {
+		return res, err
+	}
+	return res, s.forgetExported()
+}
+
+// Unused returns what GC would remove after Forget(before), and the number of entries that
+// Forget would remove. It changes nothing and needs no lock: if another process is writing,
+// blobs that have no name yet are counted too.
+func (s *Store) Unused(ctx context.Context, before time.Time) (res GCResult, forgotten int, err error) {
+	p, err := s.snapshot()
+	if err != nil {
+		return res, 0, err
+	}
+	var entries []Entry
+	for _, d := range s.remembered(p, before) {
+		entries = append(entries, EntryOf(d))
+	}
+	live, damaged, err := s.markAll(ctx, entries)
+	if err != nil {
+		return res, 0, err
+	}
+	for _, e := range entries {
+		if e.Name == "" && damaged[e.Digest] {
+			res.Damaged++
+		}
+	}
+	err = s.eachDead(ctx, live, func(d digest.Digest) error {
+		st, err := os.Lstat(s.blobPath(d))
+		if errors.Is(err, os.ErrNotExist) {
+			return nil // another process has removed it
+		}
+		if err == nil && st.Mode().IsRegular() {
+			res.Blobs++
+			res.Bytes += st.Size()
+		}
+		return err
+	})
+	return res, len(p.index.Manifests) - len(entries), err
+}
+
+// markAll returns the blobs that the entries need, and the manifests of entries without a
+// name that are damaged.
+func (s *Store) markAll(ctx context.Context, entries []Entry) (live, damaged map[digest.Digest]bool, err error) {
 	m := marker{s: s, manifests: map[digest.Digest]bool{}, live: map[digest.Digest]bool{}}
-	damaged := map[digest.Digest]bool{}
-	for _, e := range p.entries {
+	damaged = map[digest.Digest]bool{}
+	for _, e := range entries {
 		err := m.mark(ctx, e.Digest, 0)
 		var be *BlobError
 		switch {
 		case err == nil:
 		case !errors.As(err, &be):
-			return res, err
+			return nil, nil, err
 		case e.Name != "":
-			return res, &DamagedError{Name: e.Name, Err: err}
+			return nil, nil, &DamagedError{Name: e.Name, Err: err}
 		default:
 			damaged[e.Digest] = true
 		}
 	}
-	if res.Damaged, err = s.dropUnnamed(damaged); err != nil {
-		return res, err
-	}
-	return res, s.removeDead(ctx, m.live, &res)
+	return m.live, damaged, nil
 }
 
 // dropUnnamed removes entries that have no name and one of the digests.
@@ -86,7 +143,8 @@ func (s *Store) dropUnnamed(digests map[digest.Digest]bool) (int, error) {
 	return n, err
 }
 
-func (s *Store) removeDead(ctx context.Context, live map[digest.Digest]bool, res *GCResult) error {
+// eachDead calls fn with the blobs that are not live.
+func (s *Store) eachDead(ctx context.Context, live map[digest.Digest]bool, fn func(digest.Digest) error) error {
 	blobs := filepath.Join(s.dir, ocispec.ImageBlobsDir)
 	algorithms, err := os.ReadDir(blobs)
 	if err != nil {
@@ -105,17 +163,12 @@ func (s *Store) removeDead(ctx context.Context, live map[digest.Digest]bool, res
 			if d.Validate() != nil || live[d] {
 				continue // files that are not blobs are kept
 			}
-			n, err := s.removeUnused(d)
-			if err != nil {
+			if err := fn(d); err != nil {
 				return err
-			}
-			if n >= 0 {
-				res.Blobs++
-				res.Bytes += n
 			}
 		}
 	}
-	return s.forgetExported()
+	return nil
 }
 
 // marker finds the blobs that images need. As in walker, a digest that occurs as

@@ -52,28 +52,8 @@ func (s *Store) Remove(names ...string) (int, error) {
 func (s *Store) Forget(before time.Time) (int, error) {
 	n := 0
 	err := s.update(func(snap *snapshot) (bool, error) {
-		n = 0
-		var keep []ocispec.Descriptor
-		nested := map[digest.Digest]bool{}
-		for _, d := range snap.index.Manifests {
-			if d.Annotations[ocispec.AnnotationRefName] == "" || d.MediaType != ocispec.MediaTypeImageIndex {
-				continue
-			}
-			// An unreadable index has no references.
-			if doc, _, err := s.readDocument(d.Digest, "index"); err == nil {
-				for _, c := range doc.Manifests {
-					nested[c.Digest] = true
-				}
-			}
-		}
-		for _, d := range snap.index.Manifests {
-			e := EntryOf(d)
-			if e.Name == "" && !nested[e.Digest] && e.Stored.Before(before) {
-				n++
-				continue
-			}
-			keep = append(keep, d)
-		}
+		keep := s.remembered(snap, before)
+		n = len(snap.index.Manifests) - len(keep)
 		snap.index.Manifests = keep
 		return n > 0, nil
 	})
@@ -81,4 +61,27 @@ func (s *Store) Forget(before time.Time) (int, error) {
 		return 0, err
 	}
 	return n, nil
+}
+
+// remembered returns the entries that Forget keeps.
+func (s *Store) remembered(snap *snapshot, before time.Time) []ocispec.Descriptor {
+	nested := map[digest.Digest]bool{}
+	for _, d := range snap.index.Manifests {
+		if d.Annotations[ocispec.AnnotationRefName] == "" || d.MediaType != ocispec.MediaTypeImageIndex {
+			continue
+		}
+		// An unreadable index has no references.
+		if doc, _, err := s.readDocument(d.Digest, "index"); err == nil {
+			for _, c := range doc.Manifests {
+				nested[c.Digest] = true
+			}
+		}
+	}
+	var keep []ocispec.Descriptor
+	for _, d := range snap.index.Manifests {
+		if e := EntryOf(d); e.Name != "" || nested[e.Digest] || !e.Stored.Before(before) {
+			keep = append(keep, d)
+		}
+	}
+	return keep
 }

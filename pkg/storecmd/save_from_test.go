@@ -266,7 +266,7 @@ func TestSaveArtifactsOfStore(t *testing.T) {
 		tag  string
 		left int
 	}{{"june", all - 2}, {"july", 0}} {
-		if err := Remove(t.Context(), f.config("--tag", step.tag, "."), f.con); err != nil {
+		if err := Remove(t.Context(), f.config("--tag", step.tag, "."), f.con, false); err != nil {
 			t.Fatal(err)
 		}
 		if names := f.names(); len(names) != step.left {

@@ -77,25 +77,30 @@ func isMissing(err error) bool {
 type GCOptions struct {
 	Keep         time.Duration // how long images without a name are kept
 	BuilderCache bool          // remove the builder's cache too
+	DryRun       bool          // remove nothing, only print what would be removed
 }
 
 // GC removes the images that have had no name for longer than opts.Keep, the blobs that
 // no image uses and, if asked for, the builder's cache. Then it prints what the data
 // directory holds.
 func GC(ctx context.Context, cfg *config.Config, con *console.Console, opts GCOptions) error {
-	if err := gcStore(ctx, cfg, con, opts.Keep); err != nil {
+	if err := gcStore(ctx, cfg, con, opts); err != nil {
 		return err
 	}
-	if opts.BuilderCache {
-		freed, err := builderdir.RemoveCache(workspace.BuilderDir(cfg))
+	builder := workspace.BuilderDir(cfg)
+	switch {
+	case opts.DryRun && opts.BuilderCache:
+		con.Notice("builder's cache: %s would be freed", units.Bytes(disk.Usage(builder)))
+	case opts.BuilderCache:
+		freed, err := builderdir.RemoveCache(builder)
 		if err != nil {
 			return err
 		}
 		con.Notice("builder's cache: %s freed", units.Bytes(freed))
-		return writeUsage(cfg, con)
+	case !opts.DryRun:
+		return errors.Join(builderdir.RemoveRemains(builder), writeUsage(cfg, con))
 	}
-	remains := builderdir.RemoveRemains(workspace.BuilderDir(cfg))
-	return errors.Join(writeUsage(cfg, con), remains)
+	return writeUsage(cfg, con)
 }
 
 // writeUsage prints what the directories of the data directory hold.
@@ -128,8 +133,12 @@ func writeUsage(cfg *config.Config, con *console.Console) error {
 	return w.Flush()
 }
 
-func gcStore(ctx context.Context, cfg *config.Config, con *console.Console, keep time.Duration) error {
-	s, err := workspace.OpenExistingStore(cfg)
+func gcStore(ctx context.Context, cfg *config.Config, con *console.Console, opts GCOptions) error {
+	open := workspace.OpenExistingStore
+	if opts.DryRun {
+		open = workspace.OpenStoreForReading
+	}
+	s, err := open(cfg)
 	if isMissing(err) {
 		con.Notice("%v", err)
 		return nil
@@ -138,11 +147,14 @@ func gcStore(ctx context.Context, cfg *config.Config, con *console.Console, keep
 		return err
 	}
 	defer s.Close()
-	forgotten, err := s.Forget(time.Now().Add(-keep))
-	if err != nil {
-		return err
+	before := time.Now().Add(-opts.Keep)
+	removed, forgotten, verb := store.GCResult{}, 0, ""
+	if opts.DryRun {
+		verb = "would be "
+		removed, forgotten, err = s.Unused(ctx, before)
+	} else if forgotten, err = s.Forget(before); err == nil {
+		removed, err = s.GC(ctx)
 	}
-	removed, err := s.GC(ctx)
 	if err != nil {
 		return err
 	}
@@ -150,21 +162,25 @@ func gcStore(ctx context.Context, cfg *config.Config, con *console.Console, keep
 		con.Notice("store: nothing to remove")
 		return nil
 	}
-	con.Notice("store: %s and %s removed, %s freed", units.Count(forgotten, "unnamed image"),
-		units.Count(removed.Blobs, "blob"),
-		units.Bytes(removed.Bytes))
+	con.Notice("store: %s and %s %sremoved, %s %[3]sfreed", units.Count(forgotten, "unnamed image"),
+		units.Count(removed.Blobs, "blob"), verb, units.Bytes(removed.Bytes))
 	return nil
 }
 
 // Remove removes the names of images in the store, base images included: those
 // that the configured regular expressions match, of the registry, namespace and
 // tag if they are set. Their signatures and SBOMs are removed with the last name of an image.
-func Remove(ctx context.Context, cfg *config.Config, con *console.Console) error {
+// A dry run prints the names only.
+func Remove(ctx context.Context, cfg *config.Config, con *console.Console, dryRun bool) error {
 	if len(cfg.Regex) == 0 {
 		return usererr.Usage(usererr.Errorf("kolla-build remove '^nova' removes the images whose names begin with nova",
 			"remove: no regular expression"))
 	}
-	s, err := workspace.OpenExistingStore(cfg)
+	open := workspace.OpenExistingStore
+	if dryRun {
+		open = workspace.OpenStoreForReading
+	}
+	s, err := open(cfg)
 	if err != nil {
 		return err
 	}
@@ -188,11 +204,18 @@ func Remove(ctx context.Context, cfg *config.Config, con *console.Console) error
 	for _, e := range entries {
 		names = append(names, e.Name)
 	}
-	removed, err := s.Remove(names...)
+	removed := len(names)
+	if !dryRun {
+		removed, err = s.Remove(names...)
+	}
 	if err == nil {
 		for _, name := range names {
 			fmt.Fprintln(con.Stdout, printable(name))
 		}
+	}
+	if dryRun {
+		con.Notice("%s would be removed", units.Count(removed, "name"))
+		return nil
 	}
 	con.Notice("%s removed; kolla-build gc frees the space", units.Count(removed, "name"))
 	return err

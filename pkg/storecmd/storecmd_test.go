@@ -142,7 +142,15 @@ func TestSelection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			before := f.names()
-			if err := Remove(t.Context(), f.config(c.args...), f.con); err != nil {
+			f.stdout.Reset()
+			if err := Remove(t.Context(), f.config(c.args...), f.con, true); err != nil {
+				t.Fatal(err)
+			}
+			shown := strings.Fields(f.stdout.String())
+			if after := f.names(); !slices.Equal(after, before) {
+				t.Errorf("a dry run left %v of %v", after, before)
+			}
+			if err := Remove(t.Context(), f.config(c.args...), f.con, false); err != nil {
 				t.Fatal(err)
 			}
 			if c.gone == nil && !strings.Contains(f.stderr.String(), "nothing removed: no image of tag z in ") {
@@ -159,10 +167,13 @@ func TestSelection(t *testing.T) {
 			if !slices.Equal(gone, c.gone) {
 				t.Errorf("removed %v, want %v", gone, c.gone)
 			}
+			if slices.Sort(shown); !slices.Equal(shown, c.gone) {
+				t.Errorf("a dry run shows %v, want %v", shown, c.gone)
+			}
 		})
 	}
 	f := newFixture(t)
-	if err := Remove(t.Context(), f.config(), f.con); !usererr.IsUsage(err) || usererr.Hint(err) == "" {
+	if err := Remove(t.Context(), f.config(), f.con, false); !usererr.IsUsage(err) || usererr.Hint(err) == "" {
 		t.Errorf("remove without a regular expression: %v", err)
 	}
 	if n := len(f.names()); n != 7 {
@@ -170,7 +181,7 @@ func TestSelection(t *testing.T) {
 	}
 }
 
-// TestGC removes an image whose name another one has taken.
+// TestGC removes an image whose name another one has taken, after a dry run has shown it.
 func TestGC(t *testing.T) {
 	f := newFixture(t)
 	f.build(map[string]store.Kind{"kolla/nova-api:a": store.KindBuilt}) // another image gets the name
@@ -180,6 +191,13 @@ func TestGC(t *testing.T) {
 	}
 	if !strings.HasPrefix(f.stderr.String(), "store: nothing to remove") {
 		t.Errorf("within the time: %s", f.stderr.String())
+	}
+	f.stderr.Reset()
+	if err := GC(t.Context(), f.config(), f.con, GCOptions{DryRun: true}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(f.stderr.String(), "store: 1 unnamed image and 3 blobs would be removed") {
+		t.Errorf("a dry run: %s", f.stderr.String())
 	}
 	f.stderr.Reset()
 	if err := GC(t.Context(), f.config(), f.con, GCOptions{}); err != nil {
