@@ -13,6 +13,8 @@ import (
 
 	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
 	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
+
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // challenge is the login method of a registry. The zero value requires no login.
@@ -23,6 +25,10 @@ type challenge struct {
 	scopes  string // that the refused request needs
 }
 
+// maxChallenge is the size in bytes of the largest challenge that is followed. Tokens are kept by
+// challenge, and a registry can send another one with each answer.
+const maxChallenge = 4096
+
 // challengeOf reads the challenge of an answer; tokens take precedence over passwords.
 func challengeOf(resp *http.Response) challenge {
 	if resp.StatusCode != http.StatusUnauthorized {
@@ -31,7 +37,11 @@ func challengeOf(resp *http.Response) challenge {
 	for _, c := range auth.ParseAuthHeader(resp.Header) {
 		switch c.Scheme {
 		case auth.BearerAuth:
-			return challenge{scheme: c.Scheme, realm: c.Parameters["realm"], service: c.Parameters["service"], scopes: c.Parameters["scope"]}
+			ch := challenge{scheme: c.Scheme, realm: c.Parameters["realm"], service: c.Parameters["service"], scopes: c.Parameters["scope"]}
+			if len(ch.realm)+len(ch.service)+len(ch.scopes) > maxChallenge {
+				return challenge{}
+			}
+			return ch
 		case auth.BasicAuth:
 			return challenge{scheme: c.Scheme}
 		}
@@ -194,8 +204,12 @@ func (h *host) token(ctx context.Context, key tokenKey) (token, error) {
 	})
 }
 
-// maxTokenAnswer bounds the answer of a token server, in bytes.
-const maxTokenAnswer = 1 << 20
+// Limits of a token server, in bytes. There is a token for each repository, and servers limit the
+// headers that contain it, usually to 32 KiB.
+const (
+	maxTokenAnswer = 1 << 20
+	maxToken       = 64 << 10
+)
 
 // transportTo identifies the transport to the host of an address that the registry named.
 func (h *host) transportTo(name string) hostKey {
@@ -212,7 +226,7 @@ func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
 	if err != nil || realm.Host == "" || realm.Scheme != "https" && realm.Scheme != "http" {
 		return token{}, fmt.Errorf("registry %s: its token server %q is not a URL", h.name, key.realm)
 	}
-	if realm.Scheme == "http" && key.login != (login{}) && !h.mayBeInsecureAt(realm.Host) && !h.mayBeInsecure() {
+	if realm.Scheme == "http" && key.login != (login{}) && !h.mayBeInsecureAt(realm.Host) && !h.insecure {
 		return token{}, &UnauthorizedError{Host: h.name, Withheld: true}
 	}
 	network, err := h.client.network(h.transportTo(realm.Host))
@@ -237,24 +251,27 @@ func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
 	if key.login.IdentityToken != "" {
 		opts.Username, opts.Secret = "", key.login.IdentityToken
 		t, err := auth.FetchTokenWithOAuth(ctx, client, header, "kolla-build", opts)
-		if err == nil {
-			return newToken(t.AccessToken, t.ExpiresInSeconds), nil
+		if err != nil {
+			return token{}, h.tokenError(ctx, realm, err)
 		}
-		return token{}, h.tokenError(ctx, realm, err)
+		return h.newToken(realm, t.AccessToken, t.ExpiresInSeconds)
 	}
 	t, err := auth.FetchToken(ctx, client, header, opts)
 	if err != nil {
 		return token{}, h.tokenError(ctx, realm, err)
 	}
-	return newToken(t.Token, t.ExpiresInSeconds), nil
+	return h.newToken(realm, t.Token, t.ExpiresInSeconds)
 }
 
-func newToken(value string, seconds int) token {
+func (h *host) newToken(realm *url.URL, value string, seconds int) (token, error) {
+	if len(value) > maxToken {
+		return token{}, fmt.Errorf("token server %s of registry %s: a token of more than %s", realm.Host, h.name, units.Bytes(maxToken))
+	}
 	life := tokenLife
 	if seconds > 0 {
 		life = min(time.Duration(seconds), 1e6) * time.Second
 	}
-	return token{value: value, expires: time.Now().Add(life - min(tokenMargin, life/4))}
+	return token{value: value, expires: time.Now().Add(life - min(tokenMargin, life/4))}, nil
 }
 
 // tokenError reports that the token server, not the registry, refused or failed.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,6 +172,43 @@ func TestCredentialsAreWithheldFromPlainHTTP(t *testing.T) {
 		if (err == nil) != works || (sent > 0) != works || !works && (!errors.As(err, &u) || !u.Withheld) {
 			t.Errorf("%s: credentials were sent %d times, %v", repo, sent, err)
 		}
+	}
+}
+
+// A registry on this host needs no TLS, but a token server on another one that it names does.
+func TestPasswordForOtherHostNeedsTLS(t *testing.T) {
+	host := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="http://10.99.98.97:4000/token",service="x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	login(t, host, "ada", "s3cret")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var u *registry.UnauthorizedError
+	_, err := registrytest.Client(t, registry.Options{Retries: -1}).Head(ctx, host+"/kolla/base:t")
+	if !errors.As(err, &u) || !u.Withheld || !strings.Contains(u.Hint(), "--registry-insecure "+host) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A challenge that is different and large each time would be kept, with its token.
+func TestLargeChallengesAreNotFollowed(t *testing.T) {
+	var tokens atomic.Int32
+	var host string
+	host = registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			tokens.Add(1)
+			fmt.Fprint(w, `{"token":"x"}`)
+			return
+		}
+		scope := strings.Repeat("repository:x:pull ", 10_000)
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="x",scope=%q`, host, scope))
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	var u *registry.UnauthorizedError
+	_, err := registrytest.Client(t, registry.Options{Retries: -1}).Head(t.Context(), host+"/kolla/base:t")
+	if n := tokens.Load(); n != 0 || !errors.As(err, &u) {
+		t.Errorf("%d tokens, %v", n, err)
 	}
 }
 

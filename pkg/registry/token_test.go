@@ -190,11 +190,14 @@ func TestBrokenTokenServers(t *testing.T) {
 		handler http.HandlerFunc
 		want    string
 	}{
-		"fault":        {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "token server"},
-		"page":         {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "token server"},
-		"no token":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }, "token server"},
-		"redirects":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), http.StatusFound) }, "redirects"},
-		"endless":      {endless, "token server"},
+		"fault":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "token server"},
+		"page":      {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "token server"},
+		"no token":  {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }, "token server"},
+		"redirects": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), http.StatusFound) }, "redirects"},
+		"endless":   {endless, "token server"},
+		"large token": {func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, `{"token":%q}`, strings.Repeat("t", 100_000))
+		}, "a token of more than 64.0 KiB"},
 		"disconnected": {func(w http.ResponseWriter, _ *http.Request) { registrytest.Abort(w) }, "connection reset"},
 	} {
 		t.Run(name, func(t *testing.T) {
