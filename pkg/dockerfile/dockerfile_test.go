@@ -52,6 +52,21 @@ func TestParseErrorsNameTheLine(t *testing.T) {
 	}
 }
 
+// TestHintsOfUncalledNames parses what Jinja2 prints for {{ super }} and the like.
+func TestHintsOfUncalledNames(t *testing.T) {
+	for line, want := range map[string]string{
+		"<jinja2.runtime.BlockReference object at 0x7f14a23db640>": "super()",
+		"<Macro 'install_packages'>":                               "parentheses",
+		"RUNN x":                                                   "",
+	} {
+		_, err := Parse("d", []byte("FROM a\n"+line+"\n"))
+		var e *Error
+		if !errors.As(err, &e) || !strings.Contains(e.Hint(), want) || (want == "") != (e.Hint() == "") {
+			t.Errorf("%s: %v, want a hint with %q", line, err, want)
+		}
+	}
+}
+
 func TestContextPaths(t *testing.T) {
 	for _, c := range []struct{ name, content, want string }{
 		{"COPY, ADD and mounts", "FROM a\nCOPY b/ ./c /x/\nADD ../d http://h/e /x/\nRUN --mount=type=bind,source=f,target=/f x\n", "[b c d f http:/h/e] false"},

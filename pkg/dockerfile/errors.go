@@ -41,6 +41,18 @@ func (e *Error) Message() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// Hint explains text that Jinja2 prints for a block, macro or function without its parentheses.
+func (e *Error) Hint() string {
+	switch source := strings.TrimSpace(e.Source); {
+	case strings.HasPrefix(source, "<jinja2.runtime.BlockReference "):
+		return "write {{ super() }} with parentheses"
+	case strings.HasPrefix(source, "<Macro "), strings.HasPrefix(source, "<function "),
+		strings.HasPrefix(source, "<bound method "):
+		return "a macro or function in {{ }} needs parentheses, also without arguments"
+	}
+	return ""
+}
+
 // lineInMessage finds the line in BuildKit's messages that carry no location.
 var lineInMessage = regexp.MustCompile(`(?:(?:dockerfile )?parse error )?on line (\d+): `)
 

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,7 +32,11 @@ func loadTemplate(fr *frame, name string) *Template {
 	if err != nil {
 		e := err.(*Error)
 		if e.Kind == KindNotFound || e.Line == 0 {
-			panic(&raise.Exception{Class: e.Class, Kind: e.Kind, Message: e.Message, Hint: e.Hint, Cause: e.Cause})
+			hint := e.Hint
+			if e.Kind == KindNotFound && hint == "" && slices.Contains(fr.visibleNames(), name) {
+				hint = name + " is a variable: write it without quotes"
+			}
+			panic(&raise.Exception{Class: e.Class, Kind: e.Kind, Message: e.Message, Hint: hint, Cause: e.Cause})
 		}
 		raise.Reraise(e)
 	}

@@ -52,3 +52,23 @@ func TestRepeatedTrace(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 }
+
+// TestHintsOfMistakes renders templates with mistakes that are often made, and compares the hints.
+func TestHintsOfMistakes(t *testing.T) {
+	for src, want := range map[string]string{
+		`{% extends "parent" %}`:              "parent is a variable: write it without quotes",
+		`{% extends "nosuch" %}`:              "",
+		`{% set svc-packages = ["vim"] %}`:    "names of variables have underscores, not hyphens",
+		`{% set svc_packages == ["vim"] %}`:   "= assigns a value; == compares values",
+		`{% set svc_packages -%}x{% endif %}`: "`set` was opened at line 1, column 4",
+	} {
+		tmpl, err := New(Config{Loader: Map{"main": src}}).Template("main")
+		if err == nil {
+			_, err = tmpl.Render(t.Context(), map[string]any{"parent": tmpl})
+		}
+		var e *Error
+		if !errors.As(err, &e) || e.Hint != want {
+			t.Errorf("%s: %v, want the hint %q", src, err, want)
+		}
+	}
+}

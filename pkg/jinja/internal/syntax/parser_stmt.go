@@ -104,8 +104,25 @@ func (p *parser) setStatement(t token) Node {
 	if p.skip(tokAssign) {
 		return &Assign{pos(t.pos), target, p.tuple(true, false)}
 	}
+	p.checkAssigned()
 	filter, _ := p.filters(nil, false).(*Filter)
 	return &AssignBlock{pos(t.pos), target, filter, p.statements(true, "endset")}
+}
+
+// checkAssigned raises the error, with a hint, for what cannot follow the name in a set tag and
+// is often written there.
+func (p *parser) checkAssigned() {
+	hint := ""
+	switch {
+	case p.is(Sub):
+		hint = "names of variables have underscores, not hyphens"
+	case p.is(tokEq):
+		hint = "= assigns a value; == compares values"
+	default:
+		return
+	}
+	t := p.cur()
+	p.failHint(t.pos, "expected token 'end of statement block', got "+pystr.Repr(t.describe()), hint)
 }
 
 func (p *parser) callStatement(t token) Node {
