@@ -103,6 +103,10 @@ func TestOutputOfOthers(t *testing.T) {
 	if _, err := NewOutput(&file).Write([]byte(text)); err != nil || file.String() != text {
 		t.Errorf("to a file: %q, %v", file.String(), err)
 	}
+	file.Reset()
+	if _, err := Printable(&file).Write([]byte(text)); err != nil || file.String() != want {
+		t.Errorf("printable text to a file: %q, %v", file.String(), err)
+	}
 	master, tty := testenv.PTY(t)
 	for _, size := range []int{1, 2, 3, 1000} {
 		out := NewOutput(tty)

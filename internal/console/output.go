@@ -16,8 +16,8 @@ import (
 // whose output was lost, for example on a full disk, fails even if its code ignores the
 // error. On a terminal, it removes control sequences from untrusted text such as file names.
 type Output struct {
-	w        io.Writer
-	terminal bool
+	w       io.Writer
+	visible bool // control sequences are removed
 
 	mu      sync.Mutex
 	err     error
@@ -25,14 +25,18 @@ type Output struct {
 }
 
 // NewOutput returns an output stream that writes to w.
-func NewOutput(w io.Writer) *Output { return &Output{w: w, terminal: Terminal(w) != nil} }
+func NewOutput(w io.Writer) *Output { return &Output{w: w, visible: Terminal(w) != nil} }
+
+// Printable returns a stream to w for text that others wrote and that a person reads, perhaps with a
+// program that shows all characters: it removes control sequences, also if w is not a terminal.
+func Printable(w io.Writer) io.Writer { return &Output{w: w, visible: true} }
 
 // Write implements io.Writer.
 func (o *Output) Write(p []byte) (int, error) {
 	var n int
 	var err error
-	if o.terminal {
-		if _, err = io.WriteString(o.w, o.visible(p)); err == nil {
+	if o.visible {
+		if _, err = io.WriteString(o.w, o.printable(p)); err == nil {
 			n = len(p)
 		}
 	} else {
@@ -48,8 +52,8 @@ func (o *Output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// visible returns what may be written to a terminal of what came before and p.
-func (o *Output) visible(p []byte) string {
+// printable returns what may be written to a terminal of what came before and p.
+func (o *Output) printable(p []byte) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	text := append(o.partial, p...)

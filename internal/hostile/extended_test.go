@@ -31,7 +31,8 @@ func extendSeldom(rnd *rand.Rand, raw []byte) []byte {
 	return out.Bytes()
 }
 
-// memberOffsets returns where members begin in an archive that this test wrote, and its end.
+// memberOffsets returns where members begin in an archive that this test wrote, and its end, as far as
+// its sizes are right.
 func memberOffsets(raw []byte) []int {
 	offsets, extended := []int{}, false
 	for at := 0; at+tarBlock <= len(raw); {
@@ -45,7 +46,7 @@ func memberOffsets(raw []byte) []int {
 		extended = strings.IndexByte("xLK", header[156]) >= 0
 		size, err := strconv.ParseInt(string(bytes.Trim(header[124:136], " \x00")), 8, 64)
 		if err != nil {
-			panic(err) // the generator's own mistake
+			return offsets // the size of an earlier member is not that of its content
 		}
 		at += tarBlock + int(size+tarBlock-1)/tarBlock*tarBlock
 	}

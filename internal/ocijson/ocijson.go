@@ -23,6 +23,7 @@ const (
 	MaxManifests = 1000    // of an image's index
 	MaxNesting   = 3       // indexes that can be above a manifest: an image's index, an index in it, and one in that
 	MaxHistory   = 10000   // entries in a config
+	MaxSettings  = 10000   // variables, labels and other settings of each kind in a config
 )
 
 // maxDescriptor is the size of one descriptor in bytes.
@@ -260,8 +261,9 @@ func ParseConfig(b []byte) (Config, error) {
 	}
 	var raw struct {
 		platform
-		Created string  `json:"created"`
-		History counted `json:"history"`
+		Created string   `json:"created"`
+		History counted  `json:"history"`
+		Config  settings `json:"config"`
 		RootFS  struct {
 			DiffIDs json.RawMessage `json:"diff_ids"`
 		} `json:"rootfs"`
@@ -271,6 +273,9 @@ func ParseConfig(b []byte) (Config, error) {
 	}
 	if raw.History > MaxHistory {
 		return c, fmt.Errorf("more than %d history entries", MaxHistory)
+	}
+	if n := raw.Config.most(); n > MaxSettings {
+		return c, fmt.Errorf("%d settings of one kind, more than %d", n, MaxSettings)
 	}
 	var ids counted
 	if err := ids.UnmarshalJSON(raw.RootFS.DiffIDs); err != nil || ids > MaxLayers {
@@ -287,12 +292,30 @@ func ParseConfig(b []byte) (Config, error) {
 	return c, nil
 }
 
-// counted is the number of elements of an array, without keeping them.
+// settings are the numbers of settings in the config of an image. A build has a state for each.
+type settings struct {
+	Env, Labels, Volumes, ExposedPorts, OnBuild, Entrypoint, Cmd, Shell counted
+}
+
+// UnmarshalJSON implements json.Unmarshaler. A setting of another type is left to those who use it.
+func (s *settings) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '{' {
+		type plain settings
+		return json.Unmarshal(b, (*plain)(s))
+	}
+	return nil
+}
+
+func (s settings) most() counted {
+	return max(s.Env, s.Labels, s.Volumes, s.ExposedPorts, s.OnBuild, s.Entrypoint, s.Cmd, s.Shell)
+}
+
+// counted is the number of elements of an array or object, without keeping them.
 type counted int
 
 func (n *counted) UnmarshalJSON(b []byte) error {
 	*n = 0
-	if len(b) > 0 && b[0] == '[' {
+	if len(b) > 0 && (b[0] == '[' || b[0] == '{') {
 		for range elements(b) {
 			*n++
 		}
@@ -300,7 +323,8 @@ func (n *counted) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// elements returns the elements of an array that is valid JSON, as parts of b.
+// elements returns the elements of an array, or the members of an object, that is valid JSON, as parts
+// of b.
 func elements(b []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		b = bytes.TrimSpace(b[1 : len(b)-1])

@@ -82,9 +82,11 @@ func TestParseConfig(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for name, doc := range map[string]string{
-		"history": `{"history":[` + strings.Repeat("{},", MaxHistory) + `{}]}`,
-		"layers":  `{"rootfs":{"diff_ids":[` + strings.Repeat(`"",`, MaxLayers) + `""]}}`,
-		"size":    `{"a":"` + strings.Repeat("b", MaxBytes) + `"}`,
+		"variables": `{"config":{"Env":[` + strings.Repeat(`"",`, MaxSettings) + `""]}}`,
+		"labels":    `{"config":{"labels":{` + strings.Repeat(`"a":"}",`, MaxSettings) + `"a":""}}}`,
+		"history":   `{"history":[` + strings.Repeat("{},", MaxHistory) + `{}]}`,
+		"layers":    `{"rootfs":{"diff_ids":[` + strings.Repeat(`"",`, MaxLayers) + `""]}}`,
+		"size":      `{"a":"` + strings.Repeat("b", MaxBytes) + `"}`,
 	} {
 		if _, err := ParseConfig([]byte(doc)); err == nil {
 			t.Errorf("%s: no error", name)

@@ -108,7 +108,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 		passed, failed = passed+r.Held, failed+r.Failed
 		if opts.JSON {
 			reports = append(reports, r)
-		} else if err := r.write(con.Stdout, opts.Verbose); err != nil {
+		} else if err := r.write(console.Printable(con.Stdout), opts.Verbose); err != nil {
 			return err
 		}
 	}

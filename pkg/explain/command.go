@@ -59,7 +59,7 @@ func Run(ctx context.Context, con *console.Console, in Input, opts Options) erro
 		if i > 0 {
 			fmt.Fprintln(con.Stdout)
 		}
-		if err := x.WriteText(con.Stdout); err != nil {
+		if err := x.WriteText(console.Printable(con.Stdout)); err != nil {
 			return err
 		}
 	}

@@ -69,7 +69,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b str
 		if cfg.Debug {
 			limit = 0
 		}
-		err = d.WriteText(con.Stdout, limit)
+		err = d.WriteText(console.Printable(con.Stdout), limit)
 	}
 	if err == nil && !d.Same {
 		err = usererr.ErrReported
