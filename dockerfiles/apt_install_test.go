@@ -152,6 +152,7 @@ func (r *scratchRoot) layerFiles() []string {
 }
 
 func TestAptInstall(t *testing.T) {
+	testenv.Slow(t)
 	repo := newAptRepo(t, "one=base", "base", "two=base", "machine")
 	cache := t.TempDir()
 	r := aptRoot(t, repo, cache)
@@ -242,6 +243,7 @@ func TestAptInstallWithoutCache(t *testing.T) {
 
 // The dependencies of a package are installed, but not the package itself.
 func TestAptInstallDependencies(t *testing.T) {
+	testenv.Slow(t)
 	r := aptRoot(t, newAptRepo(t, "one=base", "base"), t.TempDir())
 	if status, out := r.apt("--dependencies-of", "one"); status != 0 {
 		t.Fatalf("exit status %d\n%s", status, out)

@@ -303,6 +303,7 @@ func TestRabbitMQWithoutCookie(t *testing.T) {
 // Users' overrides rely on names of blocks and variables, and on their order.
 // This renders all images with an override that sets all of them.
 func TestOverridesReachEveryImage(t *testing.T) {
+	testenv.Slow(t)
 	block := func(image string) string { return strings.ReplaceAll(image, "-", "_") }
 	var b strings.Builder
 	b.WriteString("{% extends parent_template %}\n{% block labels %}\nLABEL test=labels\n{% endblock %}\n{% block footer " +

@@ -7,10 +7,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // Ports are compared as a whole: a process that listens on 8774 does not listen on 877.
 func TestHealthchecksOfPorts(t *testing.T) {
+	testenv.Slow(t)
 	r := newScratchRoot(t, "/bin/bash", "/usr/bin/ss", "/usr/bin/pgrep")
 	for _, name := range []string{"healthcheck_listen", "healthcheck_port"} {
 		r.install("base/"+name, "opt/"+name)
@@ -75,6 +78,7 @@ func TestHealthcheckFilemod(t *testing.T) {
 // A check that takes too long leaves no process running, because Docker starts the next one.
 // The stand-in writes its process id and hangs if the file /hangs exists.
 func TestRabbitMQHealthcheck(t *testing.T) {
+	testenv.Slow(t)
 	r := newScratchRoot(t, "/bin/bash", "/usr/bin/timeout", "/bin/sleep")
 	r.install("rabbitmq/healthcheck_rabbitmq", "opt/healthcheck_rabbitmq")
 	r.write("opt/rabbitmq-diagnostics",
@@ -103,6 +107,7 @@ echo left; kill -9 $(</pids); exit $status`
 // The stand-in answers what the file /state has, and fails without it, as a client of a database
 // that is down does.
 func TestMariaDBHealthcheck(t *testing.T) {
+	testenv.Slow(t)
 	r := newScratchRoot(t, "/bin/bash")
 	r.install("mariadb-server/healthcheck.sh", "opt/healthcheck.sh")
 	r.write("opt/mariadb", "#!/bin/bash\nprintf '%s\\n' \"$1\" >> /calls\n[[ $* != *'SELECT 1'* ]] || { echo 1; exit; }\ncat /state\n")

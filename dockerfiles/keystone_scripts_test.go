@@ -135,6 +135,7 @@ func TestKeystoneBootstrapReports(t *testing.T) {
 }
 
 func TestKeystoneBootstrapArguments(t *testing.T) {
+	testenv.Slow(t)
 	r := newKeystoneRoot(t, "keystone")
 	options := func() []string { return strings.Split(r.read("arguments"), "\n") }
 	// Deployments before Keystone's admin endpoint was removed pass its URL as well.
@@ -159,6 +160,7 @@ func TestKeystoneBootstrapArguments(t *testing.T) {
 }
 
 func TestKeystoneFernetBootstrapReports(t *testing.T) {
+	testenv.Slow(t)
 	r := newKeystoneRoot(t, "keystone-fernet")
 	if report := r.bootstrap("Created a new temporary key: /etc/keystone/fernet-keys/0.tmp\nBecome a valid new key\n", 0,
 		"keystone", "keystone"); !*report.Changed || *report.Failed {
@@ -183,6 +185,7 @@ func TestKeystoneBootstrapWithoutProgram(t *testing.T) {
 }
 
 func TestFetchFernetTokens(t *testing.T) {
+	testenv.Slow(t)
 	r := newScratchRoot(t, "/usr/bin/python3")
 	r.install("keystone/keystone-fernet/fetch_fernet_tokens.py", "opt/fetch")
 	report := func(arguments ...string) (populated, updateRequired bool) {

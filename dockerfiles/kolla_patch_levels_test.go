@@ -3,6 +3,8 @@ package dockerfiles_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // added is a patch without a prefix of git that adds a file.
@@ -53,6 +55,7 @@ func TestKollaPatchLevels(t *testing.T) {
 		"windows":      {strings.ReplaceAll(added("/dev/null", "nova-1.0/nova/new.py"), "\n", "\r\n"), "", "nova/nova/new.py", "new\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			testenv.SlowExcept(t, name, "quilt", "git_empty_file")
 			r := newScratchRoot(t, "/usr/bin/patch", "/bin/bash")
 			r.install("base/kolla_patch.sh", "opt/kolla_patch")
 			r.write("nova/nova/api.py", "one\n")
@@ -83,6 +86,7 @@ func TestKollaPatchLevels(t *testing.T) {
 
 // TestKollaPatchAddsToNoSource fails, because no source has the directory of the new file.
 func TestKollaPatchAddsToNoSource(t *testing.T) {
+	testenv.Slow(t)
 	r := newScratchRoot(t, "/usr/bin/patch", "/bin/bash")
 	r.install("base/kolla_patch.sh", "opt/kolla_patch")
 	r.write("nova/nova/api.py", "one\n")

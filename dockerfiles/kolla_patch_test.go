@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func diffOf(file, from, to string) string {
@@ -77,6 +79,7 @@ func newFile(name string) string {
 // with the strip level of the series or the one that fits, and makes files that a
 // patch adds part of the package.
 func TestKollaPatchSources(t *testing.T) {
+	testenv.Slow(t)
 	r := newScratchRoot(t, "/usr/bin/patch", "/bin/bash", "/usr/bin/git")
 	r.install("base/kolla_patch.sh", "opt/kolla_patch")
 	kollaPatch := func(want int, args ...string) string {

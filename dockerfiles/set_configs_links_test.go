@@ -47,6 +47,7 @@ func (r *scratchRoot) configureInTime(want int, args ...string) string {
 // A service must not be able to prevent the next start of its container. A pipe that it makes
 // in place of a file is replaced, and is not a file of the image that could be restored.
 func TestSetConfigsPipes(t *testing.T) {
+	testenv.Slow(t)
 	const owner = `, "owner": "keystone", "perm": "0660"`
 	t.Run("destination", func(t *testing.T) {
 		r := setConfigs(t, entry("a", "/etc/x", owner))
@@ -107,6 +108,7 @@ func configureLinks(t *testing.T, config string) *scratchRoot {
 // Links of the image belong to a service after chown -R. They are not followed, but they are
 // restored, with their owner: a link of root would be followed.
 func TestSetConfigsRestoresLinks(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Root(t) // only root can give a link another owner
 	const owner = `, "owner": "keystone", "perm": "0660"`
 	for name, config := range map[string]string{
@@ -175,6 +177,7 @@ func TestSetConfigsLoopingLinks(t *testing.T) {
 // The image's files are kept with their links. With links to their own directory, a copy that
 // follows them has 40 levels for one link, and does not end for two.
 func TestSetConfigsLinksToOwnDirectory(t *testing.T) {
+	testenv.Slow(t)
 	for name, links := range map[string][]string{"one": {"a"}, "two": {"a", "b"}} {
 		t.Run(name, func(t *testing.T) {
 			r := setConfigs(t, entry("tree", "/etc/x", `, "owner": "keystone", "perm": "0660"`))

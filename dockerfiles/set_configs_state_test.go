@@ -15,6 +15,7 @@ const stateFile = "etc/kolla/defaults/state"
 // A start that is killed leaves the earlier state or the new one: the file is replaced, and not
 // written in place. What a killed start left does not prevent the next one.
 func TestSetConfigsStateIsReplaced(t *testing.T) {
+	testenv.Slow(t)
 	const owner = `, "owner": "keystone", "perm": "0660"`
 	r := setConfigs(t, entry("a", "/etc/a", owner))
 	r.write("config/a", "A")
@@ -46,6 +47,7 @@ func TestSetConfigsDamagedState(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			testenv.SlowExcept(t, name, "cut")
 			r := setConfigs(t, entry("a", "/etc/a", `, "owner": "keystone", "perm": "0660"`))
 			r.write("config/a", "configured")
 			r.write("etc/a", "image")
@@ -70,6 +72,7 @@ func TestSetConfigsDamagedState(t *testing.T) {
 // A link that could not be restored stays in the state: each start tries again, and --check
 // reports it. It is on another file system, in a directory that its owner cannot write to.
 func TestSetConfigsRetriesOmittedLinks(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Root(t) // mounts a file system
 	r := setConfigs(t, entry("a", "/srv/volume/link", `, "owner": "keystone", "perm": "0660"`))
 	r.write("config/a", "A")
@@ -140,6 +143,7 @@ func TestSetConfigsRefusesDestinationsFirst(t *testing.T) {
 // A link at a destination is replaced, wherever it leads to, and restored as a link if it leads
 // to a directory that has the copies of the image's files.
 func TestSetConfigsReplacesLinksToEtc(t *testing.T) {
+	testenv.Slow(t)
 	r := setConfigs(t, entry("tree", "/srv/x", `, "owner": "root", "perm": "0600"`))
 	r.write("config/tree/a", "A")
 	r.writeOrLink("srv/x", "->/etc")

@@ -165,6 +165,7 @@ func TestSetConfigsMerge(t *testing.T) {
 // Files that a configuration no longer names are restored from the image, regardless of
 // the number of starts in between.
 func TestSetConfigsRestoresDefaults(t *testing.T) {
+	testenv.Slow(t)
 	const entry = `{"source": "/config/a", "dest": "/etc/a", "owner": "root", "perm": "0600"},
 		{"source": "/config/b", "dest": "/etc/b", "owner": "root", "perm": "0600"}`
 	r := setConfigs(t, `{"command": "true", "config_files": [`+entry+`]}`)
@@ -456,6 +457,7 @@ func TestSetConfigsRaces(t *testing.T) {
 // The environment may name another configuration, but not that of a service
 // that called through sudo.
 func TestSetConfigsEnvironment(t *testing.T) {
+	testenv.Slow(t)
 	r := setConfigs(t, `{"command": "file"}`)
 	r.write("other.json", `{"command": "other"}`)
 	r.write("other.yaml", "command: yaml\n")

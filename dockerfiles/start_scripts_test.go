@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // extend runs an image's kolla_extend_start as kolla_start does.
@@ -31,6 +33,7 @@ func (r *scratchRoot) extendWithLibrary(image string, env ...string) (int, strin
 }
 
 func TestCronMovesLogrotate(t *testing.T) {
+	testenv.Slow(t)
 	for _, c := range []struct{ schedule, want string }{
 		{"", "daily"}, {"daily", "daily"}, {"hourly", "hourly"}, {"monthly", "monthly"}, {"fortnightly", "daily"},
 	} {

@@ -57,6 +57,7 @@ func unstrike(s string) string {
 
 // TestInstall checks where make install puts files.
 func TestInstall(t *testing.T) {
+	testenv.Slow(t)
 	dest := t.TempDir()
 	makeInstall(t, "DESTDIR="+dest, "PREFIX=/usr")
 	for path, want := range map[string]string{
@@ -80,6 +81,7 @@ func TestInstall(t *testing.T) {
 
 // systemd's PATH does not contain the programs of another PREFIX.
 func TestInstallNightlyElsewhere(t *testing.T) {
+	testenv.Slow(t)
 	prefix := filepath.Join(t.TempDir(), "kb")
 	makeInstall(t, "PREFIX="+prefix)
 	unit, err := os.ReadFile(filepath.Join(prefix, "lib/systemd/system/kolla-build-nightly.service"))

@@ -194,6 +194,7 @@ var effectFiles = map[string]string{
 // TestEveryOptionHasAnEffect checks that each option of the table has a test that shows
 // its effect, and runs those that need no builder.
 func TestEveryOptionHasAnEffect(t *testing.T) {
+	testenv.Slow(t)
 	for _, o := range config.Options() {
 		if _, ok := effects[o.Name]; !ok {
 			t.Errorf("no test shows what --%s does: add one to effects", o.Name)

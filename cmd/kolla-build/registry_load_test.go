@@ -14,6 +14,7 @@ import (
 // TestRegistryLoadsNewFile starts a registry with a file, and again with one that has another
 // image under the same tag: the file decides what the tag refers to.
 func TestRegistryLoadsNewFile(t *testing.T) {
+	testenv.Slow(t)
 	skopeo := testenv.Program(t, "skopeo", "skopeo")
 	origin := registrytest.Embedded(t, server.Options{}).Host()
 	dir := filepath.Join(t.TempDir(), "registry")

@@ -166,6 +166,7 @@ func siteUsers(t *testing.T) string {
 // TestSiteRegistry runs a registry as a site does: with TLS of a generated authority, users,
 // users who may only pull, and a bundle that is loaded when it starts.
 func TestSiteRegistry(t *testing.T) {
+	testenv.Slow(t)
 	skopeo := testenv.Program(t, "skopeo", "skopeo")
 	bundle, want := bundleOfSkopeo(t, skopeo)
 	dir := filepath.Join(t.TempDir(), "registry")

@@ -9,10 +9,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // What is written is in the file, wherever it begins.
 func TestEarlyWriter(t *testing.T) {
+	testenv.Slow(t)
 	content := bytes.Repeat([]byte("0123456789abcdef"), earlyBytes/6)
 	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {

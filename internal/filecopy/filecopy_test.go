@@ -13,6 +13,8 @@ import (
 	"testing/iotest"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // files returns a file with content and one to copy it to.
@@ -130,6 +132,7 @@ func inject(t *testing.T, call, n int, err error) {
 
 // Before anything was copied, the caller can still read. After that, the error names both files.
 func TestFailuresOfTheSystemCall(t *testing.T) {
+	testenv.Slow(t)
 	for name, c := range map[string]struct {
 		call int
 		err  error // of the system call, which returns 0

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func TestDelay(t *testing.T) {
@@ -242,6 +244,7 @@ func TestPace(t *testing.T) {
 
 // TestDrip reads from servers that send a byte now and then, and sends to one that reads so.
 func TestDrip(t *testing.T) {
+	testenv.Slow(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

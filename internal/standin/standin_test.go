@@ -98,6 +98,7 @@ func TestApt(t *testing.T) {
 
 // TestRPM lets the real dnf read the repository.
 func TestRPM(t *testing.T) {
+	testenv.Slow(t)
 	dnf := testenv.Program(t, "dnf", "dnf")
 	testenv.Program(t, "rpmbuild", "rpm")
 	testenv.Program(t, "createrepo_c", "createrepo-c")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +75,15 @@ func Slow(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("takes seconds")
+	}
+}
+
+// SlowExcept skips a case of a table that takes seconds if -short is given, unless it is one
+// of the named cases.
+func SlowExcept(t testing.TB, name string, quick ...string) {
+	t.Helper()
+	if !slices.Contains(quick, name) {
+		Slow(t)
 	}
 }
 

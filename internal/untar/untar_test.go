@@ -39,6 +39,7 @@ func archiveOf(t testing.TB, headers ...*tar.Header) []byte {
 
 // TestDecompress reads what the usual programs wrote; truncated data is an error.
 func TestDecompress(t *testing.T) {
+	testenv.Slow(t)
 	text := []byte(strings.Repeat("0123456789", 50_000))
 	compressed := map[string][]byte{"none": text}
 	for program, deb := range map[string]string{"gzip": "gzip", "bzip2": "bzip2", "xz": "xz-utils", "zstd": "zstd"} {
@@ -72,6 +73,7 @@ func TestDecompress(t *testing.T) {
 
 // TestMemory: a small file cannot demand much memory of its reader.
 func TestMemory(t *testing.T) {
+	testenv.Slow(t)
 	for name, args := range map[string][]string{"xz": {"xz", "-c", "--lzma2=dict=1GiB"}, "zstd": {"zstd", "-c", "--ultra", "--long=30"}} {
 		cmd := exec.Command(testenv.Program(t, args[0], "xz-utils or zstd"), args[1:]...)
 		cmd.Stdin = strings.NewReader("small")

@@ -143,6 +143,7 @@ func writeFile(w *tar.Writer, name, content string) error {
 
 // The number of blobs that manifests refer to is bounded over all of them.
 func TestBlobsAreBounded(t *testing.T) {
+	testenv.Slow(t)
 	l := newLoader(nil, LoadOptions{})
 	for i := range maxBlobs {
 		l.expected[digest.FromString(fmt.Sprint(i))] = expectation{}

@@ -181,6 +181,7 @@ func (m months) since(t *testing.T) *inventory.Inventory {
 }
 
 func TestDelta(t *testing.T) {
+	testenv.Slow(t)
 	m := newMonths(t)
 	for _, byteDeltas := range []bool{false, true} {
 		t.Run(fmt.Sprintf("bytes=%v", byteDeltas), func(t *testing.T) {
@@ -258,6 +259,7 @@ func TestDeltaOfOneLeaf(t *testing.T) {
 
 // TestDamagedDelta checks that all damage is noticed, and that no name is stored then.
 func TestDamagedDelta(t *testing.T) {
+	testenv.Slow(t)
 	m := newMonths(t)
 	path, _ := m.save(t, m.since(t), true)
 	good, err := os.ReadFile(path)
@@ -342,6 +344,7 @@ func TestDeltaOfUnreadableLayer(t *testing.T) {
 // TestDeltaOfUnlistedBase checks that a byte delta is not applied to a layer that the
 // bundle does not require, such as one that it brings itself.
 func TestDeltaOfUnlistedBase(t *testing.T) {
+	testenv.Slow(t)
 	m := newMonths(t)
 	path, _ := m.save(t, m.since(t), true)
 	data, err := os.ReadFile(path)
@@ -415,6 +418,7 @@ func TestByteDeltasToDirectory(t *testing.T) {
 // Without space for the temporary files of byte deltas, save and load say so. Save does not
 // carry the layers whole instead, and load stores none of them.
 func TestByteDeltasNeedSpace(t *testing.T) {
+	testenv.Slow(t)
 	m := newMonths(t)
 	since := m.since(t)
 	for _, size := range []string{"1m", "4m"} { // too small for what is known before, and for a base

@@ -24,6 +24,7 @@ var fatDrivers = []struct {
 
 // A bundle can be saved to FAT, which has neither modes nor links, in all its forms.
 func TestSaveToFAT(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Program(t, "mkfs.vfat", "dosfstools")
 	var missing []string
 	for _, driver := range fatDrivers {

@@ -120,6 +120,7 @@ func contents(t *testing.T, dir string) string {
 // by a medium that is removed. Saving again continues, and writes the same bytes as a save
 // without interruptions. KOLLA_TEST_INTERRUPTIONS is the number of times.
 func TestInterruptedSave(t *testing.T) {
+	testenv.Slow(t)
 	times := 12
 	if text := os.Getenv("KOLLA_TEST_INTERRUPTIONS"); text != "" {
 		times = must[int](t)(strconv.Atoi(text))

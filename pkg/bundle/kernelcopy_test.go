@@ -254,6 +254,7 @@ func openedFile(path string) (io.ReadCloser, error) {
 // The disk begins to write long before the end, although each layer is small: waiting for the sync
 // at the end would take as long as all of it.
 func TestDiskBeginsEarly(t *testing.T) {
+	testenv.Slow(t)
 	s, entries := fillSize(t, 5<<20)
 	var calls, early atomic.Int64
 	t.Cleanup(func() { disk.SyncFileRange = unix.SyncFileRange })

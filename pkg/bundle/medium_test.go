@@ -91,6 +91,7 @@ func (m *medium) removeAt(fraction float64) Progress {
 // A save fails if its medium is removed. When the medium is back, the same command continues, and
 // writes the same files as a save without interruptions.
 func TestSaveToRemovedMedium(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Root(t)
 	s, entries := fillSize(t, 2<<20)
 	undisturbed := t.TempDir()
@@ -150,6 +151,7 @@ func compareTrees(t *testing.T, dir, undisturbed, name string, parts int) {
 // Loads whose medium is removed fail and name no image. When it is back, the same command
 // continues.
 func TestLoadFromRemovedMedium(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Root(t)
 	s, entries := fillSize(t, 2<<20)
 	for name, opts := range map[string]SaveOptions{"set.tar": {}, "parts": {Split: 700_000, Parity: 20}, "set/": {}} {

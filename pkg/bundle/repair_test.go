@@ -130,6 +130,7 @@ func TestByteDeltasRepair(t *testing.T) {
 // TestByteDeltaWithoutManifest checks that verify does not accept byte deltas without a
 // manifest, because their digests are unknown.
 func TestByteDeltaWithoutManifest(t *testing.T) {
+	testenv.Slow(t)
 	m := newMonths(t)
 	path, _ := m.save(t, m.since(t), true)
 	if r := must[*Report](t)(Verify(t.Context(), path, VerifyOptions{})); !r.OK {

@@ -39,6 +39,7 @@ func tool(t *testing.T, bin string, env ...string) func(args ...string) {
 // TestRoundTripSkopeo saves an image, has skopeo convert the bundle into each of its
 // forms, and loads these again. Config and layers are the same.
 func TestRoundTripSkopeo(t *testing.T) {
+	testenv.Slow(t)
 	skopeo := tool(t, testenv.Program(t, "skopeo", "skopeo"))
 	const name = "site.example/kolla/nova:1"
 	img := registrytest.Image(t, registrytest.Base(t, 3000), 2000, 2)

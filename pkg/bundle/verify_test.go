@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -388,6 +389,7 @@ func TestVerifyRefusesWhatLoadReadsAsSomethingElse(t *testing.T) {
 // The names of affected images are bounded, and each manifest is walked once, however many
 // names an index has for it.
 func TestVerifyOfManyNamesIsBounded(t *testing.T) {
+	testenv.Slow(t)
 	var p packed
 	d := p.image(t, "kolla/a:0", "a", nil)
 	for i := range 20_000 {

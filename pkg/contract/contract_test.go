@@ -220,6 +220,7 @@ func read(t testing.TB, name string) string {
 
 // Checking any image ends, with failed rows or an error.
 func TestHostileImages(t *testing.T) {
+	testenv.Slow(t)
 	program := read(t, "/proc/self/exe")
 	damaged := []byte(program[:min(len(program), 1<<20)])
 	for i := 16; i < 512 && i < len(damaged); i++ {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // The names of programs of this system are those of their sections.
@@ -110,6 +112,7 @@ func TestLargeExecutable(t *testing.T) {
 
 // A compressed section of a megabyte can take gigabytes.
 func TestCompressedSections(t *testing.T) {
+	testenv.Slow(t)
 	var packed bytes.Buffer
 	z := zlib.NewWriter(&packed)
 	chunk := make([]byte, 1<<20)

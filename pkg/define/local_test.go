@@ -19,6 +19,7 @@ import (
 // TestBootstrapPrintsJSON checks that all output of a bootstrap is JSON lines with --progress
 // json, including that of the program that it runs.
 func TestBootstrapPrintsJSON(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Program(t, "mmdebstrap", "mmdebstrap")
 	// A mirror with an unsigned release file, and without further suites.
 	host := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

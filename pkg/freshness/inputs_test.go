@@ -14,6 +14,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -138,6 +139,7 @@ func TestDamagedStateIsAnError(t *testing.T) {
 // A file that reaches the limit loses the states that were unused for longest, and those with a
 // salt last. It can always be read and written again, also if an earlier version wrote more.
 func TestStatesNeverExceedTheirLimit(t *testing.T) {
+	testenv.Slow(t)
 	dir := t.TempDir()
 	s, err := openStates(dir)
 	if err != nil {

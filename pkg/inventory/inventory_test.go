@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func sample(t testing.TB) *Inventory {
@@ -45,6 +47,7 @@ func TestWriteAndRead(t *testing.T) {
 }
 
 func TestReadRefuses(t *testing.T) {
+	testenv.Slow(t)
 	for text, want := range map[string]string{
 		"":              "EOF",
 		"[1]":           "cannot unmarshal",
@@ -109,6 +112,7 @@ func TestLargeValues(t *testing.T) {
 
 // TestAddLimits checks that an inventory is not written that Read refuses.
 func TestAddLimits(t *testing.T) {
+	testenv.Slow(t)
 	manifest := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"digest":"` +
 		digest.FromString("").String() + `","size":0},"layers":[]}`)
 	add := func(inv *Inventory) error {

@@ -31,6 +31,7 @@ func renderError(t *testing.T, cfg Config, src string) *Error {
 
 // TestLimits renders templates that would exhaust the process.
 func TestLimits(t *testing.T) {
+	testenv.Slow(t)
 	for _, src := range []string{
 		"{{ 'a' * 10**9 }}",
 		"{{ [0] * 10**9 }}",
@@ -107,6 +108,7 @@ func TestLimits(t *testing.T) {
 // TestStepsOfText renders templates that would search long texts and lists for hours
 // without building anything. They soon end at the limit of steps.
 func TestStepsOfText(t *testing.T) {
+	testenv.Slow(t)
 	for _, use := range []string{
 		"'y' in s", "s in s", "s == q", "s < q", "s.count('y')", "s.find('y')", "s.rfind('y')", "s.replace('y', 'z')|length",
 		"s.split('y')|length", "s.startswith('y')", "s.isdigit()", "s.strip('y')|length", "s|length", "s[5]", "u[5]", "s is lower", "s|int", "s|float",

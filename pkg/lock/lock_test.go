@@ -15,6 +15,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func example() *Lock {
@@ -125,6 +127,7 @@ func TestReadRejectsWhatIsNoFile(t *testing.T) {
 
 // What the parser of TOML would take a multiple of the file's size for is refused before.
 func TestLockLimits(t *testing.T) {
+	testenv.Slow(t)
 	start := "version = 1\n"
 	for name, c := range map[string]struct{ text, want string }{
 		"a large file":   {start + strings.Repeat("\n", maxSize), "larger than"},

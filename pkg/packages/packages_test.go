@@ -42,7 +42,11 @@ func TestDebVersionsAsDpkg(t *testing.T) {
 	var script strings.Builder
 	type pair struct{ a, b string }
 	var pairs []pair
-	for range 600 {
+	count := 600
+	if testing.Short() {
+		count = 50 // each starts dpkg twice
+	}
+	for range count {
 		a, b := list[random.IntN(len(list))], list[random.IntN(len(list))]
 		if strings.HasSuffix(a, "-") || strings.HasSuffix(b, "-") {
 			continue // dpkg takes no empty revision
@@ -237,6 +241,7 @@ func TestChanges(t *testing.T) {
 
 // What could not be read again is not cached.
 func TestCacheOfLargeFacts(t *testing.T) {
+	testenv.Slow(t)
 	file := filepath.Join(t.TempDir(), "facts.json")
 	for size, cached := range map[int]bool{10: true, inputfile.MaxState: false} {
 		writeCached(file, inspect.Part[fileFacts]{Files: map[string]fileFacts{"f": {Text: strings.Repeat("x", size)}}})

@@ -269,6 +269,7 @@ func TestIndexIsFetchedOnce(t *testing.T) {
 
 // TestCandidatesAsDnf compares the candidates with those of dnf.
 func TestCandidatesAsDnf(t *testing.T) {
+	testenv.Slow(t)
 	dnf := testenv.Program(t, "dnf", "dnf")
 	testenv.Program(t, "rpmbuild", "rpm")
 	testenv.Program(t, "createrepo_c", "createrepo-c")
@@ -337,6 +338,7 @@ func TestCandidatesAsDnf(t *testing.T) {
 
 // TestEndlessList reads lists with more versions than any archive has.
 func TestEndlessList(t *testing.T) {
+	testenv.Slow(t)
 	var apt, rpm strings.Builder
 	rpm.WriteString("<metadata>")
 	for i := range maxVersions + 1 {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
@@ -468,6 +469,7 @@ func TestCompleteOfPlatforms(t *testing.T) {
 // Damage of a blob whose file counts as verified, because a medium changed it without changing its
 // times, is found when the registry does not accept it. No tag changes, and the blob is removed.
 func TestDamageSinceVerification(t *testing.T) {
+	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
 		s := newSite(t)
 		set := s.images(host, "1", "base")

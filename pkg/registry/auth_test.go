@@ -248,6 +248,7 @@ func TestUnreachable(t *testing.T) {
 
 // A registry that restarts while images are pushed costs retries, not the run.
 func TestRegistryRestartsMidway(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	dir := t.TempDir()
 	s := registrytest.Embedded(t, server.Options{Dir: dir})

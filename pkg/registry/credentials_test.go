@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 )
@@ -34,6 +35,7 @@ func writeFile(t *testing.T, path, text string) {
 // Accounts that are for parts of a registry: the entry with the longest path counts, in
 // every order (field case 05).
 func TestPathScopedAccounts(t *testing.T) {
+	testenv.Slow(t)
 	users := map[string]string{"all": "p0", "team": "p1", "one": "p2"}
 	host, _ := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: users, Paths: map[string][]string{
 		"all": {"other/"}, "team": {"team/"}, "one": {"team/kolla/"},

@@ -17,6 +17,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
@@ -229,6 +230,7 @@ func TestHostileContent(t *testing.T) {
 
 // Reading an endless list of tags stops.
 func TestEndlessTags(t *testing.T) {
+	testenv.Slow(t)
 	var sent atomic.Int64
 	host := hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/tags/list": forever("application/json", &sent)})
 	var size *registry.SizeError

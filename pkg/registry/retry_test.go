@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
@@ -233,6 +234,7 @@ func TestIdentifiersAreChecked(t *testing.T) {
 // If reading a manifest is interrupted while its tag changes, the parts of two
 // manifests are never combined.
 func TestManifestIsReadWhole(t *testing.T) {
+	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
 		p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})

@@ -19,6 +19,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 )
@@ -77,6 +78,7 @@ func TestTokens(t *testing.T) {
 		"Azure: access_token from identity token": {registrytest.TokenOptions{Field: "access_token", IdentityTokens: map[string]string{"id-2": "ada"}}, map[string]string{"identitytoken": "id-2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			testenv.SlowExcept(t, name, "Docker Hub: both fields, password")
 			c.opts.Accounts = map[string]string{"ada": "s3cret"}
 			host, tokens := registrytest.WithTokens(t, c.opts)
 			auths(t, map[string]map[string]string{host: c.login})
@@ -129,6 +131,7 @@ func TestTokenRefusals(t *testing.T) {
 // Look-ups of many repositories do not wait for each other's tokens, and one repository
 // needs one token.
 func TestTokensAreFetchedInParallel(t *testing.T) {
+	testenv.Slow(t)
 	const n, together = 40, 16
 	host, tokens := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"}, Together: together})
 	auths(t, map[string]map[string]string{host: {"username": "ada", "password": "s3cret"}})

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/setcopy"
 )
@@ -73,6 +74,7 @@ func imageManifest(config string, layers ...string) string {
 
 // Reading a set from any registry ends, with the set or with an error.
 func TestHostileRegistry(t *testing.T) {
+	testenv.Slow(t)
 	const config = `{"os":"linux","architecture":"amd64"}`
 	good := descriptor(digest.FromString(config), len(config))
 	layer := digest.FromString("layer")

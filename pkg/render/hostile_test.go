@@ -12,11 +12,13 @@ import (
 	"testing/fstest"
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
 // A file that a user names may be endless, or a pipe without a writer.
 func TestUserFilesAreBounded(t *testing.T) {
+	testenv.Slow(t)
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
@@ -67,6 +69,7 @@ func TestUserFilesAreBounded(t *testing.T) {
 // A few kilobytes of aliases can stand for billions of keys, and a number of a megabyte takes
 // minutes to read.
 func TestVariablesAndRepositoriesAreBounded(t *testing.T) {
+	testenv.Slow(t)
 	keys := func(n int, key string) string {
 		var b strings.Builder
 		for i := range n {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -200,6 +201,7 @@ func (s *stuck) Write(b []byte) (int, error) {
 }
 
 func TestHandleDoesNotBlock(t *testing.T) {
+	testenv.Slow(t)
 	out := &stuck{go_: make(chan struct{})}
 	p := NewProgress(ProgressOptions{Out: out, Mode: ModePlain, Output: true})
 	p.Handle(build.Event{Kind: build.EventRunStart, Total: 1})

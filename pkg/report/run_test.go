@@ -97,6 +97,7 @@ func TestJUnitGolden(t *testing.T) {
 // TestOpenMetricsParses reads the text with the reference implementation's strict
 // parser, and with the one that node_exporter's textfile collector uses.
 func TestOpenMetricsParses(t *testing.T) {
+	testenv.Slow(t)
 	// Debian's: another one on PATH does not have Debian's modules.
 	python := testenv.Program(t, "/usr/bin/python3", "python3")
 	if exec.Command(python, "-c", "import prometheus_client").Run() != nil {

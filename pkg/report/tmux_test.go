@@ -103,6 +103,7 @@ func TestTmuxLiveArea(t *testing.T) {
 func live(got string) string { return got[max(strings.LastIndex(got, "3/12"), 0):] }
 
 func TestTmuxResize(t *testing.T) {
+	testenv.Slow(t)
 	s := newScreen(t, 100, 30, "REPORT_FILL=40")
 	s.Until("the live area", s.All, has("3/12 done", "zun-compute"))
 	permanent := []string{"message 00.", "message 39.", "✓ base", "✓ openstack-base", "✗ mariadb-server"}
@@ -172,6 +173,7 @@ func TestTmuxInterrupt(t *testing.T) {
 }
 
 func TestTmuxEnvironment(t *testing.T) {
+	testenv.Slow(t)
 	colored := func(s *screen) string { return s.Tmux("capture-pane", "-p", "-e", "-S", "-") }
 	t.Run("colours", func(t *testing.T) {
 		s := newScreen(t, 80, 24)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -228,6 +229,7 @@ func TestKeyHistoryOfSeveralRuns(t *testing.T) {
 
 // A history that is too large to be read is not written, and one on disk is not replaced.
 func TestKeyHistoryOfLargeFiles(t *testing.T) {
+	testenv.Slow(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, keyHistoryFile)
 	h := OpenKeyHistory(dir, "scope")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
@@ -37,6 +38,7 @@ func logins(t *testing.T, byHost map[string]string) {
 // Both registries require tokens, of different users with different rights. The tokens are
 // replaced when they expire.
 func TestCopyBetweenRegistriesWithTokens(t *testing.T) {
+	testenv.Slow(t)
 	source, sourceTokens := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"}})
 	target, targetTokens := registrytest.WithTokens(t, registrytest.TokenOptions{
 		Accounts: map[string]string{"bob": "hunter2"}, Paths: map[string][]string{"bob": {"site/"}}, Field: "access_token", Life: time.Second,
@@ -76,6 +78,7 @@ func TestCopyBetweenRegistriesWithTokens(t *testing.T) {
 // A registry that accepts no content is found before anything is read, and one that lets the
 // user only pull is a source.
 func TestCopyAndReadOnlyRegistries(t *testing.T) {
+	testenv.Slow(t)
 	s := newSite(t, registrytest.Embedded(t, server.Options{}).Host())
 	readOnly := registrytest.Embedded(t, server.Options{ReadOnly: true}).Host()
 	px := registrytest.StartProxy(t, s.host, nil)

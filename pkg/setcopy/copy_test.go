@@ -280,6 +280,7 @@ func TestCopySelectsImages(t *testing.T) {
 // TestIndexThatRepeatsItself checks that an image that an index names in 216,000 ways
 // is looked at, pushed and copied once.
 func TestIndexThatRepeatsItself(t *testing.T) {
+	testenv.Slow(t)
 	backend := registrytest.Embedded(t, server.Options{}).Host()
 	proxy := registrytest.StartProxy(t, backend, nil)
 	s := newSite(t, proxy.Host)
@@ -328,6 +329,7 @@ func TestIndexThatRepeatsItself(t *testing.T) {
 
 // TestTag gives a set new tags and a new namespace, for which nothing is downloaded.
 func TestTag(t *testing.T) {
+	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, backend string) {
 		s := newSite(t, backend)
 		proxy := registrytest.StartProxy(t, backend, nil)

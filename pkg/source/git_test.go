@@ -169,6 +169,7 @@ func TestGitBytesAreStable(t *testing.T) {
 }
 
 func TestGitIsFetchedWhenItChanges(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	root := t.TempDir()
 	r, _ := history(t, filepath.Join(root, "x.git"))
@@ -222,6 +223,7 @@ func TestGitIsFetchedWhenItChanges(t *testing.T) {
 }
 
 func TestGitSubmodules(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	root := t.TempDir()
 	srv := serveGit(t, root)
@@ -247,6 +249,7 @@ func TestGitSubmodules(t *testing.T) {
 }
 
 func TestGitErrors(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	root := t.TempDir()
 	_, commits := history(t, filepath.Join(root, "x.git"))
@@ -275,6 +278,7 @@ func TestGitErrors(t *testing.T) {
 
 // TestGitCredentials checks that credentials reach the server and nothing else.
 func TestGitCredentials(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	root := t.TempDir()
 	history(t, filepath.Join(root, "x.git"))
@@ -324,6 +328,7 @@ func TestGitCredentials(t *testing.T) {
 }
 
 func TestGitFaultsAreRetried(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	root := t.TempDir()
 	history(t, filepath.Join(root, "x.git"))
@@ -375,6 +380,7 @@ func TestGitInsideARepository(t *testing.T) {
 // TestGitIsFetchedOnceAtATime checks that many images, and two processes, fetch a repository
 // once.
 func TestGitIsFetchedOnceAtATime(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	root := t.TempDir()
 	history(t, filepath.Join(root, "x.git"))
@@ -410,6 +416,7 @@ func TestGitIsFetchedOnceAtATime(t *testing.T) {
 
 // TestGitSHA256 fetches from a repository whose object IDs are SHA-256.
 func TestGitSHA256(t *testing.T) {
+	testenv.Slow(t)
 	dir := filepath.Join(t.TempDir(), "x.git")
 	r := &repo{t: t, dir: dir}
 	if out, err := exec.Command(testenv.Program(t, "git", "git"), "init", "-q", "-b", "master", "--object-format=sha256",

@@ -59,6 +59,7 @@ func TestGitHiddenReferences(t *testing.T) {
 // TestGitOverSSH fetches by every form of an SSH location. The program that takes the
 // place of ssh runs git's command here; the rest is git.
 func TestGitOverSSH(t *testing.T) {
+	testenv.Slow(t)
 	root := t.TempDir()
 	r, commits := history(t, filepath.Join(root, "x.git"))
 	ssh := filepath.Join(root, "ssh")

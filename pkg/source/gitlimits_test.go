@@ -21,6 +21,7 @@ import (
 // TestGitRepeatedTrees fetches repositories of a few kilobytes whose commits have billions of
 // files or directories.
 func TestGitRepeatedTrees(t *testing.T) {
+	testenv.Slow(t)
 	root := t.TempDir()
 	srv := serveGit(t, root)
 	for name, leaf := range map[string]string{"files": "100644 blob %s\tf", "directories": ""} {
@@ -101,6 +102,7 @@ func TestSizeLimit(t *testing.T) {
 // TestGitManyReferences lists a server with references that are neither branches nor tags,
 // as those of code reviews.
 func TestGitManyReferences(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Program(t, "git", "git")
 	packet := func(text string) string { return fmt.Sprintf("%04x%s", len(text)+4, text) }
 	id := strings.Repeat("a", 40)

@@ -103,6 +103,7 @@ func rewrite(path string, change func([]byte)) error {
 // TestGitDumbHTTP fetches from a server that only serves files. git 2.39 starts itself
 // without end if it is asked for a partial clone of such a server.
 func TestGitDumbHTTP(t *testing.T) {
+	testenv.Slow(t)
 	root := t.TempDir()
 	r, commits := history(t, filepath.Join(root, "x"))
 	r.git("update-server-info")
@@ -134,6 +135,7 @@ func TestGitDumbHTTP(t *testing.T) {
 // TestGitCredentialsInProcesses looks for credentials in the arguments of all
 // processes while git talks to a server.
 func TestGitCredentialsInProcesses(t *testing.T) {
+	testenv.Slow(t)
 	root := t.TempDir()
 	history(t, filepath.Join(root, "x.git"))
 	srv := serveGit(t, root)
@@ -269,6 +271,7 @@ func TestGitHostileSubmodules(t *testing.T) {
 
 // TestGitEndlessCapabilities: what a server says that it can do takes no memory.
 func TestGitEndlessCapabilities(t *testing.T) {
+	testenv.Slow(t)
 	testenv.Program(t, "git", "git")
 	packet := func(text string) string { return fmt.Sprintf("%04x%s", len(text)+4, text) }
 	line := packet("x=" + strings.Repeat("y", 60_000) + "\n")

@@ -17,6 +17,7 @@ import (
 )
 
 func TestLimits(t *testing.T) {
+	testenv.Slow(t)
 	long := layerFrom(t, layer(t, strings.Repeat("a/", maxPath/2)+"b=1"))
 	if _, err := merge(t.Context(), nil, []v1.Layer{long}); err == nil || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("a long path: %v", err)

@@ -457,6 +457,7 @@ func TestManyWriters(t *testing.T) {
 
 // A history that is too large to be read is not replaced, and no record is written that is.
 func TestLargeRecords(t *testing.T) {
+	testenv.Slow(t)
 	s := open(t, t.TempDir())
 	path := filepath.Join(s.Dir(), historyFile)
 	if err := s.writeRecord(historyFile, strings.Repeat("x", inputfile.MaxState)); err == nil || exists(path) {

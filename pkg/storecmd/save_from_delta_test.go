@@ -24,6 +24,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/archivetest"
 	"github.com/kolla-build/kolla-build/internal/faultproxy"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
@@ -80,6 +81,7 @@ func TestSaveFromRegistryDelta(t *testing.T) {
 
 // Byte deltas are made of older layers that the registry still has.
 func TestSaveFromRegistryByteDelta(t *testing.T) {
+	testenv.Slow(t)
 	p := &published{t: t, host: registrytest.Embedded(t, server.Options{}).Host(),
 		client: registrytest.Client(t, registry.Options{}), digests: map[string]digest.Digest{}}
 	content := make([]byte, 400_000)

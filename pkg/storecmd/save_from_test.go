@@ -286,6 +286,7 @@ func fileSize(t *testing.T, path string) int64 {
 
 // A registry that requires tokens, with the login of the user, and without.
 func TestSaveFromRegistryWithTokens(t *testing.T) {
+	testenv.Slow(t)
 	host, tokens := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"}})
 	dir := t.TempDir()
 	t.Setenv("DOCKER_CONFIG", dir)

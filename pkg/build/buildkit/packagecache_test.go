@@ -146,6 +146,7 @@ func TestEffort(t *testing.T) {
 // TestCacheOfDnf runs the real dnf twice, as two steps that clean up after
 // themselves do: the second one requests the repository's index only.
 func TestCacheOfDnf(t *testing.T) {
+	testenv.Slow(t)
 	dnf, createrepo := testenv.Program(t, "dnf", "dnf"), testenv.Program(t, "createrepo_c", "createrepo-c")
 	testenv.Root(t)
 	dir := t.TempDir()

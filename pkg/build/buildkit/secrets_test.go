@@ -189,6 +189,7 @@ RUN --security=insecure echo 6
 // TestSecretAcrossBuffers checks that no part of a secret is emitted, wherever the builder
 // cuts the output of a step and wherever an endless line is cut.
 func TestSecretAcrossBuffers(t *testing.T) {
+	testenv.Slow(t)
 	const secret = "correct-horse-battery-staple"
 	s, err := OpenSecrets(t.Context(), []string{"id=x,env=X", "id=y,env=Y"}, nil, func(name string) string {
 		return map[string]string{"X": secret, "Y": "horse-"}[name]

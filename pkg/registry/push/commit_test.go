@@ -138,6 +138,7 @@ func TestCommitRollsBack(t *testing.T) {
 // A tag that did not exist does not exist after a failure, and other tags of the same
 // image stay.
 func TestRollBackOfNewTags(t *testing.T) {
+	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
 		px := registrytest.StartProxy(t, host, nil)

@@ -17,6 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
@@ -46,6 +47,7 @@ func pushOnly(t *testing.T, host string, images map[string]v1.Image) push.Stats 
 // Blobs that other repositories of a registry have are not sent again: to another namespace,
 // and for a new image on known parents.
 func TestBlobsOfOtherRepositories(t *testing.T) {
+	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
 		base := registrytest.Base(t, 3<<20)
 		api := registrytest.Image(t, base, 2<<20, 2)
@@ -184,6 +186,7 @@ func TestUselessRepositories(t *testing.T) {
 // A registry that cannot mount a blob from anywhere is not asked to for each blob. A fault that
 // occurs once does not count.
 func TestFailingMounts(t *testing.T) {
+	testenv.Slow(t)
 	for name, c := range map[string]struct {
 		status      func(n int64) int // of the nth mount, 0 for the registry's answer
 		least, most int64             // mounts

@@ -87,6 +87,7 @@ func TestPushThenCommit(t *testing.T) {
 
 // Tools that are not ours must be able to read what was pushed.
 func TestForeignToolsRead(t *testing.T) {
+	testenv.Slow(t)
 	crane := registrytest.Tool(t, "crane")
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()

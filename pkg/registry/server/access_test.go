@@ -170,6 +170,7 @@ func TestPasswordFileChanges(t *testing.T) {
 
 // With other tools, everyone can pull and users can push.
 func TestSkopeoLogsInToPush(t *testing.T) {
+	testenv.Slow(t)
 	skopeo := testenv.Program(t, "skopeo", "skopeo")
 	s := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull})
 	layout := filepath.Join(t.TempDir(), "layout")

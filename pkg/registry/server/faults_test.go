@@ -79,6 +79,7 @@ func request(t *testing.T, method, url string, body io.Reader, header map[string
 // Mistakes of clients are never answered as faults of the server, because clients would
 // try again.
 func TestClientErrorsAreNotFaults(t *testing.T) {
+	testenv.Slow(t)
 	s := registrytest.Embedded(t, server.Options{})
 	base := "http://" + s.Addr().String()
 	d := pushImage(t, s.Host())
@@ -431,6 +432,7 @@ func waitFor(t *testing.T, addr string) {
 
 // A registry that is killed while tags are pushed lists no tag that it does not have.
 func TestKilledWhileTagging(t *testing.T) {
+	testenv.Slow(t)
 	if addr := os.Getenv("REGISTRY_TEST_SERVE"); addr != "" {
 		_, err := server.Start(server.Options{Addr: addr, Dir: os.Getenv("REGISTRY_TEST_DIR")})
 		if err != nil {

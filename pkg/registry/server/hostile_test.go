@@ -118,6 +118,7 @@ func pushManifest(t *testing.T, base, reference string, subject digest.Digest, a
 // TestReferrersAreBounded checks that a list of large referrers is sent in parts that clients
 // read, and that clients find all of them.
 func TestReferrersAreBounded(t *testing.T) {
+	testenv.Slow(t)
 	s := registrytest.Embedded(t, server.Options{})
 	base := "http://" + s.Addr().String()
 	subject := pushManifest(t, base, "t", "", "")

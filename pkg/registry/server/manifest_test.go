@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // heldBody is a body whose client stops before the last byte, until it is released.
@@ -37,6 +39,7 @@ func (b *heldBody) Close() error { return nil }
 // Clients that send large manifests and stop before the end take no memory, and what they sent
 // is complete when they go on.
 func TestLargeManifestsWaitOnDisk(t *testing.T) {
+	testenv.Slow(t)
 	const clients = 16
 	dir := t.TempDir()
 	h := &handler{dir: dir, pace: defaultPace, turns: newManifestTurns()}

@@ -18,12 +18,14 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
 // TestUploadsAreWrittenInTurn sends the content of a blob while another request of the same upload,
 // which began before, has not sent its own. It must not change the blob that is stored.
 func TestUploadsAreWrittenInTurn(t *testing.T) {
+	testenv.Slow(t)
 	dir := t.TempDir()
 	s := registrytest.Embedded(t, server.Options{Dir: dir})
 	base := "http://" + s.Addr().String()
