@@ -233,6 +233,7 @@ func TestAptInstallRemovesSetuid(t *testing.T) {
 }
 
 func TestAptInstallWithoutCache(t *testing.T) {
+	testenv.Slow(t)
 	repo := newAptRepo(t, "one")
 	r := aptRoot(t, repo, "")
 	r.mustApt("one")

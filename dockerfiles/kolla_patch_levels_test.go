@@ -22,6 +22,7 @@ const mail = "From 0123 Mon Sep 17 00:00:00 2001\nSubject: [PATCH] fix\n\n"
 // TestKollaPatchLevels applies patches in the forms of several tools. Those that add files belong
 // to the source with their directories.
 func TestKollaPatchLevels(t *testing.T) {
+	testenv.Slow(t)
 	const epoch = "\t1970-01-01 01:00:00.000000000 +0100"
 	const today = "\t2026-11-29 08:00:00.000000000 +0100"
 	for name, test := range map[string]struct{ patch, option, file, want string }{
@@ -55,7 +56,6 @@ func TestKollaPatchLevels(t *testing.T) {
 		"windows":      {strings.ReplaceAll(added("/dev/null", "nova-1.0/nova/new.py"), "\n", "\r\n"), "", "nova/nova/new.py", "new\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			testenv.SlowExcept(t, name, "quilt", "git_empty_file")
 			r := newScratchRoot(t, "/usr/bin/patch", "/bin/bash")
 			r.install("base/kolla_patch.sh", "opt/kolla_patch")
 			r.write("nova/nova/api.py", "one\n")

@@ -175,6 +175,7 @@ func TestKollaPatchSources(t *testing.T) {
 
 // TestKollaPatchWithoutGit patches a source with a .git directory where git is not installed.
 func TestKollaPatchWithoutGit(t *testing.T) {
+	testenv.Slow(t)
 	r := newScratchRoot(t, "/usr/bin/patch", "/bin/bash")
 	r.install("base/kolla_patch.sh", "opt/kolla_patch")
 	r.write("nova/.git/HEAD", "ref: refs/heads/master\n")

@@ -53,8 +53,8 @@ func entry(source, dest, more string) string {
 	return fmt.Sprintf(`{"command": "c", "config_files": [{"source": "/config/%s", "dest": "%s"%s}]}`, source, dest, more)
 }
 
-// Each configuration is applied twice and then checked. If -short is given, only three are: for
-// files, for a directory and for a link.
+// Each configuration is applied twice and then checked. If -short is given, only two are: for
+// files and for a directory.
 // Kolla's script must leave the same files, unless a case says why it does not.
 func TestSetConfigsEffects(t *testing.T) {
 	const starts = 2
@@ -180,7 +180,7 @@ func TestSetConfigsEffects(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			testenv.SlowExcept(t, test.name, "wildcard", "directory_merges", "preserve_and_merge_link")
+			testenv.SlowExcept(t, test.name, "wildcard", "directory_merges")
 			trees := map[string]string{}
 			for script, path := range oursAndKollas("base/set_configs.py", "base/set_configs.py") {
 				t.Run(script, func(t *testing.T) {

@@ -119,6 +119,7 @@ func TestSetConfigsRetriesOmittedLinks(t *testing.T) {
 // Destinations are refused before anything is changed, also by --check, and also if the source
 // is created later.
 func TestSetConfigsRefusesDestinationsFirst(t *testing.T) {
+	testenv.Slow(t)
 	const config = `{"command": "new", "config_files": [
 		{"source": "/config/a", "dest": "/etc/a", "owner": "root", "perm": "0600"},
 		{"source": "/srv/new", "dest": "/etc", "owner": "root", "perm": "0600", "merge": true}],

@@ -194,6 +194,7 @@ func TestSetConfigsRestoresDefaults(t *testing.T) {
 }
 
 func TestSetConfigsStrategies(t *testing.T) {
+	testenv.Slow(t)
 	r := setConfigs(t, `{"command": "one"}`)
 	if status, out := r.configure("COPY_ONCE"); status != 0 || !r.exists("configured") {
 		t.Fatalf("first start: %d\n%s", status, out)

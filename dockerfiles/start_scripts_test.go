@@ -80,6 +80,7 @@ func TestKollaLogDirKeepsTheDeploymentsMode(t *testing.T) {
 }
 
 func TestKeepalivedRunsAllChecks(t *testing.T) {
+	testenv.Slow(t)
 	r := newScratchRoot(t, "/bin/bash")
 	r.install("keepalived/check_alive.sh", "check_alive.sh")
 	alive := func(want int, lines ...string) {
@@ -221,6 +222,7 @@ func TestIronicPXEMapFile(t *testing.T) {
 }
 
 func TestHealthcheckCurl(t *testing.T) {
+	testenv.Slow(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/down" {
 			w.WriteHeader(http.StatusServiceUnavailable)

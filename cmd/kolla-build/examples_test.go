@@ -31,6 +31,7 @@ func lint(t *testing.T, name string, args ...string) {
 }
 
 func TestExamplesYAML(t *testing.T) {
+	testenv.Slow(t)
 	yamllint := testenv.Program(t, "yamllint", "yamllint")
 	for _, name := range []string{"github/nightly.yml", "gitlab/.gitlab-ci.yml", "zuul/zuul.yaml",
 		"zuul/playbooks/nightly.yaml", "zuul/playbooks/reports.yaml"} {

@@ -120,6 +120,7 @@ func (w *waiting) readerEnded() bool {
 // TestSignalExitStatus ends commands with signals: their exit status is 128 plus the number of
 // the signal, as in a shell.
 func TestSignalExitStatus(t *testing.T) {
+	testenv.Slow(t)
 	exe := program(t)
 	for _, command := range []string{"build", "plan", "nightly", "explain", "lint", "images", "save", "load", "gc", "verify", "copy", "lock", "registry"} {
 		for sig, code := range signalCodes() {
