@@ -2,10 +2,15 @@ package disk
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -46,6 +51,67 @@ func TestEarlyWriter(t *testing.T) {
 	}()
 	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("a pipe got %d bytes (%v)", len(got), err)
+	}
+}
+
+// No system call writes more than MaxWrite.
+func TestEarlyWriterSplits(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	runtime.LockOSThread() // whose calls are counted
+	defer runtime.UnlockOSThread()
+	before := writeCalls(t)
+	if _, err := NewEarlyWriter(f).Write(make([]byte, 4*MaxWrite+1)); err != nil {
+		t.Fatal(err)
+	}
+	if n := writeCalls(t) - before; n != 5 {
+		t.Errorf("%d calls, want 5", n)
+	}
+}
+
+// writeCalls returns how many system calls of this thread have written.
+func writeCalls(t *testing.T) int {
+	t.Helper()
+	io, err := os.ReadFile("/proc/thread-self/io")
+	if err != nil {
+		t.Skip(err) // a kernel that does not count them
+	}
+	_, rest, _ := strings.Cut(string(io), "syscw: ")
+	digits, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A write that fails in the middle reports the bytes before that.
+func TestEarlyWriterFails(t *testing.T) {
+	var before, limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(unix.SIGXFSZ)
+	t.Cleanup(func() { signal.Reset(unix.SIGXFSZ) })
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const fits = MaxWrite + MaxWrite/2
+	limit.Cur, limit.Max = fits, before.Max
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	n, err := NewEarlyWriter(f).Write(make([]byte, 4*MaxWrite))
+	if restored := unix.Setrlimit(unix.RLIMIT_FSIZE, &before); restored != nil {
+		t.Fatal(restored)
+	}
+	if n != fits || !errors.Is(err, unix.EFBIG) {
+		t.Errorf("%d bytes (%v), want %d and the error of the rest", n, err, fits)
 	}
 }
 

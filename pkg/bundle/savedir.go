@@ -254,10 +254,12 @@ func (w *dirWriter) copyTo(ctx context.Context, out *atomicfile.File, f file) (v
 		}
 	}
 	var copied int64
-	err = copyFile(ctx, out, f, w.buf, func(n int) {
+	early := disk.NewEarlyWriter(out.File)
+	err = copyFile(ctx, early, f, w.buf, func(n int) {
 		copied += int64(n)
 		w.add(int64(n))
 	})
+	early.Start()
 	if err != nil {
 		w.add(-copied)
 	}

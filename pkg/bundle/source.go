@@ -147,6 +147,10 @@ func openDirectory(ctx context.Context, dir string, track *progressTracker) (*so
 	return s, nil
 }
 
+// headerBuffer is the size of the buffer that headers of a tar are read with. Content is read in pieces
+// of 1 MiB, which pass this buffer without being copied, because they are larger.
+const headerBuffer = 64 << 10
+
 // jsonBegin is the beginning of a JSON object. Templates begin in other ways.
 var jsonBegin = regexp.MustCompile(`^\{\s*"`)
 
@@ -172,7 +176,7 @@ func newSource(r io.Reader, closer func()) (*source, error) {
 		}
 	}
 	if stream == nil {
-		stream = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(magic), r), 1<<20)
+		stream = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(magic), r), headerBuffer)
 	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):

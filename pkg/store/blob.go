@@ -226,7 +226,9 @@ func (b *received) write(ctx context.Context, r io.Reader, size int64) (err erro
 	}
 	hash := asynchash.New(b.algorithm.Hash())
 	b.sum = func(context.Context) ([]byte, error) { return hash.Sum(), nil }
-	b.size, err = hash.Copy(ctx, disk.NewEarlyWriter(b.file.File), r)
+	early := disk.NewEarlyWriter(b.file.File)
+	b.size, err = hash.Copy(ctx, early, r)
+	early.Start() // the rest, while it is hashed
 	return err
 }
 

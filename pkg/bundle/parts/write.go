@@ -231,6 +231,7 @@ func (w *Writer) begin(name string, keep bool) error {
 
 func (w *Writer) finish() error {
 	w.sums = append(w.sums, newChecksum(version, w.sum.Sum(nil)))
+	w.out.Start() // the rest, while the next parts are written
 	cur := w.cur
 	w.cur = nil
 	if cur == w.first.File {
@@ -435,7 +436,7 @@ func (w *Writer) addParity(set *Header) error {
 // blocks calls f for the blocks of the parts of a set. All blocks have a multiple
 // of align bytes, and together those of all parts fit into memory.
 func blocks(ctx context.Context, set *Header, f func(offset int64, size int) error) error {
-	block := max(align, min(1<<20, int64(memory/(set.Data+set.Parity)))/align*align)
+	block := max(align, min(disk.MaxWrite, int64(memory/(set.Data+set.Parity)))/align*align)
 	for offset := int64(0); offset < set.shard(); offset += block {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
