@@ -28,19 +28,22 @@ func OtherFileSystem(t *testing.T) string {
 	return dir
 }
 
-// WritePipe writes to a named pipe when it has a reader. os.WriteFile can lose the content: if
-// a signal interrupts open(2), it opens the pipe again, and in between a reader can find a pipe
-// without writers, which is one that has ended.
+// WritePipe writes to a named pipe, and returns when a reader has read all of it. A writer that
+// opens, writes and closes can lose the content: if a signal interrupts open(2) of the reader in
+// that time, the pipe is discarded, and the reader opens a new one and waits. Therefore the pipe
+// stays open for reading and writing, which does not wait, until it is empty.
 func WritePipe(path string, content []byte) error {
-	for {
-		f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0)
-		if err == nil {
-			_, err = f.Write(content)
-			return errors.Join(err, f.Close())
-		}
-		if !errors.Is(err, unix.ENXIO) { // no reader
-			return err
-		}
-		time.Sleep(time.Millisecond)
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
 	}
+	_, err = f.Write(content)
+	raw, connErr := f.SyscallConn()
+	err = errors.Join(err, connErr)
+	for left := 1; err == nil && left > 0; time.Sleep(time.Millisecond) {
+		var countErr error
+		err = raw.Control(func(fd uintptr) { left, countErr = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+		err = errors.Join(err, countErr)
+	}
+	return errors.Join(err, f.Close())
 }
