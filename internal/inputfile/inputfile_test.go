@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func TestRead(t *testing.T) {
@@ -52,7 +50,7 @@ func TestNamedPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	written := make(chan error, 1)
-	go func() { written <- testenv.WritePipe(path, []byte(strings.Repeat("x", 1<<20))) }()
+	go func() { written <- os.WriteFile(path, []byte(strings.Repeat("x", 1<<20)), 0) }()
 	if b, err := Read(t.Context(), path, 2<<20); err != nil || len(b) != 1<<20 {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}

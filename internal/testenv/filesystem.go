@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,24 +25,4 @@ func OtherFileSystem(t *testing.T) string {
 		t.Skip("temporary files are on the same file system")
 	}
 	return dir
-}
-
-// WritePipe writes to a named pipe, and returns when a reader has read all of it. A writer that
-// opens, writes and closes can lose the content: if a signal interrupts open(2) of the reader in
-// that time, the pipe is discarded, and the reader opens a new one and waits. Therefore the pipe
-// stays open for reading and writing, which does not wait, until it is empty.
-func WritePipe(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	raw, connErr := f.SyscallConn()
-	err = errors.Join(err, connErr)
-	for left := 1; err == nil && left > 0; time.Sleep(time.Millisecond) {
-		var countErr error
-		err = raw.Control(func(fd uintptr) { left, countErr = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
-		err = errors.Join(err, countErr)
-	}
-	return errors.Join(err, f.Close())
 }

@@ -85,7 +85,7 @@ func TestSecretsFromPipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	getenv := func(string) string { return "" }
-	go func() { _ = testenv.WritePipe(pipe, []byte("hunter2")) }()
+	go func() { _ = os.WriteFile(pipe, []byte("hunter2"), 0) }()
 	s, err := OpenSecrets(t.Context(), []string{"id=x,src=" + pipe}, nil, getenv)
 	if err != nil || string(s.values["x"]) != "hunter2" {
 		t.Errorf("%v, %v", s, err)
