@@ -48,7 +48,7 @@ test: ## everything: unit, golden, scripts, real Jinja2, registry and BuildKit, 
 	$(MAKE) --no-print-directory build
 	scripts/test.sh
 
-check: ## format, vet, staticcheck and the quick tests, within a minute when warm
+check: ## format, vet, staticcheck and the quick tests, within a minute if no package that many use changed
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; test -z "$$unformatted" || { echo "gofmt -w these: $$unformatted"; exit 1; }
 	GOGC=400 $(GO) vet ./...
 	GOGC=400 $(GO) tool staticcheck ./...

@@ -74,8 +74,9 @@ func (f *Finder) Find(ctx context.Context, ref string) (Image, error) {
 // there is no store and none of them can be in it.
 func OpenStore(cfg *config.Config, references ...string) (*store.Store, error) {
 	s, err := workspace.OpenStoreForReading(cfg)
-	if err == nil {
-		return s, nil
+	var problem *store.OpenError
+	if err == nil || !errors.As(err, &problem) || problem.Problem != store.ProblemMissing {
+		return s, err
 	}
 	for _, ref := range references {
 		if mistake := FileMistake(ref); mistake != nil {
