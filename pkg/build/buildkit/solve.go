@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -134,8 +135,11 @@ func (e *BuildError) Unwrap() error { return e.Failure.Err }
 func (e *BuildError) Detail() build.Failure { return e.Failure }
 
 // Temporary implements build.Temporary: network failures, in a command or in a download
-// by the builder, may be temporary.
+// by the builder, may be temporary, and what a killed builder left is removed.
 func (e *BuildError) Temporary() bool {
+	if leftSnapshot.MatchString(e.Failure.Err.Error()) {
+		return true
+	}
 	if e.timeout || e.final {
 		return false
 	}
@@ -158,6 +162,11 @@ func (e *BuildError) Signature() string {
 	}
 	return build.SignatureOf(f.Step, f.ExitCode, e.tails...)
 }
+
+// leftSnapshot matches the error of a builder that finds the directory of the snapshot that it
+// creates. A builder that was killed between creating the directory and recording it leaves one
+// such directory; the builder that reports it also removes it.
+var leftSnapshot = regexp.MustCompile(`failed to rename: rename \S+/snapshots/new-\d+ \S+/snapshots/\d+: file exists`)
 
 // isUnavailable reports whether the daemon could not be reached, in contrast to an
 // error that it returned.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,52 @@ func TestKilledBuilderLeavesNothing(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Dir(strings.TrimPrefix(addr, "unix://"))); !os.IsNotExist(err) {
 		t.Errorf("the directory of the socket still exists: %v", err)
+	}
+}
+
+// A builder that is killed while it creates snapshots leaves directories that the next one
+// wants to create. Each fails one attempt, which may be repeated.
+func TestLeftSnapshotsAreTemporary(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	if _, err := w.build(t.Context(), "first", "FROM busybox\nRUN true\n"); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := filepath.Glob(filepath.Join(w.b.opts.StateDir, "runc-*/snapshots/snapshots"))
+	if err != nil || len(dir) != 1 {
+		t.Fatalf("directories of snapshots: %q, %v", dir, err)
+	}
+	entries, err := os.ReadDir(dir[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := 0
+	for _, e := range entries {
+		n, err := strconv.Atoi(e.Name())
+		if err == nil {
+			last = max(last, n)
+		}
+	}
+	const left = 10 // some numbers after the last directory may be used up
+	for n := last + 1; n <= last+left; n++ {
+		if err := os.MkdirAll(filepath.Join(dir[0], strconv.Itoa(n), "fs/old"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for failed := 0; ; failed++ {
+		_, err := w.build(t.Context(), "second", "FROM busybox\nRUN echo\n")
+		if err == nil {
+			if failed == 0 {
+				t.Error("no attempt finds a directory")
+			}
+			return
+		}
+		var be *BuildError
+		if !errors.As(err, &be) || !be.Temporary() {
+			t.Fatalf("attempt %d: the error is not temporary: %v", failed+1, err)
+		}
+		if failed == left {
+			t.Fatalf("still fails after %d attempts: %v", failed+1, err)
+		}
 	}
 }
 
