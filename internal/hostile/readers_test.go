@@ -251,7 +251,7 @@ func runReader(ctx context.Context, root string, first, last, seed int, counts m
 		err = fmt.Errorf("the process ended early\n%s", beginning(output.Bytes()))
 		next++
 	}
-	if leftover := processes(marker); err == nil && len(leftover) > 0 {
+	if leftover := killLeftover(marker); err == nil && len(leftover) > 0 {
 		err = fmt.Errorf("processes are left: %v", leftover)
 	}
 	return next, err

@@ -171,7 +171,7 @@ func TestHostileInputs(t *testing.T) {
 	for kind, s := range env.tally {
 		t.Logf("%s: exit statuses %v, at most %d MiB and %v", kind, s.exits, s.memory>>10, s.longest.Round(time.Millisecond))
 	}
-	if leftover := processes("KOLLA_HOSTILE_RUN=" + env.root); len(leftover) > 0 {
+	if leftover := killLeftover("KOLLA_HOSTILE_RUN=" + env.root); len(leftover) > 0 {
 		t.Errorf("processes are left: %v", leftover)
 	}
 	for _, escaped := range []string{"/" + escapee, "/tmp/" + escapee, filepath.Join(filepath.Dir(env.root), escapee)} {
@@ -353,6 +353,7 @@ func (env *environment) execute(dir string, c hostileCase) (code int, rss int64,
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) } // shows where it hangs
 	err = cmd.Run()
 	report.Close()
+	leftover := killLeftover(marker)
 	if ctx.Err() != nil {
 		return 0, 0, output.Bytes(), fmt.Errorf("it did not end within %v", maxTime)
 	}
@@ -363,7 +364,7 @@ func (env *environment) execute(dir string, c hostileCase) (code int, rss int64,
 	if _, err := fmt.Fscan(memory, &rss); err != nil {
 		return 0, 0, output.Bytes(), fmt.Errorf("measuring memory: %w", err)
 	}
-	if leftover := processes(marker); len(leftover) > 0 {
+	if len(leftover) > 0 {
 		return 0, 0, output.Bytes(), fmt.Errorf("it left processes: %v", leftover)
 	}
 	return cmd.ProcessState.ExitCode(), rss, output.Bytes(), nil
@@ -415,8 +416,9 @@ func blobs(data string) map[string]bool {
 	return found
 }
 
-// processes lists the processes whose environment has a variable.
-func processes(variable string) []string {
+// killLeftover kills the processes whose environment has a variable, so that they do not slow
+// down the cases that follow, and lists them.
+func killLeftover(variable string) []string {
 	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	var found []string
 	for _, path := range environs {
@@ -425,9 +427,12 @@ func processes(variable string) []string {
 			continue
 		}
 		cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
-		if len(cmdline) > 0 { // otherwise it has ended
-			found = append(found, filepath.Base(filepath.Dir(path))+" "+string(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil || len(cmdline) == 0 { // an empty one has ended
+			continue
 		}
+		found = append(found, fmt.Sprintf("%d %s", pid, bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	return found
 }

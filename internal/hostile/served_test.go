@@ -271,7 +271,7 @@ func TestHostileRequests(t *testing.T) {
 			_ = os.RemoveAll(path)
 		}
 	}
-	if leftover := processes("KOLLA_HOSTILE_RUN=" + env.root); len(leftover) > 0 {
+	if leftover := killLeftover("KOLLA_HOSTILE_RUN=" + env.root); len(leftover) > 0 {
 		t.Errorf("processes are left: %v", leftover)
 	}
 }
