@@ -25,6 +25,7 @@ type loadTrial struct {
 	at      float64
 	serial  int
 	form    *form
+	stored  []int // new blobs, if it was killed between them
 }
 
 // form is a form of the new state of the set, and the result of an undisturbed load.
@@ -50,6 +51,7 @@ var loadKinds = []struct {
 		return l.stream(func(r *run) { r.in.Close() })
 	}},
 	{"disk full", false, (*loadTrial).fullDisk},
+	{"killed between blobs", true, (*loadTrial).killedBetweenBlobs},
 	{"parts removed", true, (*loadTrial).partsRemoved},
 	{"disk full at the end", true, (*loadTrial).fullAtTheEnd},
 	{"directory removed", true, (*loadTrial).directoryRemoved},
@@ -74,6 +76,7 @@ func testLoad(t *testing.T, w *world) {
 	}
 
 	count := tally{}
+	var stored []int
 	for i := range n {
 		kind := loadKinds[i%len(loadKinds)]
 		l := &loadTrial{world: w, t: t, dataDir: filepath.Join(disk, "data"), at: float64(i+1) / float64(n+1), serial: i, form: forms[0]}
@@ -82,6 +85,7 @@ func testLoad(t *testing.T, w *world) {
 		}
 		copyDir(t, before, l.dataDir)
 		status := kind.interrupt(l)
+		stored = append(stored, l.stored...)
 		switch got := named(t, l.dataDir); {
 		case status == 0:
 			count[kind.name+" too late"]++
@@ -103,8 +107,8 @@ func testLoad(t *testing.T, w *world) {
 			break
 		}
 	}
-	t.Logf("%d loads: %s", n, count)
-	if count["killed"] == 0 || count["disk full"] == 0 {
+	t.Logf("%d loads: %s; new blobs when killed between them: %v", n, count, stored)
+	if count["killed"] == 0 || count["killed between blobs"] == 0 || count["disk full"] == 0 {
 		t.Errorf("too few interruptions: %s", count)
 	}
 }
@@ -136,6 +140,30 @@ func (l *loadTrial) stream(interrupt func(*run)) int {
 	if status == 0 {
 		l.t.Errorf("the load ended with status 0 after %.3f of the file", l.at)
 	}
+	return status
+}
+
+// killedBetweenBlobs kills a load when it has stored a part of the blobs, while it stores the next
+// ones.
+func (l *loadTrial) killedBetweenBlobs() int {
+	l.t.Helper()
+	content := l.content()
+	before := blobs(l.dataDir) // as many as there are new ones
+	target := before + 1 + int(l.at*float64(before-1))
+	r := l.load("-")
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		_, _ = r.in.Write(content[:len(content)-2048]) // without its end, it is not complete; fails when the load is killed
+	}()
+	l.until(r, func() bool { return blobs(l.dataDir) >= target })
+	_ = r.cmd.Process.Kill()
+	<-fed
+	status := r.wait()
+	if n := blobs(l.dataDir); n < target {
+		l.t.Errorf("the load ended with %d blobs, before it was killed at %d: %s", n, target, r.out.String())
+	}
+	l.stored = append(l.stored, blobs(l.dataDir)-before)
 	return status
 }
 
