@@ -101,6 +101,9 @@ func (c *Cmd) Run(ctx context.Context) error {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, interrupt) }
 	cmd.WaitDelay = grace
 	if err := cmd.Start(); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
 		return err
 	}
 	session := cmd.Process.Pid
@@ -138,10 +141,11 @@ func (c *Cmd) Run(ctx context.Context) error {
 		})()
 	}
 	err = cmd.Wait()
-	if !stop() {
-		killSession(session)
-	}
+	stop()
+	// The result of stop does not tell whether ctx has ended: the program may have been stopped and
+	// have ended before the function of AfterFunc is called.
 	if cause := context.Cause(ctx); cause != nil {
+		killSession(session)
 		return cause
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {

@@ -180,6 +180,15 @@ func TestContext(t *testing.T) {
 	}
 }
 
+func TestContextEndedBefore(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("the cause")
+	cancel(cause)
+	if err := sh("exit 0", Limits{}).Run(ctx); !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestBackgroundProcess checks that a program may leave a process that holds its pipes open.
 func TestBackgroundProcess(t *testing.T) {
 	out := &Buffer{Limit: 100}

@@ -92,13 +92,16 @@ var agents = map[string]func(net.Conn){
 	"closed":  func(net.Conn) {},
 }
 
-// fakeSSH are programs in place of ssh.
+// fakeSSH are programs in place of ssh. git asks them for their kind with -G. Those that write without end
+// then do nothing: they write to /dev/null, and would only be stopped by git's limit of time.
 var fakeSSH = []string{
 	"exec sleep 1000", "sleep 1000 & sleep 1000", "trap '' TERM INT HUP; sleep 1000; sleep 1000",
 	"exec python3 -uc 'import time\nprint(\"fff0\", end=\"\")\nwhile True:\n  time.sleep(1); print(\"0\", end=\"\")'",
-	"yes 'x x x'", "yes 003e" + "0000000000000000000000000000000000000000 refs/heads/master", "exit 255",
-	"printf 0000", "cat", "cat /dev/zero", "printf '\\033[2J' >&2; exit 1", "kill -9 $$",
+	notAsked + "yes 'x x x'", notAsked + "yes 003e" + "0000000000000000000000000000000000000000 refs/heads/master", "exit 255",
+	"printf 0000", "cat", notAsked + "cat /dev/zero", "printf '\\033[2J' >&2; exit 1", "kill -9 $$",
 }
+
+const notAsked = "[ \"$1\" = -G ] || "
 
 // slowGitCase plans an image with a source on a server, or with an ssh or an agent, that keeps git
 // waiting.
