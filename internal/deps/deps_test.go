@@ -80,7 +80,7 @@ var allowed = map[string]string{
 	"pkg/remoteset":          "pkg/imageref pkg/inventory pkg/registry pkg/setcopy pkg/store",
 	"pkg/setcopy":            "pkg/config pkg/imageref pkg/imageset pkg/inventory pkg/publish pkg/registry pkg/registry/push pkg/workspace",
 	"pkg/imagediff":          "pkg/config pkg/imageref pkg/imageset pkg/inspect pkg/packages pkg/registry pkg/store pkg/workspace",
-	"pkg/contract":           "pkg/config pkg/imagediff pkg/imageref pkg/imageset pkg/inspect pkg/store pkg/storecmd pkg/workspace",
+	"pkg/contract":           "pkg/config pkg/imagediff pkg/imageref pkg/inspect pkg/store pkg/storecmd",
 	"pkg/explain":            "pkg/config pkg/dockerfile pkg/graph pkg/image pkg/imageset pkg/plan pkg/render",
 	"pkg/imageset":           "dockerfiles pkg/config pkg/dockerfile pkg/facts pkg/graph pkg/image pkg/render",
 	"pkg/define":             "pkg/bootstrap pkg/build/buildkit pkg/compress pkg/config pkg/dockerfile pkg/engine pkg/engineload pkg/facts pkg/graph pkg/image pkg/imageref pkg/imageset pkg/registry pkg/render pkg/source pkg/squash pkg/store pkg/store/repair",

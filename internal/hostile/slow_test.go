@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // slowServers are servers that keep a client waiting.
@@ -30,21 +32,8 @@ func serveSlowly(t *testing.T, serve func(net.Conn)) (host string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
-	go acceptAll(listener, serve)
+	go testenv.AcceptAll(listener, serve)
 	return listener.Addr().String()
-}
-
-func acceptAll(listener net.Listener, serve func(net.Conn)) {
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer conn.Close()
-			serve(conn)
-		}()
-	}
 }
 
 // drip sends a text, and then a byte a second until the client ends.
@@ -165,6 +154,6 @@ func (env *environment) startAgent(socket string, serve func(net.Conn)) error {
 	env.mu.Lock()
 	env.agents = append(env.agents, listener)
 	env.mu.Unlock()
-	go acceptAll(listener, serve)
+	go testenv.AcceptAll(listener, serve)
 	return nil
 }

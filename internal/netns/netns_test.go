@@ -25,16 +25,7 @@ func TestNamespaceHasOnlyALoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.Write([]byte("inside"))
-			c.Close()
-		}
-	}()
+	go testenv.AcceptAll(l, func(c net.Conn) { _, _ = c.Write([]byte("inside")) })
 	// Outside, another program may listen on the same port: only this listener's answer counts.
 	if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
 		if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {

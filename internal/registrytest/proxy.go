@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // Fault is what a Proxy does to one request.
@@ -49,7 +51,7 @@ func StartProxy(t testing.TB, backend string, choose func(*http.Request) Fault) 
 	reverse := &httputil.ReverseProxy{
 		// The Host stays, so that upload locations lead through the proxy.
 		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { Abort(w) },
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { testenv.Abort(w) },
 	}
 	quit := make(chan struct{})
 	p.Server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +59,7 @@ func StartProxy(t testing.TB, backend string, choose func(*http.Request) Fault) 
 		time.Sleep(p.Delay)
 		switch f {
 		case Reset:
-			Abort(w)
+			testenv.Abort(w)
 		case Status429:
 			w.Header().Set("Retry-After", "0")
 			http.Error(w, `{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}`, http.StatusTooManyRequests)
@@ -70,13 +72,13 @@ func StartProxy(t testing.TB, backend string, choose func(*http.Request) Fault) 
 			reverse.ServeHTTP(&cuttingWriter{ResponseWriter: w}, r)
 		case Lost:
 			reverse.ServeHTTP(discardWriter{http.Header{}}, r)
-			Abort(w)
+			testenv.Abort(w)
 		case Stall:
 			select {
 			case <-r.Context().Done():
 			case <-quit:
 			}
-			Abort(w)
+			testenv.Abort(w)
 		default:
 			reverse.ServeHTTP(w, r)
 		}
@@ -140,18 +142,6 @@ func (p *Proxy) Faults() string {
 	return fmt.Sprint(p.faults)
 }
 
-// Abort resets the connection, so that the client sees no orderly end.
-func Abort(w http.ResponseWriter) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	conn.Close()
-}
-
 // cuttingWriter breaks off in the middle of a body.
 type cuttingWriter struct {
 	http.ResponseWriter
@@ -179,7 +169,7 @@ func (w *cuttingWriter) Write(p []byte) (int, error) {
 	_, _ = w.ResponseWriter.Write(p[:w.remaining])
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 	w.cut = true
-	Abort(w.ResponseWriter)
+	testenv.Abort(w.ResponseWriter)
 	return 0, net.ErrClosed
 }
 

@@ -252,23 +252,14 @@ func TestDrip(t *testing.T) {
 	defer listener.Close()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
+	go testenv.AcceptAll(listener, func(conn net.Conn) {
+		for ctx.Err() == nil {
+			if _, err := conn.Write([]byte("x")); err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				for ctx.Err() == nil {
-					if _, err := conn.Write([]byte("x")); err != nil {
-						return
-					}
-					time.Sleep(20 * time.Millisecond)
-				}
-			}()
+			time.Sleep(20 * time.Millisecond)
 		}
-	}()
+	})
 	conn, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

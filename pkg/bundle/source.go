@@ -102,10 +102,7 @@ func openSource(ctx context.Context, file string, stdin io.Reader, report Progre
 
 // openError is the error for a bundle file that cannot be opened. Callers name the file.
 func openError(file string, err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		err = pathErr.Err
-	}
+	err = inputfile.WithoutPath(err)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

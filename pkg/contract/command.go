@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/containerd/platforms"
-
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/units"
@@ -18,10 +16,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imagediff"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
-	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/storecmd"
-	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
 // Options are the flags of the contract command.
@@ -53,23 +49,12 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 	if err != nil {
 		return err
 	}
-	s, err := imagediff.OpenStore(cfg, cfg.Args...)
+	finder, err := imagediff.NewFinder(ctx, cfg, con, cfg.Args...)
 	if err != nil {
 		return err
 	}
-	if s != nil {
-		defer s.Close()
-	}
-	client, err := workspace.RegistryClient(ctx, cfg, con)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	selected, err := imageset.Platforms(cfg)
-	if err != nil {
-		return err
-	}
-	finder := imagediff.Finder{Store: s, Client: client, Platform: platforms.Format(selected[0])}
+	defer finder.Close()
+	s := finder.Store
 	references, err := selectImages(cfg, con, s)
 	if err != nil {
 		return err

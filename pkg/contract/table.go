@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"io"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -80,14 +81,7 @@ func ReadTable(r io.Reader, name string) (*Table, error) {
 	}
 	t := &Table{roles: map[string]map[string]bool{}}
 	column := map[string]int{}
-	n := 0
-	for line := range strings.Lines(string(content)) {
-		n++
-		line = strings.TrimRight(line, "\r\n")
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		fields := strings.Split(line, "\t")
+	for n, fields := range rows(content) {
 		if len(column) == 0 {
 			for i, f := range fields {
 				if f == "what" {
@@ -128,6 +122,24 @@ func ReadTable(r io.Reader, name string) (*Table, error) {
 		}
 	}
 	return t, nil
+}
+
+// rows returns the fields of the lines of a table, by their number, without empty lines and
+// comments.
+func rows(table []byte) iter.Seq2[int, []string] {
+	return func(yield func(int, []string) bool) {
+		n := 0
+		for line := range strings.Lines(string(table)) {
+			n++
+			line = strings.TrimRight(line, "\r\n")
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			if !yield(n, strings.Split(line, "\t")) {
+				return
+			}
+		}
+	}
 }
 
 func joinKinds() string {
@@ -194,16 +206,10 @@ func ReadExceptions(r io.Reader, name string) ([]Exception, error) {
 		return nil, err
 	}
 	var out []Exception
-	n := 0
-	for line := range strings.Lines(string(content)) {
-		n++
-		line = strings.TrimRight(line, "\r\n")
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		f := strings.Split(line, "\t")
+	for n, f := range rows(content) {
 		if len(f) != 5 || f[4] == "" {
-			return nil, usererr.Errorf("the columns are image, condition, kind, value and reason", "%s:%d: %d columns instead of 5", name, n, len(f))
+			return nil, usererr.Errorf("the columns are image, condition, kind, value and reason",
+				"%s:%d: %d columns instead of 5", name, n, len(f))
 		}
 		e := Exception{Image: f[0], Condition: f[1], Kind: Kind(f[2]), Value: f[3], Reason: f[4]}
 		for _, pattern := range []string{e.Image, e.Value} {

@@ -27,15 +27,10 @@ func (b *bases) findStored(ref string) (store.Entry, bool, error) {
 		if err != nil {
 			return e, false, err
 		}
-		switch {
-		case !ok:
-		case types.MediaType(e.MediaType).IsIndex():
-			if child, found := findInIndex(b.Store, e.Digest, b.platform); found {
-				e.Digest, e.Platform = child, platforms.Format(b.platform)
-				return e, true, nil
+		if ok {
+			if found, ok := b.forPlatform(e); ok {
+				return found, true, nil
 			}
-		case e.Platform == "" || isPlatform(e.Platform, b.platform):
-			return e, true, nil
 		}
 	}
 	return store.Entry{}, false, nil
@@ -58,17 +53,24 @@ func (b *bases) storedDigest(d digest.Digest) (store.Entry, bool, error) {
 		if e.Kind != store.KindBase || e.Digest != d && e.Key != d.String() {
 			continue
 		}
-		switch {
-		case types.MediaType(e.MediaType).IsIndex():
-			if child, found := findInIndex(b.Store, e.Digest, b.platform); found {
-				e.Digest, e.Platform = child, platforms.Format(b.platform)
-				return e, true, nil
-			}
-		case e.Platform == "" || isPlatform(e.Platform, b.platform):
-			return e, true, nil
+		if found, ok := b.forPlatform(e); ok {
+			return found, true, nil
 		}
 	}
 	return store.Entry{}, false, nil
+}
+
+// forPlatform returns the entry itself, or that of its child in an index, if it is for the
+// platform of the build. An entry without a platform is for each.
+func (b *bases) forPlatform(e store.Entry) (store.Entry, bool) {
+	if types.MediaType(e.MediaType).IsIndex() {
+		child, found := findInIndex(b.Store, e.Digest, b.platform)
+		if found {
+			e.Digest, e.Platform = child, platforms.Format(b.platform)
+		}
+		return e, found
+	}
+	return e, e.Platform == "" || isPlatform(e.Platform, b.platform)
 }
 
 // isPlatform reports whether an image's platform is p, and not only one that runs on p.

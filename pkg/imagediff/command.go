@@ -4,11 +4,9 @@ import (
 	"context"
 	"runtime/debug"
 
-	"github.com/containerd/platforms"
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
@@ -34,23 +32,11 @@ func limitMemory() (restore func()) {
 }
 
 func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b string, asJSON bool) error {
-	s, err := OpenStore(cfg, a, b)
+	f, err := NewFinder(ctx, cfg, con, a, b)
 	if err != nil {
 		return err
 	}
-	if s != nil {
-		defer s.Close()
-	}
-	client, err := workspace.RegistryClient(ctx, cfg, con)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	selected, err := imageset.Platforms(cfg)
-	if err != nil {
-		return err
-	}
-	f := Finder{Store: s, Client: client, Platform: platforms.Format(selected[0])}
+	defer f.Close()
 	var images [2]Image
 	for i, ref := range []string{a, b} {
 		if images[i], err = f.Find(ctx, ref); err != nil {

@@ -11,15 +11,18 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
@@ -34,6 +37,36 @@ type Finder struct {
 	Store    *store.Store // nil if there is none
 	Client   *registry.Client
 	Platform string // platform of multi-platform images in registries, such as "linux/amd64"
+}
+
+// NewFinder returns a Finder of the references for a configuration. Close it.
+func NewFinder(ctx context.Context, cfg *config.Config, con *console.Console, references ...string) (*Finder, error) {
+	s, err := openStore(cfg, references...)
+	if err != nil {
+		return nil, err
+	}
+	f := &Finder{Store: s}
+	if f.Client, err = workspace.RegistryClient(ctx, cfg, con); err != nil {
+		f.Close()
+		return nil, err
+	}
+	selected, err := imageset.Platforms(cfg)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	f.Platform = platforms.Format(selected[0])
+	return f, nil
+}
+
+// Close closes the store and the client.
+func (f *Finder) Close() {
+	if f.Client != nil {
+		f.Client.Close()
+	}
+	if f.Store != nil {
+		f.Store.Close()
+	}
 }
 
 // Find finds an image in the store by its digest, its name, or the last component of
@@ -70,9 +103,9 @@ func (f *Finder) Find(ctx context.Context, ref string) (Image, error) {
 	return f.inRegistry(ctx, ref)
 }
 
-// OpenStore opens the local store for a Finder that will find the references. It returns nil if
+// openStore opens the local store for a Finder that will find the references. It returns nil if
 // there is no store and none of them can be in it.
-func OpenStore(cfg *config.Config, references ...string) (*store.Store, error) {
+func openStore(cfg *config.Config, references ...string) (*store.Store, error) {
 	s, err := workspace.OpenStoreForReading(cfg)
 	var problem *store.OpenError
 	if err == nil || !errors.As(err, &problem) || problem.Problem != store.ProblemMissing {

@@ -106,14 +106,10 @@ func readAuthFiles(ctx context.Context) ([]authFile, error) {
 func readConfigFile(ctx context.Context, path string) ([]byte, error) {
 	b, err := inputfile.Read(ctx, path, maxConfigFile)
 	var large *inputfile.TooLargeError
-	var file *fs.PathError
-	switch {
-	case errors.As(err, &large):
+	if errors.As(err, &large) {
 		return nil, fmt.Errorf("it is larger than %d bytes", maxConfigFile)
-	case errors.As(err, &file):
-		return nil, file.Err // callers name the file
 	}
-	return b, err
+	return b, inputfile.WithoutPath(err) // callers name the file
 }
 
 // authEntry is a login as files have it.

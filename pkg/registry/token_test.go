@@ -201,7 +201,7 @@ func TestBrokenTokenServers(t *testing.T) {
 		"large token": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, `{"token":%q}`, strings.Repeat("t", 100_000))
 		}, "a token of more than 64.0 KiB"},
-		"disconnected": {func(w http.ResponseWriter, _ *http.Request) { registrytest.Abort(w) }, "connection reset"},
+		"disconnected": {func(w http.ResponseWriter, _ *http.Request) { testenv.Abort(w) }, "connection reset"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var requests atomic.Int64

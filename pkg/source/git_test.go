@@ -341,7 +341,7 @@ func TestGitFaultsAreRetried(t *testing.T) {
 			w.WriteHeader(503)
 			return true
 		case 4:
-			reset(w)
+			testenv.Abort(w)
 			return true
 		}
 		return false

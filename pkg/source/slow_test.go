@@ -36,15 +36,7 @@ func TestGitSlowServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go drip(t, conn, "fff0")
-		}
-	}()
+	go testenv.AcceptAll(listener, func(conn net.Conn) { drip(t, conn, "fff0") })
 	slow := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
 		drip(t, flushed{w, http.NewResponseController(w)}, "001e# service=git-upload-pack\n0000fff0")

@@ -27,18 +27,6 @@ func randomBytes(n int) []byte {
 
 func hexOf(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 
-// reset ends a connection with an error for the client.
-func reset(w http.ResponseWriter) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	conn.Close()
-}
-
 func TestURLIsFetchedOnce(t *testing.T) {
 	ctx := context.Background()
 	srv := serveFiles(t)
@@ -242,7 +230,7 @@ func (l *limited) Write(p []byte) (int, error) {
 		n, _ := l.ResponseWriter.Write(p[:l.left])
 		l.left -= n
 		_ = http.NewResponseController(l.ResponseWriter).Flush()
-		reset(l.ResponseWriter)
+		testenv.Abort(l.ResponseWriter)
 		return n, net.ErrClosed
 	}
 	l.left -= len(p)
@@ -254,7 +242,7 @@ func TestURLFaults(t *testing.T) {
 	testenv.Slow(t)
 	ctx := context.Background()
 	kinds := map[string]func(http.ResponseWriter, *http.Request){
-		"reset": func(w http.ResponseWriter, _ *http.Request) { reset(w) },
+		"reset": func(w http.ResponseWriter, _ *http.Request) { testenv.Abort(w) },
 		"503":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
 		"429": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "0")

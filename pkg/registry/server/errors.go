@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"strconv"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // AddrError reports that an address to listen on is invalid.
@@ -114,7 +115,7 @@ func (e *DirError) Error() string {
 	case e.Foreign != "":
 		return fmt.Sprintf("registry directory %s: it is not a registry's, it contains %s", e.Dir, e.Foreign)
 	}
-	return fmt.Sprintf("registry directory %s: %s", e.Dir, pathCause(e.Err))
+	return fmt.Sprintf("registry directory %s: %v", e.Dir, inputfile.WithoutPath(e.Err))
 }
 
 // Unwrap returns the system's error.
@@ -131,14 +132,6 @@ func (e *DirError) Hint() string {
 		return "--dir DIR names the directory of a registry, --data-dir DIR the data directory that contains it"
 	}
 	return "choose a directory that this user may write to with --dir"
-}
-
-func pathCause(err error) string {
-	var pathErr *os.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err.Error()
-	}
-	return err.Error()
 }
 
 // HtpasswdError describes what is wrong with a password file.

@@ -33,7 +33,7 @@ func checkHtpasswd(path string) (users []string, err error) {
 		if errors.As(err, &tooLarge) || errors.Is(err, inputfile.ErrNotRegular) {
 			return nil, unusableHtpasswd(path)
 		}
-		return nil, &HtpasswdError{Path: path, Problem: pathCause(err)}
+		return nil, &HtpasswdError{Path: path, Problem: inputfile.WithoutPath(err).Error()}
 	}
 	sc := bufio.NewScanner(bytes.NewReader(b))
 	for n := 1; sc.Scan(); n++ {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
 // metrics counts what a server does, for /metrics.
@@ -126,7 +127,7 @@ const minFreeForHealth = 64 << 20
 // health returns why the registry cannot work, nil if it can.
 func health(dir string, readOnly bool) error {
 	if _, err := os.ReadDir(dir); err != nil {
-		return fmt.Errorf("reading the registry's directory: %s", pathCause(err))
+		return fmt.Errorf("reading the registry's directory: %w", inputfile.WithoutPath(err))
 	}
 	if readOnly {
 		return nil
@@ -135,7 +136,7 @@ func health(dir string, readOnly bool) error {
 	err := os.WriteFile(probe, []byte("ok"), 0o600)
 	_ = os.Remove(probe) // the next one replaces it
 	if err != nil {
-		return fmt.Errorf("writing to the registry's directory: %s", pathCause(err))
+		return fmt.Errorf("writing to the registry's directory: %w", inputfile.WithoutPath(err))
 	}
 	if total, free := disk.Space(dir); total > 0 && free < minFreeForHealth {
 		return fmt.Errorf("the registry's disk is full: %d bytes are free", free)
