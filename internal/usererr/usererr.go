@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/kolla-build/kolla-build/internal/redact"
 )
@@ -167,6 +169,15 @@ func Visible(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// Printable returns a text that others wrote as it is if a terminal can show it, else quoted. Quotation
+// marks and backslashes alone are no reason to quote: errors have quotations of their own.
+func Printable(text string) string {
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(text)
+	}
+	return text
 }
 
 // walk calls visit for an error and all that it wraps, outermost first, until it

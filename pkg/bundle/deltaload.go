@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/delta"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -130,10 +131,11 @@ func (l *loader) requirements(ctx context.Context, m member) error {
 	return nil
 }
 
-// printable returns a text from a bundle, quoted unless all of it is printable.
+// printable returns a text from a bundle, quoted unless a terminal can show it, in at most 300 bytes.
 func printable(s string) string {
-	if q := fmt.Sprintf("%q", s); len(q) != len(s)+2 || len(s) > 300 {
-		return q[:min(len(q), 300)]
+	s = usererr.Printable(s)
+	if len(s) > 300 {
+		return strings.ToValidUTF8(s[:300], "")
 	}
 	return s
 }

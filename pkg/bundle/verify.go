@@ -483,7 +483,7 @@ func (v *verifier) checkNames() {
 		}
 		ref, err := imageref.ParseTag(name)
 		if err != nil {
-			v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile, Detail: printable(err.Error()), Images: []string{name}})
+			v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile, Detail: err.Error(), Images: []string{name}})
 			continue
 		}
 		if other, ok := first[ref.Familiar()]; ok && other != d.Digest {

@@ -367,6 +367,16 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
+// A problem with a name quotes the name once.
+func TestVerifyQuotesNamesOnce(t *testing.T) {
+	var p packed
+	p.image(t, "../../x:1", "a", nil)
+	r := must[*Report](t)(verifyBytes(t, p.bytes(t), nil))
+	if len(r.Problems) != 1 || !strings.HasPrefix(r.Problems[0].Detail, `image reference "../../x:1": `) {
+		t.Errorf("problems: %+v", r.Problems)
+	}
+}
+
 // An archive of docker save and an index without images are not valid bundles.
 func TestVerifyRefusesWhatLoadReadsAsSomethingElse(t *testing.T) {
 	var p packed

@@ -84,7 +84,7 @@ func goodParts(p *bundle.PartsReport) string {
 func writeReport(w io.Writer, report *bundle.Report) error {
 	if p := report.Parts; p != nil {
 		for _, line := range p.Problems {
-			fmt.Fprintln(w, printable(line))
+			fmt.Fprintln(w, usererr.Printable(line))
 		}
 		switch {
 		case p.Restored:
@@ -110,7 +110,7 @@ func writeReport(w io.Writer, report *bundle.Report) error {
 	if len(affected) > 0 {
 		fmt.Fprintf(w, "%d of %s affected:\n", len(affected), units.Count(len(report.Images), "image"))
 		for _, name := range slices.Sorted(maps.Keys(affected)) {
-			fmt.Fprintf(w, "  %s\n", printable(name))
+			fmt.Fprintf(w, "  %s\n", usererr.Printable(name))
 		}
 	}
 	notes := []string{
@@ -132,31 +132,23 @@ func writeReport(w io.Writer, report *bundle.Report) error {
 	if !report.OK {
 		state = units.Count(len(report.Problems), "problem")
 	}
-	_, err := fmt.Fprintf(w, "%s: %s (%s)\n", printable(report.Bundle), state, strings.Join(notes, ", "))
+	_, err := fmt.Fprintf(w, "%s: %s (%s)\n", usererr.Printable(report.Bundle), state, strings.Join(notes, ", "))
 	return err
 }
 
 func problemText(p bundle.Problem) string {
 	s := p.Kind
 	if p.File != "" {
-		s += " " + printable(p.File)
+		s += " " + usererr.Printable(p.File)
 	}
 	if p.Role != "" {
 		s += " (" + p.Role + ")"
 	}
 	if p.Detail != "" {
-		s += ": " + printable(p.Detail)
+		s += ": " + usererr.Printable(p.Detail)
 	}
 	if n := len(p.Images); n > 0 {
 		s += "; " + units.Count(n, "image") + " affected"
-	}
-	return s
-}
-
-// printable returns a text of a bundle if a terminal can show it, else quoted.
-func printable(s string) string {
-	if q := fmt.Sprintf("%q", s); len(q) != len(s)+2 {
-		return q
 	}
 	return s
 }
@@ -175,12 +167,12 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 		return con.PrintJSON(contents)
 	}
 	for _, name := range contents.Extra {
-		con.Notice("%s: %s does not belong to the bundle", printable(contents.Bundle), printable(name))
+		con.Notice("%s: %s does not belong to the bundle", usererr.Printable(contents.Bundle), usererr.Printable(name))
 	}
 	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tOWN")
 	for _, image := range contents.Images {
-		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", printable(image.Name), strings.Join(image.Platforms, ","),
+		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", usererr.Printable(image.Name), strings.Join(image.Platforms, ","),
 			image.Digest, units.Bytes(image.Size), units.Bytes(image.Own))
 	}
 	if err := w.Flush(); err != nil {
@@ -199,7 +191,7 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 	if contents.Tool != "" {
 		fmt.Fprintf(con.Stdout, "saved by %s", contents.Tool)
 		for _, key := range slices.Sorted(maps.Keys(contents.Configuration)) {
-			fmt.Fprintf(con.Stdout, ", %s %s", printable(key), printable(contents.Configuration[key]))
+			fmt.Fprintf(con.Stdout, ", %s %s", usererr.Printable(key), usererr.Printable(contents.Configuration[key]))
 		}
 		fmt.Fprintln(con.Stdout)
 	}

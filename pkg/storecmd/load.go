@@ -264,15 +264,15 @@ func report(con *console.Console, inputs []bundle.Input, sum bundle.Summary) {
 	if len(inputs) > 1 {
 		source = units.Count(len(inputs), "file")
 	}
-	con.Notice("%s: %s, %s, %s; %s already in the store", printable(source), units.Count(len(sum.Images), "image"),
+	con.Notice("%s: %s, %s, %s; %s already in the store", usererr.Printable(source), units.Count(len(sum.Images), "image"),
 		units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes), units.Count(sum.Reused, "blob"))
 	if sum.Deltas > 0 {
 		con.Notice("%s made of byte deltas: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes),
 			units.Bytes(sum.DeltaLayers))
 	}
 	for _, p := range sum.Partial {
-		con.Notice("warning: %s: only %s in the file, not %s", printable(p.Name), printable(strings.Join(p.Loaded, ", ")),
-			printable(strings.Join(p.Missing, ", ")))
+		con.Notice("warning: %s: only %s in the file, not %s", usererr.Printable(p.Name),
+			usererr.Printable(strings.Join(p.Loaded, ", ")), usererr.Printable(strings.Join(p.Missing, ", ")))
 	}
 	if sum.Repaired > 0 {
 		con.Notice("%s damaged in the store, replaced", units.Count(sum.Repaired, "blob"))

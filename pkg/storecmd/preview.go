@@ -67,7 +67,7 @@ func (r *retags) of(tag string) string {
 func (r *retags) warn(con *console.Console) {
 	for _, from := range slices.Sorted(maps.Keys(r.replaced)) {
 		if !r.used[from] {
-			con.Notice("warning: --tag %s=%s: no image has the tag %s", from, r.replaced[from], printable(from))
+			con.Notice("warning: --tag %s=%s: no image has the tag %s", from, r.replaced[from], usererr.Printable(from))
 		}
 	}
 }

@@ -210,7 +210,7 @@ func Remove(ctx context.Context, cfg *config.Config, con *console.Console, dryRu
 	}
 	if err == nil {
 		for _, name := range names {
-			fmt.Fprintln(con.Stdout, printable(name))
+			fmt.Fprintln(con.Stdout, usererr.Printable(name))
 		}
 	}
 	if dryRun {
