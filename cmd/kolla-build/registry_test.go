@@ -235,6 +235,17 @@ func TestSiteRegistry(t *testing.T) {
 			t.Errorf("registry trust of another name does not print %s:\n%s", want, out)
 		}
 	}
+	for options, want := range map[string]string{
+		"--addr 192.0.2.7:4001":                           "https://192.0.2.7:4001/ca.crt",
+		"--addr 192.0.2.7:4001 --tls-name mirror.example": "https://mirror.example:4001/ca.crt",
+		"--addr [2001:db8::7]:4001":                       "https://[2001:db8::7]:4001/ca.crt",
+		"--addr :4001":                                    ":4001/ca.crt",
+	} {
+		args := append([]string{"registry", "trust", "--dir", dir}, strings.Fields(options)...)
+		if out, err := exec.Command("kolla-build", args...).CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("registry trust %s does not print %s (%v):\n%s", options, want, err, out)
+		}
+	}
 }
 
 // checkTrust checks the output of "registry trust" without a name: it has the fingerprint of

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -23,20 +24,27 @@ func (o *registryFlags) trust(w io.Writer, args []string) error {
 	if o.flags.Changed("addr") {
 		addr = o.Addr
 	}
-	return printTrust(w, o.Dir, addr, strings.Join(args, ""))
+	return o.printTrust(w, addr, strings.Join(args, ""))
 }
 
-// printTrust prints how other hosts trust the generated certificate of the registry in a
-// directory. name is HOST or HOST:PORT as they write it in names of images, "" for the first
-// name in the certificate. Without a port, that of addr is used, or else the one that the
-// registry was last started with.
-func printTrust(w io.Writer, dir, addr, name string) error {
-	authority, err := server.ReadAuthority(dir)
+// printTrust prints how other hosts trust the generated certificate of the registry. name is
+// HOST or HOST:PORT as they write it in names of images; "" means the first --tls-name, or else
+// the address that the registry listens on if it is only one, or else the first name in the
+// certificate. Without a port, that of addr is used, or else the one that the registry was last
+// started with.
+func (o *registryFlags) printTrust(w io.Writer, addr, name string) error {
+	authority, err := server.ReadAuthority(o.Dir)
 	if err != nil {
 		return err
 	}
 	names := certificateNames(authority.Server)
-	if name == "" && len(names) > 0 {
+	switch only := onlyAddress(cmp.Or(addr, authority.Addr)); {
+	case name != "":
+	case len(o.TLSNames) > 0:
+		name = o.TLSNames[0]
+	case only != "":
+		name = only
+	case len(names) > 0:
 		name = names[0]
 	}
 	for _, a := range []string{addr, authority.Addr, server.DefaultAddr} {
@@ -66,6 +74,17 @@ func printTrust(w io.Writer, dir, addr, name string) error {
 	_, err = fmt.Fprintf(w, "The certificate is for %s. --tls-name NAME adds a name;\n"+
 		"\"kolla-build registry trust NAME\" prints the commands for another name or port.\n", strings.Join(names, ", "))
 	return err
+}
+
+// onlyAddress returns the IP address that a registry listens on if other hosts reach it by this
+// one only, or else "".
+func onlyAddress(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	if err != nil || ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
+		return ""
+	}
+	return host
 }
 
 // withPort adds a port to a host that has none. The default port of HTTPS is added only where
