@@ -27,7 +27,6 @@ const DefaultBaseDelay = 200 * time.Millisecond
 const (
 	DefaultRetries = 5
 	DefaultTimeout = 2 * time.Minute // without a byte
-	DefaultJobs    = 8               // transfers at the same time
 )
 
 // Retries returns the number of retries that an option of a client means: DefaultRetries for

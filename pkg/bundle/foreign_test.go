@@ -262,7 +262,11 @@ func TestLoadDamagedForeignArchives(t *testing.T) {
 			noImages(t, st)
 		})
 	}
-	intact := archivetest.Archive(t, archivetest.Docker10, images...)
+}
+
+// TestLoadTruncatedForeignArchives checks that no image of an archive that ends early gets a name.
+func TestLoadTruncatedForeignArchives(t *testing.T) {
+	intact := archivetest.Archive(t, archivetest.Docker10, foreignImages(t)...)
 	for n := 100; n < len(intact)-1024; n += len(intact) / 12 { // the last kilobyte is the end mark
 		st := openStore(t)
 		if _, err := Load(t.Context(), "-", st, LoadOptions{Stdin: bytes.NewReader(intact[:n])}); err == nil {

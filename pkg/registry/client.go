@@ -42,8 +42,7 @@ type Options struct {
 	// transfer that makes progress. 0 means [retry.DefaultTimeout].
 	Timeout time.Duration
 
-	// Jobs limits the number of concurrent transfers of blobs and tags. 0 means
-	// [retry.DefaultJobs].
+	// Jobs limits the number of concurrent transfers of blobs and tags. 0 means 8.
 	Jobs int
 
 	// UserAgent is sent with each request. "" means "kolla-build".
@@ -87,7 +86,7 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 		opts.Timeout = retry.DefaultTimeout
 	}
 	if opts.Jobs <= 0 {
-		opts.Jobs = retry.DefaultJobs
+		opts.Jobs = 8
 	}
 	if opts.EtcDir == "" {
 		opts.EtcDir = "/etc"

@@ -102,12 +102,19 @@ func TestRegistriesConf(t *testing.T) {
 			}
 		})
 	}
-	// A set is published under its own names.
+}
+
+// The files of registries.conf.d are read too, and those of the user replace the system's. They do
+// not change the names under which a set is published.
+func TestRegistriesConfDirectories(t *testing.T) {
+	origin := registrytest.Embedded(t, server.Options{}).Addr().String()
+	gone := registrytest.FreeAddr(t)
+	published := publish(t, origin, "library/debian:t")
 	etc := t.TempDir() + "/not[a]pattern"
 	writeFile(t, filepath.Join(etc, "containers/registries.conf.d/x.conf"),
 		fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n", origin, gone))
 	c := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1})
-	if d, err := c.Head(t.Context(), origin+"/library/debian:t"); err != nil || d.Digest != inOrigin {
+	if d, err := c.Head(t.Context(), origin+"/library/debian:t"); err != nil || d.Digest != published {
 		t.Errorf("looking up a tag to publish: %v", err)
 	}
 	if _, _, err := c.Fetch(t.Context(), origin+"/library/debian:t", ""); err == nil {

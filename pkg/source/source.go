@@ -91,7 +91,7 @@ type Options struct {
 
 	idleFloor time.Duration // in tests, instead of gitIdleFloor
 
-	// Jobs is the number of transfers at the same time; 0 means [retry.DefaultJobs].
+	// Jobs is the number of transfers at the same time; 0 means 8.
 	Jobs int
 
 	// UserAgent is sent with HTTP requests. "" means "kolla-build".
@@ -145,7 +145,7 @@ func New(opts Options) (*Fetcher, error) {
 		opts.idleFloor = gitIdleFloor
 	}
 	if opts.Jobs <= 0 {
-		opts.Jobs = retry.DefaultJobs
+		opts.Jobs = 8
 	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "kolla-build"

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -85,24 +84,9 @@ func TestCollectWhileServing(t *testing.T) {
 	})
 
 	stop := make(chan struct{})
-	var freed, runs atomic.Int64
+	var freed, runs int64
 	var collector sync.WaitGroup
-	collector.Go(func() {
-		for {
-			result, err := server.CollectRunning(context.Background(), dir, server.GCOptions{Untagged: true, Unused: time.Hour})
-			if err != nil {
-				t.Errorf("collecting garbage: %v", err)
-				return
-			}
-			freed.Add(result.Freed)
-			runs.Add(1)
-			select {
-			case <-stop:
-				return
-			default:
-			}
-		}
-	})
+	collector.Go(func() { freed, runs = collectUntil(t, dir, stop) })
 
 	var tagged sync.Map // reference without the host: digest
 	var all sync.WaitGroup
@@ -165,17 +149,7 @@ func TestCollectWhileServing(t *testing.T) {
 		t.Errorf("%d tags are complete, want %d", n, clients+len(set))
 	}
 	client := registrytest.Client(t, registry.Options{})
-	for i := range 10 {
-		tags, err := client.Tags(t.Context(), fmt.Sprintf("%s/kolla/svc-%d", s.Host(), i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, tag := range tags {
-			if _, err := client.Head(t.Context(), fmt.Sprintf("%s/kolla/svc-%d:%s", s.Host(), i, tag)); err != nil {
-				t.Errorf("a tag without its manifest: %v", err)
-			}
-		}
-	}
+	checkTagsHaveManifests(t, client, s.Host())
 	for _, img := range old[40:] {
 		for i := range 10 {
 			var missing *registry.NotFoundError
@@ -185,10 +159,44 @@ func TestCollectWhileServing(t *testing.T) {
 			}
 		}
 	}
-	if freed.Load() < 20*2000 {
-		t.Errorf("freed %d bytes in %d runs", freed.Load(), runs.Load())
+	if freed < 20*2000 {
+		t.Errorf("freed %d bytes in %d runs", freed, runs)
 	}
-	t.Logf("%d runs freed %d bytes; faults: %s", runs.Load(), freed.Load(), proxy.Faults())
+	t.Logf("%d runs freed %d bytes; faults: %s", runs, freed, proxy.Faults())
+}
+
+// collectUntil collects the garbage of a running registry again and again until stop is closed, and
+// returns the bytes that were freed and the number of runs.
+func collectUntil(t *testing.T, dir string, stop <-chan struct{}) (freed, runs int64) {
+	for {
+		result, err := server.CollectRunning(context.Background(), dir, server.GCOptions{Untagged: true, Unused: time.Hour})
+		if err != nil {
+			t.Errorf("collecting garbage: %v", err)
+			return freed, runs
+		}
+		freed, runs = freed+result.Freed, runs+1
+		select {
+		case <-stop:
+			return freed, runs
+		default:
+		}
+	}
+}
+
+// checkTagsHaveManifests looks up each tag of the repositories svc-0 to svc-9.
+func checkTagsHaveManifests(t *testing.T, client *registry.Client, host string) {
+	t.Helper()
+	for i := range 10 {
+		tags, err := client.Tags(t.Context(), fmt.Sprintf("%s/kolla/svc-%d", host, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tag := range tags {
+			if _, err := client.Head(t.Context(), fmt.Sprintf("%s/kolla/svc-%d:%s", host, i, tag)); err != nil {
+				t.Errorf("a tag without its manifest: %v", err)
+			}
+		}
+	}
 }
 
 // TestCollectKeepsWhatIsInUse checks that content which a client has asked for, without a
