@@ -8,11 +8,11 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/graph"
@@ -114,7 +114,7 @@ func (v View) Fails(mayFail []image.ID) bool {
 
 // WriteText writes the view as a table.
 func (v View) WriteText(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	w := console.NewTable(out)
 	row := func(cells ...string) {
 		if !v.pushes {
 			cells = append(cells[:3], cells[4:]...)

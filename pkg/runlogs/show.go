@@ -9,7 +9,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode/utf8"
 
@@ -167,7 +166,7 @@ func lastBuild(con *console.Console, runs []run, l Log) Log {
 
 // writeList lists the logs of a run.
 func writeList(con *console.Console, r run) error {
-	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
+	w := console.NewTable(con.Stdout)
 	fmt.Fprintln(w, "IMAGE\tSIZE\tEND")
 	for _, l := range r.logs() {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", report.Sanitize([]byte(l.Image)), units.Bytes(l.Size), ending(l.Path))

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/transfer"
@@ -169,7 +168,7 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 	for _, name := range contents.Extra {
 		con.Notice("%s: %s does not belong to the bundle", usererr.Printable(contents.Bundle), usererr.Printable(name))
 	}
-	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
+	w := console.NewTable(con.Stdout)
 	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tOWN")
 	for _, image := range contents.Images {
 		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", usererr.Printable(image.Name), strings.Join(image.Platforms, ","),

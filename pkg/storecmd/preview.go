@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/opencontainers/go-digest"
 
@@ -113,7 +112,7 @@ func preview(
 		}
 		header += "\tREGISTRY"
 	}
-	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
+	w := console.NewTable(con.Stdout)
 	fmt.Fprintln(w, header)
 	for _, e := range loaded.Images {
 		state, err := stateInStore(s, e, opts.Replace)

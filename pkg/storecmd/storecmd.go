@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"text/tabwriter"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
@@ -58,7 +57,7 @@ func Images(cfg *config.Config, con *console.Console, asJSON bool) error {
 		}
 		return con.PrintJSON(images)
 	}
-	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
+	w := console.NewTable(con.Stdout)
 	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tSTORED")
 	for _, e := range entries {
 		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", e.Name, platforms(s, e), e.Digest, units.Bytes(e.Size),
@@ -123,7 +122,7 @@ func writeUsage(cfg *config.Config, con *console.Console) error {
 		"logs":         "logs of images",
 		"reports":      "reports of nightly runs",
 	}
-	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
+	w := console.NewTable(con.Stdout)
 	for _, e := range entries {
 		if e.IsDir() {
 			path := filepath.Join(cfg.DataDir, e.Name())
