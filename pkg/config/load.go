@@ -91,7 +91,7 @@ func Load(in Input) (*Config, error) {
 	if len(l.errs) > 0 {
 		return nil, joinErrors(l.errs)
 	}
-	l.c.Warnings = append(l.misspelled, l.warnings...)
+	l.c.Warnings = sumUp(append(l.misspelled, l.warnings...))
 	return l.c, nil
 }
 
@@ -107,6 +107,7 @@ type loader struct {
 	warnings   []Warning
 	misspelled []Warning // unknown names, which are errors with --strict
 	errs       []error
+	failed     map[string]bool // the texts of errs
 }
 
 // given is one value of an option or of a section's key.
@@ -124,17 +125,32 @@ func givenInFile(e *inifile.Entry) given {
 
 // fail records an error, once if several values lead to it.
 func (l *loader) fail(err error) {
-	for _, e := range l.errs {
-		if e == err || e.Error() == err.Error() {
-			return
-		}
+	if l.failed == nil {
+		l.failed = map[string]bool{}
 	}
-	l.errs = append(l.errs, err)
+	if text := err.Error(); !l.failed[text] {
+		l.failed[text] = true
+		l.errs = append(l.errs, err)
+	}
+}
+
+// maxReported is how many errors of a configuration are reported, and how many warnings.
+const maxReported = 50
+
+// sumUp replaces the warnings after the first ones with their number.
+func sumUp(warnings []Warning) []Warning {
+	if n := len(warnings) - maxReported; n > 1 {
+		return append(warnings[:maxReported], Warning{Message: fmt.Sprintf("and %d more warnings about the configuration", n)})
+	}
+	return warnings
 }
 
 func joinErrors(errs []error) error {
 	if len(errs) == 1 {
 		return errs[0]
+	}
+	if n := len(errs) - maxReported; n > 1 {
+		errs = append(errs[:maxReported:maxReported], fmt.Errorf("and %d more errors in the configuration", n))
 	}
 	return errors.Join(errs...)
 }

@@ -157,7 +157,7 @@ func (l *loader) checkSections(f *inifile.File) {
 		if l.hasOptionKeys(name) {
 			w.Hint = "options belong in [DEFAULT]"
 		}
-		if len(l.misspelled) >= maxSuggestions {
+		if len(l.misspelled) >= maxReported {
 			// Comparing thousands of names with all others takes minutes.
 		} else if n := suggest.Nearest(h.Name, l.sectionNames()); n != "" {
 			w.Hint = fmt.Sprintf("did you mean [%s]?", n)
@@ -217,16 +217,13 @@ func (l *loader) sectionNames() []string {
 	return names
 }
 
-// maxSuggestions is how many unknown names are compared with the known ones.
-const maxSuggestions = 100
-
 // unknownKey warns of a key that its section does not have.
 func (l *loader) unknownKey(e *inifile.Entry, known []string) {
 	hint := ""
 	inDefault := holdsOptions(normalSection(e.Section))
 	option := lookupKey(e.Key)
 	switch {
-	case len(l.misspelled) >= maxSuggestions:
+	case len(l.misspelled) >= maxReported:
 	case !inDefault && option != nil:
 		hint = fmt.Sprintf("%s is an option of [DEFAULT]", option.Key())
 	case inDefault && len(l.in.Profiles[e.Key]) > 0:

@@ -130,14 +130,14 @@ func (c *Config) CheckSources(images []string) []Warning {
 			Message: fmt.Sprintf("[%s] describes a source, but there is no image %q", s.name, image)}
 		if right := sourceSection(name, known); right != "" {
 			w.Hint = fmt.Sprintf("did you mean [%s]?", right)
-		} else if len(warnings) < maxSuggestions {
+		} else if len(warnings) < maxReported {
 			if n := suggest.Nearest(image, images); n != "" {
 				w.Hint = fmt.Sprintf("did you mean [%s]?", n+strings.TrimPrefix(name, image))
 			}
 		}
 		warnings = append(warnings, w)
 	}
-	return warnings
+	return sumUp(warnings)
 }
 
 // sourceSection returns the name of the section for a plugin or an addition of a known image
