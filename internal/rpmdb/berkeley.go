@@ -114,6 +114,9 @@ func (f *berkeley) overflow(item []byte) ([]byte, error) {
 	if size > len(f.data) {
 		return nil, errBerkeley
 	}
+	if size > maxRecord {
+		return nil, errRecord
+	}
 	out := make([]byte, 0, size)
 	for len(out) < size {
 		if next <= 0 || next >= len(f.data)/f.page || f.read[next] {

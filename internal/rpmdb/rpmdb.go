@@ -15,8 +15,18 @@ import (
 	"strconv"
 )
 
-// maxPackages limits the packages of a database. Real systems have a tenth of it.
-const maxPackages = 500_000
+// Limits of a database.
+const (
+	maxPackages = 500_000  // real systems have a tenth of it
+	maxRecord   = 64 << 20 // bytes of a package's header, which is copied; packages of 100,000 files take 10 MB
+	maxField    = 1 << 10  // bytes of a name, version, release or architecture
+	maxFields   = 64 << 20 // bytes of these in all, because they may share their bytes in the file
+)
+
+var (
+	errRecord = fmt.Errorf("a header of more than %d bytes", maxRecord)
+	errFields = fmt.Errorf("more than %d bytes of names and versions", maxFields)
+)
 
 // Package is an installed package.
 type Package struct {
@@ -35,6 +45,7 @@ func Read(file, wal []byte) ([]Package, error) {
 		return nil, nil
 	}
 	var out []Package
+	fields := 0
 	add := func(blob []byte) error {
 		p, err := parseHeader(blob)
 		if err != nil {
@@ -42,6 +53,9 @@ func Read(file, wal []byte) ([]Package, error) {
 		}
 		if len(out) >= maxPackages {
 			return fmt.Errorf("more than %d packages", maxPackages)
+		}
+		if fields += len(p.Name) + len(p.Version) + len(p.Arch); fields > maxFields {
+			return errFields
 		}
 		if p.Name != "gpg-pubkey" {
 			out = append(out, p)
@@ -116,10 +130,11 @@ func parseHeader(b []byte) (Package, error) {
 		default:
 			continue
 		}
-		if typ != typeString || offset < 0 || offset >= len(data) {
+		// A header has each of them once. Many copies of a long one would take a very long time.
+		if typ != typeString || offset < 0 || offset >= len(data) || *field != "" {
 			return Package{}, errHeader
 		}
-		end := bytes.IndexByte(data[offset:], 0)
+		end := bytes.IndexByte(data[offset:min(offset+maxField, len(data))], 0)
 		if end < 0 {
 			return Package{}, errHeader
 		}

@@ -197,3 +197,74 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(sqliteMagic), []byte{})
 	f.Fuzz(func(_ *testing.T, data, wal []byte) { _, _ = Read(data, wal) })
 }
+
+// header returns an rpm header whose fields all are one text.
+func header(text string, tags ...uint32) []byte {
+	be := binary.BigEndian
+	out := be.AppendUint32(be.AppendUint32(nil, uint32(len(tags))), uint32(len(text)+1))
+	for _, tag := range tags {
+		out = be.AppendUint32(be.AppendUint32(be.AppendUint32(be.AppendUint32(out, tag), typeString), 0), 1)
+	}
+	return append(append(out, text...), 0)
+}
+
+// sqliteCell returns a cell of a table with a record of one blob.
+func sqliteCell(blob []byte) []byte {
+	varint := func(v int) []byte { return []byte{byte(v>>14) | 0x80, byte(v>>7) | 0x80, byte(v & 0x7f)} }
+	record := append(append([]byte{4}, varint(2*len(blob)+12)...), blob...)
+	return append(append(varint(len(record)), 1), record...)
+}
+
+// sqliteTable returns a database whose table has one page, in which count places name one cell.
+func sqliteTable(cell []byte, count int) []byte {
+	const page = 65536
+	be := binary.BigEndian
+	file := make([]byte, 2*page)
+	copy(file, sqliteMagic)
+	be.PutUint16(file[16:], 1)
+	schema := append([]byte{6, 12*2 - 1, 14*2 + 1, 14*2 + 1, 1, 13}, "tablePackagesPackages\x02"...)
+	schema[1] = 13 + 2*5
+	schema[2], schema[3] = 13+2*8, 13+2*8
+	first := append([]byte{byte(len(schema)), 1}, schema...)
+	leaf := func(page []byte, head, count int, cell []byte) {
+		at := len(page) - len(cell)
+		copy(page[at:], cell)
+		page[head] = 13
+		be.PutUint16(page[head+3:], uint16(count))
+		for i := range count {
+			be.PutUint16(page[head+8+2*i:], uint16(at))
+		}
+	}
+	leaf(file[:page], 100, 1, first)
+	leaf(file[page:], 0, count, cell)
+	return file
+}
+
+// TestSharedBytes reads databases that take much more memory or time than their size if what shares
+// bytes in them is read as often as it is named.
+func TestSharedBytes(t *testing.T) {
+	all := []uint32{tagName, tagVersion, tagRelease, tagArch}
+	sound := header("x", all...)
+	if got, err := Read(sqliteTable(sqliteCell(sound), 1), nil); err != nil || len(got) != 1 || got[0].Name != "x" {
+		t.Fatalf("a sound database: %v, %v", got, err)
+	}
+	if got, err := Read(sqliteTable(sqliteCell(sound), 20_000), nil); err == nil {
+		t.Errorf("SQLite cells that overlap: %d packages", len(got))
+	}
+	for about, h := range map[string][]byte{
+		"a long name":    header(strings.Repeat("x", 2*maxField), all...),
+		"a tag repeated": header("x", append(all, tagName)...),
+	} {
+		if got, err := Read(writeNDB([][]byte{h}), nil); err == nil {
+			t.Errorf("%s: %d packages", about, len(got))
+		}
+	}
+	long := header(strings.Repeat("x", maxField-1), all...)
+	headers := slices.Repeat([][]byte{long}, 500)
+	if got, err := Read(writeNDB(headers), nil); err != nil || len(got) != len(headers) {
+		t.Errorf("names of the longest length: %d packages, %v", len(got), err)
+	}
+	if columns, err := sqliteRecord(append([]byte{0x82, 0x80, 0x04}, make([]byte, 1<<20)...)); err == nil && len(columns) > maxColumns {
+		t.Errorf("a record of %d columns", len(columns))
+	}
+}

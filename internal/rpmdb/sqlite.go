@@ -10,6 +10,9 @@ import (
 
 const sqliteMagic = "SQLite format 3\x00"
 
+// maxColumns is the largest number of columns that SQLite itself can have.
+const maxColumns = 32767
+
 var errSQLite = errors.New("damaged SQLite file")
 
 // sqliteFile is a database with the pages that its write-ahead log replaces.
@@ -89,6 +92,7 @@ func (f *sqliteFile) rows(n, depth int, yield func([]byte) error) error {
 	if at+2*cells > len(p) {
 		return errSQLite
 	}
+	used := 0 // bytes of the page's cells
 	for i := range cells {
 		cell := int(binary.BigEndian.Uint16(p[at+2*i:]))
 		if cell+4 > f.usable {
@@ -99,9 +103,15 @@ func (f *sqliteFile) rows(n, depth int, yield func([]byte) error) error {
 			err = f.rows(int(binary.BigEndian.Uint32(p[cell:])), depth+1, yield)
 		case 13: // leaf
 			var record []byte
-			if record, err = f.payload(p[cell:f.usable]); err == nil {
-				err = yield(record)
+			var length int
+			if record, length, err = f.payload(p[cell:f.usable]); err != nil {
+				break
 			}
+			// Valid cells do not overlap: many places with the same cell are an attack.
+			if used += length; used > f.usable {
+				return errSQLite
+			}
+			err = yield(record)
 		default:
 			err = errSQLite
 		}
@@ -115,13 +125,17 @@ func (f *sqliteFile) rows(n, depth int, yield func([]byte) error) error {
 	return nil
 }
 
-// payload returns the record in a leaf cell, with the part on overflow pages.
-func (f *sqliteFile) payload(cell []byte) ([]byte, error) {
+// payload returns the record in a leaf cell, with the part on overflow pages, and the bytes of the
+// cell itself.
+func (f *sqliteFile) payload(cell []byte) (record []byte, length int, err error) {
 	size, n := sqliteVarint(cell)
 	_, m := sqliteVarint(cell[n:])
 	cell = cell[n+m:]
 	if n == 0 || m == 0 || size > uint64(len(f.data)+len(f.newer)*f.page) {
-		return nil, errSQLite
+		return nil, 0, errSQLite
+	}
+	if size > maxRecord {
+		return nil, 0, errRecord
 	}
 	total, local := int(size), int(size)
 	if total > f.usable-35 {
@@ -132,24 +146,24 @@ func (f *sqliteFile) payload(cell []byte) ([]byte, error) {
 	}
 	if local == total {
 		if local > len(cell) {
-			return nil, errSQLite
+			return nil, 0, errSQLite
 		}
-		return cell[:local], nil
+		return cell[:local], n + m + local, nil
 	}
 	if local+4 > len(cell) {
-		return nil, errSQLite
+		return nil, 0, errSQLite
 	}
-	out := append([]byte(nil), cell[:local]...)
+	record = append(make([]byte, 0, total), cell[:local]...)
 	next := int(binary.BigEndian.Uint32(cell[local:]))
-	for len(out) < total {
+	for len(record) < total {
 		p, err := f.get(next)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		next = int(binary.BigEndian.Uint32(p))
-		out = append(out, p[4:4+min(f.usable-4, total-len(out))]...)
+		record = append(record, p[4:4+min(f.usable-4, total-len(record))]...)
 	}
-	return out, nil
+	return record, n + m + local + 4, nil
 }
 
 // sqliteValue is the value of a column: the bytes of a text or blob, or an integer.
@@ -167,7 +181,7 @@ func sqliteRecord(b []byte) ([]sqliteValue, error) {
 	var out []sqliteValue
 	for len(head) > 0 {
 		typ, n := sqliteVarint(head)
-		if n == 0 {
+		if n == 0 || len(out) >= maxColumns {
 			return nil, errSQLite
 		}
 		head = head[n:]
