@@ -1,7 +1,9 @@
 package apt
 
 import (
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -50,6 +52,26 @@ func TestParagraphsLargeField(t *testing.T) {
 			t.Errorf("%d lines", n)
 		}
 	})
+}
+
+// TestParagraphsManyFields reads a hostile file: a paragraph of countless fields, each of which takes
+// much more memory than text.
+func TestParagraphsManyFields(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("Package: x\n")
+	for i := range 2 * maxFields {
+		fmt.Fprintf(&text, "f%d:\n", i)
+	}
+	text.WriteString("\nPackage: y\n")
+	var names []string
+	Paragraphs([]byte(text.String()), nil, func(p Paragraph) {
+		if names = append(names, p["package"]); len(p) > maxFields {
+			t.Errorf("%d fields", len(p))
+		}
+	})
+	if want := []string{"x", "y"}; !slices.Equal(names, want) {
+		t.Errorf("packages %q", names)
+	}
 }
 
 func FuzzParseSources(f *testing.F) {

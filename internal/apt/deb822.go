@@ -12,12 +12,16 @@ import (
 // Paragraph holds the fields of a paragraph, with their names in lower case.
 type Paragraph map[string]string
 
+// maxFields is how many fields of a paragraph are read. Real ones have fewer than 50, and each takes a
+// hundred bytes of memory, whatever its length.
+const maxFields = 1000
+
 // Paragraphs calls yield with each paragraph of a deb822 text. Values have their
 // first line only, except those of the fields named in multiline (in lower
 // case), whose lines are joined by newlines. Lines that are not fields are
 // ignored.
 //
-// The time is linear in the length of the text, regardless of the text contains;
+// The time is linear in the length of the text, whatever the text contains;
 // pault.ag/go/debian/control is quadratic in the lines of a field.
 func Paragraphs(text []byte, multiline []string, yield func(Paragraph)) {
 	paragraph := Paragraph{}
@@ -52,6 +56,9 @@ func Paragraphs(text []byte, multiline []string, yield func(Paragraph)) {
 			endField()
 			name, value, ok := bytes.Cut(line, []byte{':'})
 			if !ok {
+				continue
+			}
+			if len(paragraph) >= maxFields {
 				continue
 			}
 			key := strings.ToLower(string(bytes.TrimSpace(name)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -47,6 +48,12 @@ const cacheVersion = "2"
 const (
 	maxRPMDB  = 256 << 20
 	maxRPMLog = 64 << 20
+)
+
+// Limits for what files list. Images have a tenth of it.
+const (
+	maxInstalled = 500_000  // in one file of dpkg
+	maxFacts     = 64 << 20 // bytes that the facts in all layers of an image take in memory
 )
 
 // wantedFiles are the files with information about packages, and the limit in
@@ -131,6 +138,15 @@ type fileFacts struct {
 	Problem  string    `json:"problem,omitempty"` // why the file cannot be read
 }
 
+// size returns about how many bytes the facts take in memory.
+func (f fileFacts) size() int {
+	n := 200 + len(f.Text) + len(f.Problem) // with its path
+	for _, p := range f.Packages {
+		n += 64 + len(p.Name) + len(p.Version) + len(p.Arch)
+	}
+	return n
+}
+
 // Contents are the packages of an image and its configuration of repositories.
 type Contents struct {
 	Packages []Package         // sorted
@@ -147,8 +163,17 @@ func (r *Reader) Read(ctx context.Context, img v1.Image) (*Contents, error) {
 		return nil, fmt.Errorf("reading packages: %w", err)
 	}
 	parts := make([]inspect.Part[fileFacts], len(layers))
+	size := 0
 	for i, l := range layers {
-		if parts[i], err = r.layer(ctx, l); err != nil {
+		if parts[i], err = r.layer(ctx, l); err == nil {
+			for _, f := range parts[i].Files {
+				size += f.size()
+			}
+			if size > maxFacts {
+				err = fmt.Errorf("with the layers before, its lists of packages take more than %s", units.Bytes(maxFacts))
+			}
+		}
+		if err != nil {
 			return nil, fmt.Errorf("reading packages: layer %d of %d: %w", i+1, len(layers), err)
 		}
 	}
@@ -241,7 +266,9 @@ func readFacts(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts], error)
 
 func factsOf(files map[string]inspect.Content) map[string]fileFacts {
 	out := map[string]fileFacts{}
-	for name, c := range files {
+	size := 0
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		c := files[name]
 		dir, base := path.Split(name)
 		var f fileFacts
 		var err error
@@ -253,7 +280,7 @@ func factsOf(files map[string]inspect.Content) map[string]fileFacts {
 		case base == "Packages" || base == "Packages.db":
 			f.Packages, err = parseRPMDB(c.Data, nil)
 		case name == "var/lib/dpkg/status" || dir == "var/lib/dpkg/status.d/" && !strings.HasSuffix(base, ".md5sums"):
-			f.Packages = parseDpkg(c.Data)
+			f.Packages, err = parseDpkg(c.Data)
 		case base == "METADATA" || base == "PKG-INFO":
 			f.Packages = parsePython(c.Data)
 		default:
@@ -261,6 +288,11 @@ func factsOf(files map[string]inspect.Content) map[string]fileFacts {
 		}
 		if limit, _ := matchWanted(name); c.Size > limit && base != "METADATA" && base != "PKG-INFO" {
 			err = fmt.Errorf("larger than %s", units.Bytes(limit))
+		}
+		if n := f.size(); err == nil && size+n > maxFacts {
+			err = fmt.Errorf("with other files, more than %s", units.Bytes(maxFacts))
+		} else if err == nil {
+			size += n
 		}
 		if err != nil {
 			f = fileFacts{Problem: err.Error()}

@@ -3,6 +3,7 @@ package packages
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -249,5 +250,36 @@ func TestCacheOfLargeFacts(t *testing.T) {
 			t.Errorf("%d bytes are cached: %t", size, err == nil)
 		}
 		os.Remove(file)
+	}
+}
+
+// TestFactsAreBounded reads layers whose files list more packages than any image has, and images with
+// many such layers.
+func TestFactsAreBounded(t *testing.T) {
+	testenv.Slow(t)
+	list := func(count int) string { return strings.Repeat("Package:a\nVersion:1\n\n", count) }
+	if _, err := parseDpkg([]byte(list(maxInstalled + 1))); err == nil {
+		t.Error("more packages than the limit were read")
+	}
+	const half = 400_000 // packages take 25 MiB, more than a third of the limit
+	if c, err := new(Reader).Read(t.Context(), image(t, layer(t, map[string]string{"var/lib/dpkg/status": list(half)}))); err != nil ||
+		len(c.Packages) == 0 || len(c.Problems) > 0 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	many := map[string]string{"var/lib/dpkg/status": list(10)}
+	for i := range 100 {
+		many[fmt.Sprintf("var/lib/dpkg/status.d/p%02d", i)] = list(half * 3 / 100)
+	}
+	c, err := new(Reader).Read(t.Context(), image(t, layer(t, many)))
+	if err != nil || len(c.Problems) == 0 {
+		t.Errorf("many files in a layer: %v", err)
+	}
+	var layers []v1.Layer
+	for i := range 3 {
+		text := fmt.Sprintf("Package:l%d\nVersion:1\n\n", i) + list(half)
+		layers = append(layers, layer(t, map[string]string{"var/lib/dpkg/status": text}))
+	}
+	if _, err := new(Reader).Read(t.Context(), image(t, layers...)); err == nil {
+		t.Error("many layers were read")
 	}
 }

@@ -2,6 +2,7 @@ package packages
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/apt"
@@ -9,8 +10,9 @@ import (
 
 // parseDpkg returns the installed packages in dpkg's status file, or in one file
 // of status.d, which images without dpkg have.
-func parseDpkg(text []byte) []Package {
+func parseDpkg(text []byte) ([]Package, error) {
 	var out []Package
+	more := false
 	apt.Paragraphs(text, nil, func(p apt.Paragraph) {
 		if p["package"] == "" || p["version"] == "" {
 			return
@@ -21,9 +23,16 @@ func parseDpkg(text []byte) []Package {
 				return
 			}
 		}
+		if len(out) >= maxInstalled {
+			more = true
+			return
+		}
 		out = append(out, Package{Deb, p["package"], p["version"], p["architecture"]})
 	})
-	return out
+	if more {
+		return nil, fmt.Errorf("more than %d packages", maxInstalled)
+	}
+	return out, nil
 }
 
 // parsePython returns the package described by the header of METADATA or PKG-INFO.

@@ -408,6 +408,7 @@ func FuzzIndexes(f *testing.F) {
 			}
 		}
 		_ = aptPins(c.Files)
-		_, _ = parsePython(a), parseDpkg(a)
+		_ = parsePython(a)
+		_, _ = parseDpkg(a)
 	})
 }
