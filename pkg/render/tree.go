@@ -37,11 +37,11 @@ type Layer struct {
 // DirLayer opens a directory of the user's as a layer. Symbolic links in it are
 // followed as long as they stay inside.
 func DirLayer(dir string) (Layer, error) {
-	root, err := os.OpenRoot(dir)
+	root, err := openRootFS(dir)
 	if err != nil {
 		return Layer{}, fmt.Errorf("template directory %s: %w", dir, inputfile.WithoutPath(err))
 	}
-	return Layer{Name: dir, FS: rootFS{root}, dir: dir, close: root.Close}, nil
+	return Layer{Name: dir, FS: root, dir: dir, close: root.Close}, nil
 }
 
 // File is a file or a directory of a tree or of an image's build context.
