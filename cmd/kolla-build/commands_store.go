@@ -16,7 +16,8 @@ import (
 )
 
 // storedNames describes the regular expressions of commands that select stored images.
-const storedNames = "REGEX is matched with the name of an image without registry, namespace and tag, such as nova-api. " +
+const storedNames = "REGEX is matched with the name of an image without registry, namespace and tag, " +
+	"such as nova-api. " +
 	"If it contains a colon, it is matched with the tag too (nova-api:2026.1), and if it contains a slash, with the " +
 	"whole name (localhost:4000/kolla/nova-api:2026.1)."
 

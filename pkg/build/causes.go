@@ -78,8 +78,8 @@ const (
 
 	rpmKeyHint = "an earlier step must add the key that signs the packages of the repository: " +
 		"gpgkey in its .repo file, or rpm --import"
-	rpmNoKeyHint = "its .repo file has gpgcheck=1 and no gpgkey: add the address or file of the key, or rpm --import it in an " +
-		"earlier step"
+	rpmNoKeyHint = "its .repo file has gpgcheck=1 and no gpgkey: add the address or file of the key, " +
+		"or rpm --import it in an earlier step"
 	rpmKeyFileHint    = "an earlier step must add the file that gpgkey in the .repo file names"
 	rpmKeyAddressHint = "check the address of gpgkey in the .repo file, and that steps can reach it: " +
 		"proxy variables and --network-mode"

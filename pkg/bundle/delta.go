@@ -147,7 +147,9 @@ func (p *deltaPlan) index() ([]byte, error) {
 	for _, r := range p.required {
 		doc.Requires = append(doc.Requires, r)
 	}
-	slices.SortFunc(doc.Requires, func(a, b requirement) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+	slices.SortFunc(doc.Requires, func(a, b requirement) int {
+		return strings.Compare(string(a.Digest), string(b.Digest))
+	})
 	return json.Marshal(doc)
 }
 

@@ -32,8 +32,8 @@ func (e *MissingError) Error() string {
 		shown := min(len(e.Images), maxNamesShown)
 		images = fmt.Sprintf("%s and at least %d more", strings.Join(e.Images[:shown], ", "), e.AtLeast-shown)
 	}
-	return fmt.Sprintf("it is a delta, and the store lacks %s that it requires: %s, for %s", units.Count(len(e.Missing), "blob"),
-		units.List(e.Missing, maxNamesShown), images)
+	return fmt.Sprintf("it is a delta, and the store lacks %s that it requires: %s, for %s",
+		units.Count(len(e.Missing), "blob"), units.List(e.Missing, maxNamesShown), images)
 }
 
 // Hint returns a hint for the user.

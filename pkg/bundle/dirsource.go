@@ -95,7 +95,8 @@ func (d *dirFiles) scan(ctx context.Context) (extra []string, err error) {
 // readOrder returns the position of a file: first the files that a reader needs first, then
 // possible manifests, byte deltas, and layers.
 func readOrder(h *tar.Header) int {
-	first := []string{ocispec.ImageLayoutFile, manifestFile, signatureFile, ocispec.ImageIndexFile, deltaIndex, dockerManifest}
+	first := []string{ocispec.ImageLayoutFile, manifestFile, signatureFile, ocispec.ImageIndexFile,
+		deltaIndex, dockerManifest}
 	_, isBlob := blobDigest(h.Name)
 	switch n := slices.Index(first, h.Name); {
 	case n >= 0:

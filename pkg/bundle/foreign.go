@@ -42,7 +42,8 @@ func (l *loader) readDocker(ctx context.Context, h *tar.Header) error {
 	}
 	for _, name := range []string{imagearchive.ManifestFile, imagearchive.RepositoriesFile} {
 		if b, ok := l.keptLists[name]; ok {
-			if err := l.addDocker(ctx, &tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(b))}, bytes.NewReader(b)); err != nil {
+			h := &tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(b))}
+			if err := l.addDocker(ctx, h, bytes.NewReader(b)); err != nil {
 				return err
 			}
 		}

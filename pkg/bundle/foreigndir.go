@@ -138,7 +138,10 @@ func openSkopeoDir(ctx context.Context, d *dirFiles) (*skopeoDir, error) {
 			desc.MediaType = ocispec.MediaTypeImageIndex
 		}
 	}
-	index, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{desc}})
+	index, err := json.Marshal(ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		Manifests: []ocispec.Descriptor{desc},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,9 @@ func InventoryOf(ctx context.Context, name string, content io.Reader, st *store.
 	return inventoryOf(ctx, name, "-", content, st)
 }
 
-func inventoryOf(ctx context.Context, name, path string, stdin io.Reader, st *store.Store) (*inventory.Inventory, error) {
+func inventoryOf(
+	ctx context.Context, name, path string, stdin io.Reader, st *store.Store,
+) (*inventory.Inventory, error) {
 	src, err := openSource(ctx, path, stdin, nil)
 	var inv *inventory.Inventory
 	if err == nil {

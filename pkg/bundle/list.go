@@ -22,7 +22,7 @@ type Contents struct {
 	Images        []ContentImage    `json:"images"`
 	Blobs         int               `json:"blobs"`  // blobs and byte deltas in the bundle, each counted once
 	Bytes         int64             `json:"bytes"`  // of these
-	Shared        int64             `json:"shared"` // bytes that the images would have in addition if each were its own file
+	Shared        int64             `json:"shared"` // bytes more than Bytes if each image were a file of its own
 	Delta         *ContentDelta     `json:"delta,omitempty"`
 	Extra         []string          `json:"extra,omitempty"` // files in a directory that do not belong to the bundle
 }
@@ -128,8 +128,10 @@ type lister struct {
 }
 
 func newLister(src *source) *lister {
-	return &lister{src: src, carried: map[digest.Digest]int64{}, reached: map[digest.Digest]bool{}, unread: map[digest.Digest]bool{},
-		required: map[digest.Digest]bool{}}
+	return &lister{
+		src: src, carried: map[digest.Digest]int64{}, reached: map[digest.Digest]bool{},
+		unread: map[digest.Digest]bool{}, required: map[digest.Digest]bool{},
+	}
 }
 
 func (l *lister) read(ctx context.Context) error {
@@ -288,7 +290,8 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 			}
 		})
 		if err != nil {
-			return nil, &FormatError{Blob: d.Digest, Of: "manifest of " + printable(fullName(d)), Detail: err.Error(), Advice: adviceForeign}
+			return nil, &FormatError{Blob: d.Digest, Of: "manifest of " + printable(fullName(d)),
+				Detail: err.Error(), Advice: adviceForeign}
 		}
 	}
 	for _, d := range l.images {

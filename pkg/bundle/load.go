@@ -114,7 +114,8 @@ func (l *loader) entriesToStore() ([]store.Entry, error) {
 		entries = append(entries, e)
 	}
 	if len(entries) == 0 {
-		return nil, &FormatError{Detail: "none of its images has a name", Advice: "--name NAME gives one to the image that has none"}
+		return nil, &FormatError{Detail: "none of its images has a name",
+			Advice: "--name NAME gives one to the image that has none"}
 	}
 	return entries, nil
 }

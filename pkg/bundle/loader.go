@@ -75,7 +75,8 @@ func newLoader(st *store.Store, opts LoadOptions) *loader {
 	}
 	return &loader{
 		st: st, opts: opts, manifest: manifestCheck{key: opts.VerifyKey},
-		expected: map[digest.Digest]expectation{}, received: map[digest.Digest]int64{}, plain: map[digest.Digest]compress.Layer{},
+		expected: map[digest.Digest]expectation{}, received: map[digest.Digest]int64{},
+		plain: map[digest.Digest]compress.Layer{},
 	}
 }
 
@@ -216,7 +217,8 @@ func (l *loader) members(ctx context.Context) error {
 
 // readOther reads a file whose content is only compared with the manifest.
 func (l *loader) readOther(m member) error {
-	limits := map[string]int64{manifestFile: maxBundleManifest, signatureFile: maxLayout, dockerManifest: maxIndex, deltaIndex: maxIndex}
+	limits := map[string]int64{manifestFile: maxBundleManifest, signatureFile: maxLayout,
+		dockerManifest: maxIndex, deltaIndex: maxIndex}
 	limit, ok := limits[m.name]
 	if !ok {
 		return nil
@@ -322,7 +324,8 @@ func (l *loader) expect(layer ocispec.Descriptor, manifest bool, r blobRole) err
 		return &FormatError{Detail: fmt.Sprintf("%s: digest %q", r, layer.Digest), Err: err}
 	}
 	if expected.size < 0 || manifest && expected.size > maxManifest {
-		return &FormatError{Blob: layer.Digest, Of: r.String(), Detail: fmt.Sprintf("its size is %d bytes", expected.size), Advice: adviceForeign}
+		return &FormatError{Blob: layer.Digest, Of: r.String(),
+			Detail: fmt.Sprintf("its size is %d bytes", expected.size), Advice: adviceForeign}
 	}
 	old, known := l.expected[layer.Digest]
 	switch {
@@ -394,7 +397,8 @@ func (l *loader) storeBlob(ctx context.Context, m member, expected expectation, 
 		return err
 	}
 	if got := m.digest.Algorithm().FromBytes(b); got != m.digest {
-		return &FormatError{Blob: m.digest, Of: expected.role.String(), Detail: "its content has digest " + got.String(), Advice: adviceDamaged}
+		return &FormatError{Blob: m.digest, Of: expected.role.String(), Detail: "its content has digest " + got.String(),
+			Advice: adviceDamaged}
 	}
 	if err := l.batch.Write(ctx, bytes.NewReader(b), m.digest, m.size, func(err error) error { return err }); err != nil {
 		return err
@@ -413,7 +417,8 @@ func blobError(m member, e expectation, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return &FormatError{Blob: m.digest, Of: of, Detail: fmt.Sprintf("it ends before its %d bytes", m.size), Advice: adviceTruncated}
+		return &FormatError{Blob: m.digest, Of: of,
+			Detail: fmt.Sprintf("it ends before its %d bytes", m.size), Advice: adviceTruncated}
 	case errors.As(err, &be):
 		return &FormatError{Blob: m.digest, Of: of, Detail: be.Detail, Advice: adviceDamaged}
 	}

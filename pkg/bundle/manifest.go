@@ -78,8 +78,10 @@ func blobDigest(name string) (digest.Digest, bool) {
 func (p *plan) manifest(opts SaveOptions, files []file) ([]byte, error) {
 	m := Manifest{Version: manifestVersion, Tool: opts.Tool, Configuration: opts.Configuration, Images: []ManifestImage{}}
 	for _, e := range p.entries {
-		image := ManifestImage{Name: e.Name, Digest: e.Digest, Size: e.Size, Platforms: p.platforms[e.Name], Key: e.Key, Kind: e.Kind,
-			Origin: e.Origin}
+		image := ManifestImage{
+			Name: e.Name, Digest: e.Digest, Size: e.Size, Platforms: p.platforms[e.Name],
+			Key: e.Key, Kind: e.Kind, Origin: e.Origin,
+		}
 		if e.Kind == store.KindLoaded {
 			image.Kind = ""
 		}

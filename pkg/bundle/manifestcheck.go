@@ -60,8 +60,10 @@ func (c *manifestCheck) compare(name string, size int64) error {
 	case !ok:
 		return &FormatError{Member: name, Detail: manifestFile + " does not list it", Advice: adviceForeign}
 	case f.Size != size:
-		return &FormatError{Member: name, Detail: fmt.Sprintf("its size is %d bytes, and %d in %s", size, f.Size, manifestFile),
-			Advice: adviceDamaged}
+		return &FormatError{
+			Member: name, Detail: fmt.Sprintf("its size is %d bytes, and %d in %s", size, f.Size, manifestFile),
+			Advice: adviceDamaged,
+		}
 	}
 	delete(c.listed, name)
 	return nil
@@ -89,8 +91,10 @@ func (c *manifestCheck) sum(name string, got digest.Digest) error {
 		return nil
 	}
 	if want := c.sums[name]; want != got {
-		return &FormatError{Member: name, Detail: fmt.Sprintf("its content has digest %s, and %s in %s", got, want, manifestFile),
-			Advice: adviceDamaged}
+		return &FormatError{
+			Member: name, Detail: fmt.Sprintf("its content has digest %s, and %s in %s", got, want, manifestFile),
+			Advice: adviceDamaged,
+		}
 	}
 	return nil
 }
@@ -144,7 +148,8 @@ func (c *manifestCheck) images(index []ocispec.Descriptor) error {
 		names = append(names, imageName{fullName(d), d.Digest})
 	}
 	if !c.doc.sameImages(names) {
-		return &FormatError{Member: ocispec.ImageIndexFile, Detail: "its images are not those of " + manifestFile, Advice: adviceForeign}
+		return &FormatError{Member: ocispec.ImageIndexFile, Detail: "its images are not those of " + manifestFile,
+			Advice: adviceForeign}
 	}
 	return nil
 }

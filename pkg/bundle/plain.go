@@ -57,8 +57,10 @@ func (l *loader) storePlain(ctx context.Context, m member, expected expectation,
 		return false, nil, blobError(m, expected, err)
 	}
 	if layer.DiffID != m.digest {
-		return false, nil, &FormatError{Blob: m.digest, Of: expected.role.String(), Detail: "its content has digest " + layer.DiffID.String(),
-			Advice: adviceDamaged}
+		return false, nil, &FormatError{
+			Blob: m.digest, Of: expected.role.String(), Detail: "its content has digest " + layer.DiffID.String(),
+			Advice: adviceDamaged,
+		}
 	}
 	l.plain[m.digest] = layer
 	return true, nil, nil

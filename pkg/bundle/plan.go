@@ -111,8 +111,8 @@ func newPlan(ctx context.Context, st Source, entries []store.Entry, since *inven
 		return nil, err
 	}
 	if len(p.index) > maxIndex || len(entries) > maxImages || len(p.small)+len(p.large) > maxBlobs {
-		return nil, usererr.Errorf("save them to several bundles", "%d images with %d blobs are too many for one bundle", len(entries),
-			len(p.small)+len(p.large))
+		return nil, usererr.Errorf("save them to several bundles",
+			"%d images with %d blobs are too many for one bundle", len(entries), len(p.small)+len(p.large))
 	}
 	if p.delta != nil {
 		return p, nil // container engines cannot load it

@@ -26,7 +26,10 @@ type chunk struct {
 }
 
 func newReadAhead(r io.ReadCloser) *readAhead {
-	a := &readAhead{r: r, full: make(chan chunk, readAheadBuffers), free: make(chan []byte, readAheadBuffers), closed: make(chan struct{})}
+	a := &readAhead{
+		r: r, closed: make(chan struct{}),
+		full: make(chan chunk, readAheadBuffers), free: make(chan []byte, readAheadBuffers),
+	}
 	for range readAheadBuffers {
 		a.free <- make([]byte, readAheadSize)
 	}

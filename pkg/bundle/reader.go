@@ -176,8 +176,10 @@ func (c *checker) unexpectedMember(name string) (member, error) {
 // readSmall reads a file of up to limit bytes.
 func readSmall(s *source, m member, limit int64) ([]byte, error) {
 	if m.size > limit {
-		return nil, &FormatError{Member: m.name, Detail: fmt.Sprintf("its size is %s, more than %s", units.Bytes(m.size), units.Bytes(limit)),
-			Advice: adviceForeign}
+		return nil, &FormatError{
+			Member: m.name, Detail: fmt.Sprintf("its size is %s, more than %s", units.Bytes(m.size), units.Bytes(limit)),
+			Advice: adviceForeign,
+		}
 	}
 	b := make([]byte, m.size)
 	n, err := io.ReadFull(s.tr, b)
@@ -185,7 +187,8 @@ func readSmall(s *source, m member, limit int64) ([]byte, error) {
 	case err == nil:
 		return b, nil
 	case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, &FormatError{Member: m.name, Detail: fmt.Sprintf("it ends after %d of %d bytes", n, m.size), Advice: adviceTruncated}
+		return nil, &FormatError{Member: m.name, Detail: fmt.Sprintf("it ends after %d of %d bytes", n, m.size),
+			Advice: adviceTruncated}
 	}
 	return nil, &FormatError{Member: m.name, Detail: "reading it", Err: err}
 }

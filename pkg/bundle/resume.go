@@ -122,7 +122,8 @@ func readFull(r io.Reader, b []byte) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return io.EOF
 	case err != nil && err != io.EOF:
-		return usererr.Errorf("remove it to save from the beginning, or save to another disk", "reading the data of an interrupted save: %w", err)
+		return usererr.Errorf("remove it to save from the beginning, or save to another disk",
+			"reading the data of an interrupted save: %w", err)
 	}
 	return err
 }

@@ -139,7 +139,8 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 	target, special, err := atomicfile.Target(output)
 	switch {
 	case errors.Is(err, syscall.EISDIR):
-		return usererr.Errorf("name a file in it, such as "+filepath.Join(output, "set.tar")+", or write "+output+"/ to save to the directory",
+		return usererr.Errorf(
+			"name a file in it, such as "+filepath.Join(output, "set.tar")+", or write "+output+"/ to save to the directory",
 			"it is a directory")
 	case err != nil:
 		return err
@@ -201,11 +202,14 @@ func withMediumHint(output string, err error) error {
 	case errors.As(err, &about) && !belongsTo(output, about.Path):
 		return err
 	case errors.Is(err, syscall.EFBIG):
-		return usererr.WithHint(err, "the file system cannot hold a file of this size, FAT none of 4 GiB or more: write parts with --split 4G")
+		return usererr.WithHint(err,
+			"the file system cannot hold a file of this size, FAT none of 4 GiB or more: write parts with --split 4G")
 	case errors.Is(err, syscall.EROFS):
-		return usererr.WithHint(err, "save to another place, or make this one writable: the switch of the medium, or mount -o remount,rw")
+		return usererr.WithHint(err,
+			"save to another place, or make this one writable: the switch of the medium, or mount -o remount,rw")
 	case errors.Is(err, syscall.ENAMETOOLONG):
-		return usererr.WithHint(err, "choose a shorter name or path: until a file is complete, its name is a few characters longer")
+		return usererr.WithHint(err,
+			"choose a shorter name or path: until a file is complete, its name is a few characters longer")
 	case errors.Is(err, syscall.EINVAL) && strings.ContainsAny(filepath.Base(output), `:*?"<>|\`):
 		return usererr.WithHint(err, `choose a name without : * ? " < > | \, which FAT and NTFS do not allow`)
 	}
@@ -301,5 +305,6 @@ func writeParts(ctx context.Context, output string, files []file, sum *Summary, 
 		}
 		return err
 	})
-	return withPartialHint(withMediumHint(output, noSpace(dir, size, err)), partialfile.Name(output+".001")+" and the like")
+	err = withMediumHint(output, noSpace(dir, size, err))
+	return withPartialHint(err, partialfile.Name(output+".001")+" and the like")
 }

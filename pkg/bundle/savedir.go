@@ -112,7 +112,8 @@ func checkDir(dir string) error {
 	if !foreign && (present[ocispec.ImageLayoutFile] || present["blobs"]) {
 		return nil
 	}
-	return usererr.Errorf("name a new or empty directory, or one that save has written", "it is not empty and contains no bundle")
+	return usererr.Errorf("name a new or empty directory, or one that save has written",
+		"it is not empty and contains no bundle")
 }
 
 // removeTemporary removes the temporary files of a killed save.
@@ -237,7 +238,9 @@ func (w *dirWriter) create(ctx context.Context, path string, f file, commits *er
 }
 
 // copyTo copies a file, and returns a function that verifies what was written.
-func (w *dirWriter) copyTo(ctx context.Context, out *atomicfile.File, f file) (verify func(context.Context) error, err error) {
+func (w *dirWriter) copyTo(
+	ctx context.Context, out *atomicfile.File, f file,
+) (verify func(context.Context) error, err error) {
 	if w.kernel && f.size >= filecopy.MinSize {
 		err := withFile(&f, func(from *os.File) error {
 			early := disk.NewEarlyWriter(out.File)

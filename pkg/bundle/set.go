@@ -140,7 +140,8 @@ func withHint(err error) error {
 	var taken *store.NamesTakenError
 	if errors.As(err, &taken) {
 		return usererr.WithHint(err,
-			"--replace moves the names to the images of the bundle; --registry, --namespace and --rename load them under other names")
+			"--replace moves the names to the images of the bundle; "+
+				"--registry, --namespace and --rename load them under other names")
 	}
 	return err
 }

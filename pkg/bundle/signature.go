@@ -34,8 +34,8 @@ func ReadSignKey(ctx context.Context, path string) (ed25519.PrivateKey, error) {
 			"%s: it is a public key, which verifies signatures", path)
 	}
 	if block.Type == "ENCRYPTED PRIVATE KEY" {
-		return nil, usererr.Errorf("decrypt it first: openssl pkey -in "+path+" -out /dev/shm/bundle.key", "%s: the private key is encrypted",
-			path)
+		return nil, usererr.Errorf("decrypt it first: openssl pkey -in "+path+" -out /dev/shm/bundle.key",
+			"%s: the private key is encrypted", path)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
@@ -94,7 +94,8 @@ func (e *SignatureError) Hint() string {
 	if e.Unsigned {
 		return "save it with --sign-key KEY; without --verify-key, no signature is required and content keys do not count"
 	}
-	return "compare the key with that of the site that saved it; without --verify-key, no signature is required and content keys do not count"
+	return "compare the key with that of the site that saved it; " +
+		"without --verify-key, no signature is required and content keys do not count"
 }
 
 // sign signs a manifest. Without a key it returns nil.
@@ -107,8 +108,8 @@ func sign(manifest []byte, key ed25519.PrivateKey) []byte {
 
 func checkSignature(manifest, signature []byte, key ed25519.PublicKey) error {
 	if len(signature) != ed25519.SignatureSize {
-		return &FormatError{Member: signatureFile, Detail: fmt.Sprintf("it has %d bytes, not the %d of a signature", len(signature),
-			ed25519.SignatureSize)}
+		return &FormatError{Member: signatureFile, Detail: fmt.Sprintf(
+			"it has %d bytes, not the %d of a signature", len(signature), ed25519.SignatureSize)}
 	}
 	if !ed25519.Verify(key, manifest, signature) {
 		return &SignatureError{Detail: "its signature was made with another key, or " + manifestFile + " was changed"}

@@ -161,9 +161,11 @@ func newSource(r io.Reader, closer func()) (*source, error) {
 	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, err
 	case parts.IsBeginning(magic):
-		return nil, &FormatError{Detail: "it is a part of a bundle", Advice: "name the files of the parts, which cannot be read from a pipe"}
+		return nil, &FormatError{Detail: "it is a part of a bundle",
+			Advice: "name the files of the parts, which cannot be read from a pipe"}
 	case jsonBegin.Match(magic):
-		return nil, &FormatError{Detail: "it is JSON, and not a bundle", Advice: "save --since reads the files of kolla-build inventory"}
+		return nil, &FormatError{Detail: "it is JSON, and not a bundle",
+			Advice: "save --since reads the files of kolla-build inventory"}
 	}
 	var stream io.Reader
 	if sk, ok := r.(io.Seeker); ok {
@@ -183,7 +185,8 @@ func newSource(r io.Reader, closer func()) (*source, error) {
 		}
 		return &source{tr: tar.NewReader(z), close: closer}, nil
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(stream, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		z, err := zstd.NewReader(stream, zstd.WithDecoderMaxWindow(128<<20),
+			zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, &FormatError{Detail: "damaged zstd", Err: err}
 		}

@@ -153,9 +153,14 @@ func (v *verifier) source(ctx context.Context, src *source) error {
 
 // reset removes the results of an earlier pass.
 func (v *verifier) reset() {
-	*v = verifier{opts: v.opts, report: Report{Bundle: v.report.Bundle, Signed: "no", Images: []string{}, Problems: []Problem{},
-		Parts: v.report.Parts},
-		required: map[digest.Digest]requirement{}, sizes: map[string]int64{}, sums: map[string]digest.Digest{}, bad: map[string]Problem{}}
+	*v = verifier{
+		opts: v.opts,
+		report: Report{
+			Bundle: v.report.Bundle, Signed: "no", Images: []string{}, Problems: []Problem{}, Parts: v.report.Parts,
+		},
+		required: map[digest.Digest]requirement{}, sizes: map[string]int64{}, sums: map[string]digest.Digest{},
+		bad: map[string]Problem{},
+	}
 }
 
 func (v *verifier) problem(p Problem) {
@@ -403,7 +408,8 @@ func (v *verifier) compareManifest() {
 		case !found:
 			v.bad[f.Name] = Problem{Kind: ProblemMissing, File: f.Name, Detail: manifestFile + " lists it"}
 		case size != f.Size:
-			v.damaged(f.Name, Problem{Kind: ProblemDamaged, Detail: fmt.Sprintf("it has %d bytes, and %d by %s", size, f.Size, manifestFile)})
+			v.damaged(f.Name, Problem{Kind: ProblemDamaged,
+				Detail: fmt.Sprintf("it has %d bytes, and %d by %s", size, f.Size, manifestFile)})
 		case hashed && sum != f.sum():
 			v.damaged(f.Name, Problem{Kind: ProblemDamaged, Detail: "its content has digest " + sum.String()})
 		}
@@ -416,7 +422,8 @@ func (v *verifier) compareManifest() {
 	if _, damaged := v.bad[ocispec.ImageIndexFile]; !damaged && v.indexed {
 		check := manifestCheck{doc: v.doc}
 		if err := check.images(v.images); err != nil {
-			v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile, Detail: "its images are not those of " + manifestFile})
+			v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile,
+				Detail: "its images are not those of " + manifestFile})
 		}
 	}
 }
@@ -452,7 +459,8 @@ func (v *verifier) compareImages(ctx context.Context) error {
 			case !found && !v.listed[name]:
 				v.damaged(name, Problem{Kind: ProblemMissing, Detail: "a manifest refers to it"})
 			case found && size != r.size:
-				v.damaged(name, Problem{Kind: ProblemDamaged, Detail: fmt.Sprintf("it has %d bytes, and %d by its descriptor", size, r.size)})
+				v.damaged(name, Problem{Kind: ProblemDamaged,
+					Detail: fmt.Sprintf("it has %d bytes, and %d by its descriptor", size, r.size)})
 			case found && r.role.kind == "config" && size > maxManifest:
 				v.damaged(name, Problem{Kind: ProblemInvalid, Detail: "larger than a config can be"})
 			case found && r.role.kind == "manifest" && v.graph.documents[r.digest] == nil:
@@ -487,7 +495,8 @@ func (v *verifier) checkNames() {
 			continue
 		}
 		if other, ok := first[ref.Familiar()]; ok && other != d.Digest {
-			v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile, Detail: "several images have this name", Images: []string{name}})
+			v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile,
+				Detail: "several images have this name", Images: []string{name}})
 		}
 		first[ref.Familiar()] = d.Digest
 	}

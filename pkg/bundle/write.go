@@ -58,7 +58,8 @@ func (p *plan) files(opts SaveOptions) ([]file, error) {
 	if p.delta != nil { // after the manifests, which refer to the layers
 		for _, m := range p.delta.deltas {
 			d := m.target.digest
-			files = append(files, file{deltaDir + "/" + d.Algorithm().String() + "/" + d.Encoded(), m.size, m.digest, func() (io.ReadCloser, error) {
+			name := deltaDir + "/" + d.Algorithm().String() + "/" + d.Encoded()
+			files = append(files, file{name, m.size, m.digest, func() (io.ReadCloser, error) {
 				return io.NopCloser(io.NewSectionReader(p.delta.file, m.offset, m.size)), nil
 			}})
 		}
@@ -77,7 +78,8 @@ func (p *plan) files(opts SaveOptions) ([]file, error) {
 
 func (p *plan) appendBlobs(files []file, blobs []blob) []file {
 	for _, b := range blobs {
-		files = append(files, file{blobName(b.digest), b.size, b.digest, func() (io.ReadCloser, error) { return p.st.OpenBlob(b.digest) }})
+		open := func() (io.ReadCloser, error) { return p.st.OpenBlob(b.digest) }
+		files = append(files, file{blobName(b.digest), b.size, b.digest, open})
 	}
 	return files
 }
@@ -145,7 +147,8 @@ func pieces(files []file, visit func(piece) error) error {
 		if err != nil {
 			return err
 		}
-		for _, p := range []piece{{bytes: append(head, b...)}, {file: f, next: next}, {bytes: make([]byte, -f.size&(tarBlock-1))}} {
+		padding := make([]byte, -f.size&(tarBlock-1))
+		for _, p := range []piece{{bytes: append(head, b...)}, {file: f, next: next}, {bytes: padding}} {
 			if err := visit(p); err != nil {
 				return err
 			}
@@ -195,7 +198,10 @@ type opened struct {
 
 func newTarWriter(files []file, opts SaveOptions) *tarWriter {
 	// The connection to a registry would wait for as long as the current file takes.
-	return &tarWriter{files: files, progress: opts.Progress, total: totalSize(files), buf: make([]byte, 1<<20), oneByOne: opts.ReadOnce}
+	return &tarWriter{
+		files: files, progress: opts.Progress, total: totalSize(files),
+		buf: make([]byte, 1<<20), oneByOne: opts.ReadOnce,
+	}
 }
 
 func (t *tarWriter) add(n int) {

@@ -18,7 +18,8 @@ var argPair = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_]*)\s*[:=]`)
 // underscores.
 var hostAndPort = regexp.MustCompile(`^\s*[a-z0-9.-]+:[0-9]{2,5}\s*$`)
 
-const noProxyHint = "a value has no commas: export no_proxy=HOST,HOST instead; steps get the proxy variables of the environment"
+const noProxyHint = "a value has no commas: export no_proxy=HOST,HOST instead; " +
+	"steps get the proxy variables of the environment"
 
 // dictHint returns the hint for build arguments that are not key:value pairs.
 func dictHint(value string) string {
@@ -71,7 +72,8 @@ func (l *loader) checkBuildArgs() {
 	unusable := unusableArgs(l.c.BuildArgs)
 	if len(unusable) == 0 {
 		if host, found := afterNoProxy(g.text); found {
-			l.warnings = append(l.warnings, Warning(*g.err("build-args", fmt.Sprintf("%q is an argument, not a host of no_proxy", host), noProxyHint)))
+			problem := fmt.Sprintf("%q is an argument, not a host of no_proxy", host)
+			l.warnings = append(l.warnings, Warning(*g.err("build-args", problem, noProxyHint)))
 		}
 		return
 	}

@@ -210,7 +210,8 @@ func (l *loader) mergeEntry(e *inifile.Entry, inFiles map[*Option][]given) {
 	o := lookupKey(e.Key)
 	if renamed := optionOfOlderKey(e); renamed != nil {
 		o = renamed
-		l.warnings = append(l.warnings, keyWarning(e, fmt.Sprintf("%s is read as %s", e.Key, o.Key()), fmt.Sprintf("write %s", o.Key())))
+		l.warnings = append(l.warnings, keyWarning(e, fmt.Sprintf("%s is read as %s", e.Key, o.Key()),
+			fmt.Sprintf("write %s", o.Key())))
 	}
 	switch {
 	case o == nil:
@@ -220,7 +221,8 @@ func (l *loader) mergeEntry(e *inifile.Entry, inFiles map[*Option][]given) {
 	default:
 		inFiles[o] = append(inFiles[o], givenInFile(e))
 		for _, name := range dashedNames(e.Value) {
-			w := keyWarning(e, fmt.Sprintf("${%s} is not replaced", name), fmt.Sprintf("write ${%s}", strings.ReplaceAll(name, "-", "_")))
+			w := keyWarning(e, fmt.Sprintf("${%s} is not replaced", name),
+				fmt.Sprintf("write ${%s}", strings.ReplaceAll(name, "-", "_")))
 			w.Column = e.ValueColumn
 			l.warnings = append(l.warnings, w)
 		}

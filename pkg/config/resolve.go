@@ -93,7 +93,8 @@ func (r *resolver) isUnset(o *Option, values []given, texts []string) bool {
 	if o.derive != nil && o.Kind == String && last == "" {
 		return true
 	}
-	if (o.Kind == Int || o.Kind == Size) && strings.TrimSpace(last) == "" && values[len(values)-1].origin.Kind != OriginFlag {
+	if (o.Kind == Int || o.Kind == Size) && strings.TrimSpace(last) == "" &&
+		values[len(values)-1].origin.Kind != OriginFlag {
 		return true
 	}
 	image := r.given[Lookup("base-image")]
@@ -268,7 +269,8 @@ var otherNames = map[string]string{
 // several letters, as in -registy, "" for none.
 func (g given) likeLongOption() string {
 	typed, _, _ := strings.Cut(g.origin.Text, "=")
-	if g.origin.Kind != OriginFlag || len(typed) < 3 || typed[0] != '-' || typed[1] == '-' || strings.Contains(typed, " ") {
+	if g.origin.Kind != OriginFlag || len(typed) < 3 || typed[0] != '-' ||
+		typed[1] == '-' || strings.Contains(typed, " ") {
 		return ""
 	}
 	return suggest.Nearest(strings.TrimLeft(typed, "-"), flagNames())

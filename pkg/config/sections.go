@@ -271,14 +271,16 @@ func releaseHint(name string) string {
 var ansibleNames = map[string]string{
 	"docker_namespace": "namespace", "docker_registry": "registry", "docker_registry_insecure": "registry_insecure",
 	"kolla_base_arch": "base_arch", "kolla_base_distro": "base", "kolla_base_distro_version": "base_tag",
-	"kolla_build_args": "build_args", "kolla_build_blocks": "template_override", "kolla_build_customizations": "template_override",
-	"kolla_container_engine": "engine", "kolla_docker_namespace": "namespace", "kolla_docker_registry": "registry",
+	"kolla_build_args": "build_args", "kolla_build_blocks": "template_override",
+	"kolla_build_customizations": "template_override", "kolla_container_engine": "engine",
+	"kolla_docker_namespace": "namespace", "kolla_docker_registry": "registry",
 	"kolla_docker_registry_insecure": "registry_insecure", "kolla_install_type": "install_type",
 	"kolla_openstack_release": "openstack_release", "kolla_tag": "tag", "openstack_tag": "tag",
 }
 
 func keyWarning(e *inifile.Entry, message, hint string) Warning {
-	return Warning{File: e.File, Line: e.Line, Column: e.KeyColumn, SourceLine: e.Text, Option: e.Key, Message: message, Hint: hint}
+	return Warning{File: e.File, Line: e.Line, Column: e.KeyColumn, SourceLine: e.Text,
+		Option: e.Key, Message: message, Hint: hint}
 }
 
 // sectionValue returns the expanded value of a section's key, "" for none. Errors are

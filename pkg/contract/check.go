@@ -55,13 +55,15 @@ func checkImage(im *imageView, t *Table, exceptions []Exception) []result {
 		add(Row{Kind: KindCommand, Value: strings.Join(words, " ")}, statusHeld, c.start(words))
 	}
 	if im.user.uid < 0 {
-		add(Row{Kind: KindUser, Value: im.config.User}, statusHeld, fmt.Errorf("the image runs as %s, which is not in /etc/passwd", im.config.User))
+		add(Row{Kind: KindUser, Value: im.config.User}, statusHeld,
+			fmt.Errorf("the image runs as %s, which is not in /etc/passwd", im.config.User))
 	}
 	for _, p := range c.allPrograms() {
 		add(Row{Kind: KindProgram, Value: p}, statusHeld, im.runnable(p))
 	}
+	applies := func(condition string) bool { return c.conditions[strings.TrimSpace(condition)] }
 	for _, r := range rows {
-		if len(r.When) > 0 && !slices.ContainsFunc(r.When, func(w string) bool { return c.conditions[strings.TrimSpace(w)] }) {
+		if len(r.When) > 0 && !slices.ContainsFunc(r.When, applies) {
 			add(r, statusAbsent, nil)
 			continue
 		}
@@ -283,7 +285,8 @@ func (c *checker) path(r Row) error {
 		}
 		return c.canExist(name)
 	}
-	if c.provided(name) || slices.Contains([]string{"/proc", "/run", "/sys", "/var/run", "/etc/localtime", "/etc/timezone"}, name) {
+	fromEngine := []string{"/proc", "/run", "/sys", "/var/run", "/etc/localtime", "/etc/timezone"}
+	if c.provided(name) || slices.Contains(fromEngine, name) {
 		return nil
 	}
 	if len(c.im.glob(name)) == 0 {
@@ -384,7 +387,8 @@ func (c *checker) variable(value string) error {
 // outsideVariable reports whether programs read a variable themselves.
 func outsideVariable(name string) bool {
 	switch name {
-	case "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "LIBGUESTFS_BACKEND", "DUMMY_ENVIRONMENT", "http_proxy", "https_proxy", "no_proxy",
+	case "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "LIBGUESTFS_BACKEND", "DUMMY_ENVIRONMENT",
+		"http_proxy", "https_proxy", "no_proxy",
 		"KOLLA_SERVICE_NAME", "KOLLA_NAME", "KOLLA_IMAGE", "OS_NEUTRON_CONFIG_FILES", "KOLLA_BOOTSTRAP_STATUS":
 		return true
 	}

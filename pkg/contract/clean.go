@@ -67,7 +67,8 @@ func (im *imageView) clean(row Row) []finding {
 	return out
 }
 
-var compiler = regexp.MustCompile(`^([a-z0-9_]+-linux-gnu-)?(gcc|g\+\+|cc|c\+\+|cpp|clang|clang\+\+|gfortran|rustc|cargo|javac|gccgo)(-[0-9.]+)?$`)
+var compiler = regexp.MustCompile(`^([a-z0-9_]+-linux-gnu-)?` +
+	`(gcc|g\+\+|cc|c\+\+|cpp|clang|clang\+\+|gfortran|rustc|cargo|javac|gccgo)(-[0-9.]+)?$`)
 
 func (im *imageView) compilers() []string {
 	var out []string
@@ -95,7 +96,8 @@ var cacheDirectories = []string{
 
 func (im *imageView) caches() []string {
 	return im.matching(func(p string) bool {
-		return slices.ContainsFunc(cacheDirectories, func(dir string) bool { return strings.HasPrefix(p, dir) }) && path.Base(p) != "lock"
+		inCache := slices.ContainsFunc(cacheDirectories, func(dir string) bool { return strings.HasPrefix(p, dir) })
+		return inCache && path.Base(p) != "lock"
 	})
 }
 

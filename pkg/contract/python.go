@@ -112,7 +112,8 @@ func (im *imageView) hasAnsibleModule(name string) error {
 	parts := strings.Split(name, ".")
 	base := parts[len(parts)-1]
 	var patterns []string
-	for _, dir := range append(im.pythonPath(), "/usr/share/ansible/collections", "/usr/share/ansible", "/root/.ansible/collections",
+	for _, dir := range append(im.pythonPath(),
+		"/usr/share/ansible/collections", "/usr/share/ansible", "/root/.ansible/collections",
 		"/var/lib/ansible/.ansible/collections", im.env["ANSIBLE_COLLECTIONS_PATH"]) {
 		collection := "*/*"
 		if len(parts) == 3 {

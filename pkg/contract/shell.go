@@ -16,7 +16,8 @@ type program struct {
 var (
 	shellWords = []string{"if", "then", "else", "elif", "fi", "for", "in", "case", "esac", "while", "until", "do", "done",
 		"echo", "cd", "exit", "set", "export",
-		"source", ".", "eval", "exec", "read", "printf", "local", "return", "break", "continue", "wait", "trap", "shift", "{", "}", "!"}
+		"source", ".", "eval", "exec", "read", "printf", "local", "return",
+		"break", "continue", "wait", "trap", "shift", "{", "}", "!"}
 	assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 )
 
@@ -45,13 +46,15 @@ func programs(line string) []program {
 		for len(words) > 0 && slices.Contains([]string{"if", "then", "else", "do", "!", "{", "while", "until"}, words[0]) {
 			words = words[1:]
 		}
-		if len(words) == 0 || slices.Contains(shellWords, words[0]) || strings.HasPrefix(words[0], "<") || strings.HasPrefix(words[0], "$") {
+		if len(words) == 0 || slices.Contains(shellWords, words[0]) ||
+			strings.HasPrefix(words[0], "<") || strings.HasPrefix(words[0], "$") {
 			continue
 		}
 		out = append(out, program{name: words[0], args: words[1:], root: root})
 		switch words[0][strings.LastIndexByte(words[0], '/')+1:] {
 		case "sh", "bash":
-			if i := slices.IndexFunc(words, func(w string) bool { return w == "-c" || w == "-lc" || w == "-ec" }); i >= 0 && i+1 < len(words) {
+			i := slices.IndexFunc(words, func(w string) bool { return w == "-c" || w == "-lc" || w == "-ec" })
+			if i >= 0 && i+1 < len(words) {
 				out = append(out, programs(words[i+1])...)
 			}
 		}

@@ -147,7 +147,8 @@ func (f *Finder) inRegistry(ctx context.Context, ref string) (Image, error) {
 			return Image{}, err
 		}
 		if name := withRegistry(f.Store, ref); name != "" {
-			err = usererr.Usage(usererr.Errorf(fmt.Sprintf("did you mean %s?", name), "no image %q in %s, and %w", ref, f.Store.Dir(), err))
+			err = usererr.Usage(usererr.Errorf(fmt.Sprintf("did you mean %s?", name),
+				"no image %q in %s, and %w", ref, f.Store.Dir(), err))
 		}
 		return Image{}, err
 	}

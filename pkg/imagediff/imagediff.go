@@ -55,7 +55,10 @@ type LayerDifference struct {
 
 // compareImages compares two images. The reader reads their packages.
 func compareImages(ctx context.Context, a, b Image, reader *packages.Reader) (*Difference, error) {
-	d := &Difference{A: a, B: b, Same: a.Digest == b.Digest, Config: []inspect.FieldChange{}, Packages: []packages.Change{}}
+	d := &Difference{
+		A: a, B: b, Same: a.Digest == b.Digest,
+		Config: []inspect.FieldChange{}, Packages: []packages.Change{},
+	}
 	if d.Same {
 		return d, nil
 	}

@@ -29,7 +29,9 @@ func (d *Difference) WriteJSON(out io.Writer) error {
 }
 
 // writeWithList writes an object with one more field, a list of n items that item writes.
-func writeWithList(w *bufio.Writer, object any, indent, field string, n int, item func(i int, indent string) error) error {
+func writeWithList(
+	w *bufio.Writer, object any, indent, field string, n int, item func(i int, indent string) error,
+) error {
 	text, err := indented(object, indent)
 	if err != nil {
 		return err

@@ -49,13 +49,14 @@ func facts(e *Entry) *Facts {
 	if e == nil {
 		return nil
 	}
-	return &Facts{e.Type.String(), fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d:%d", e.UID, e.GID), e.Size, e.ModTime.UTC(),
-		e.Link, e.Digest.String()}
+	return &Facts{e.Type.String(), fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d:%d", e.UID, e.GID), e.Size,
+		e.ModTime.UTC(), e.Link, e.Digest.String()}
 }
 
 // Describe returns the description of a change.
 func (c Change) Describe() FileChange {
-	f := FileChange{Kind: "removed", From: facts(c.from), To: facts(c.to), FromLayer: int(c.fromLayer), ToLayer: int(c.toLayer)}
+	f := FileChange{Kind: "removed", From: facts(c.from), To: facts(c.to),
+		FromLayer: int(c.fromLayer), ToLayer: int(c.toLayer)}
 	before, after := c.from != nil && c.from.Type != removed, c.to != nil && c.to.Type != removed
 	switch {
 	case c.from != nil && c.to != nil && before == after:

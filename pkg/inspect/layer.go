@@ -105,7 +105,8 @@ type Options struct {
 // Options.Want selects, by path.
 func ReadLayer(ctx context.Context, l v1.Layer, opts Options) (*Layer, map[string]Content, error) {
 	opts.Limits = opts.Limits.orDefault()
-	r := reader{opts: opts, layer: &Layer{}, files: map[string]Content{}, usage: opts.Usage, dirs: map[string]bool{"": true}}
+	r := reader{opts: opts, layer: &Layer{}, files: map[string]Content{},
+		usage: opts.Usage, dirs: map[string]bool{"": true}}
 	if r.usage == nil {
 		r.usage = &Usage{}
 	}

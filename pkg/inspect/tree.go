@@ -175,7 +175,9 @@ func (o *overlay[T]) put(name string, dir bool, value T) {
 
 // files yields the paths and values that remain.
 func (o overlay[T]) files() iter.Seq2[string, T] {
-	slices.SortFunc(o, func(a, b action[T]) int { return cmp.Or(comparePaths(a.path, b.path), cmp.Compare(a.order, b.order)) })
+	slices.SortFunc(o, func(a, b action[T]) int {
+		return cmp.Or(comparePaths(a.path, b.path), cmp.Compare(a.order, b.order))
+	})
 	// above are the directories of the current path that an action removed the content of, and
 	// the last such action of each and of the directories around it.
 	type removal struct {

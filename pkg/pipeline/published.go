@@ -32,7 +32,8 @@ func (s *session) publish(ctx context.Context, p *planned, b *built, rep *report
 		return pub, nil
 	}
 	if n, skipped := s.failed(p, b), s.skipped(p, b); n > 0 && !s.cfg.AllowPartial {
-		s.console.Notice("nothing was published: %d of %s failed%s; the tags of a set change together, and no tag was changed",
+		s.console.Notice("nothing was published: %d of %s failed%s; "+
+			"the tags of a set change together, and no tag was changed",
 			n-skipped, units.Count(len(b.results), "image"), skippedText(skipped))
 		return pub, nil
 	}

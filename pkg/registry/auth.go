@@ -37,7 +37,10 @@ func challengeOf(resp *http.Response) challenge {
 	for _, c := range auth.ParseAuthHeader(resp.Header) {
 		switch c.Scheme {
 		case auth.BearerAuth:
-			ch := challenge{scheme: c.Scheme, realm: c.Parameters["realm"], service: c.Parameters["service"], scopes: c.Parameters["scope"]}
+			ch := challenge{
+				scheme: c.Scheme, realm: c.Parameters["realm"],
+				service: c.Parameters["service"], scopes: c.Parameters["scope"],
+			}
 			if len(ch.realm)+len(ch.service)+len(ch.scopes) > maxChallenge {
 				return challenge{}
 			}
@@ -245,8 +248,10 @@ func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
 			return nil
 		},
 	}
-	opts := auth.TokenOptions{Realm: key.realm, Service: key.service, Scopes: strings.Fields(key.scopes), Username: key.login.Username,
-		Secret: key.login.Password}
+	opts := auth.TokenOptions{
+		Realm: key.realm, Service: key.service, Scopes: strings.Fields(key.scopes),
+		Username: key.login.Username, Secret: key.login.Password,
+	}
 	header := http.Header{"User-Agent": {h.client.opts.UserAgent}}
 	if key.login.IdentityToken != "" {
 		opts.Username, opts.Secret = "", key.login.IdentityToken
@@ -265,7 +270,8 @@ func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
 
 func (h *host) newToken(realm *url.URL, value string, seconds int) (token, error) {
 	if len(value) > maxToken {
-		return token{}, fmt.Errorf("token server %s of registry %s: a token of more than %s", realm.Host, h.name, units.Bytes(maxToken))
+		return token{}, fmt.Errorf("token server %s of registry %s: a token of more than %s",
+			realm.Host, h.name, units.Bytes(maxToken))
 	}
 	life := tokenLife
 	if seconds > 0 {

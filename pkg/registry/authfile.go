@@ -87,7 +87,8 @@ func readAuthFiles(ctx context.Context) ([]authFile, error) {
 		b, err := readConfigFile(ctx, p.path)
 		if err != nil {
 			// Services without a home directory use root's.
-			if !p.explicit && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR)) {
+			unreadable := errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR)
+			if !p.explicit && unreadable {
 				continue
 			}
 			return nil, &CredentialsError{Source: p.path, Err: err}

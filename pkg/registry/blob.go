@@ -197,7 +197,8 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 	}
 	content := &blobReader{r: body, blob: blob, progress: progress}
 	defer content.Close()
-	req, err := http.NewRequestWithContext(context.WithValue(ctx, keyOnce, true), http.MethodPut, location.String(), io.NopCloser(content))
+	ctx = context.WithValue(ctx, keyOnce, true)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, location.String(), io.NopCloser(content))
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,8 @@ func (r *Repository) checkPush(ctx context.Context) error {
 // cancelUpload cancels an upload. Registries that do not support this request remove it
 // later.
 func (r *Repository) cancelUpload(ctx context.Context, location *url.URL) {
-	req, err := http.NewRequestWithContext(context.WithValue(ctx, keyOnce, true), http.MethodDelete, location.String(), nil)
+	ctx = context.WithValue(ctx, keyOnce, true)
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, location.String(), nil)
 	if err != nil {
 		return
 	}

@@ -60,8 +60,12 @@ func (r *Repository) deleteByPlaceholder(ctx context.Context, tag string) error 
 	_, _ = rand.Read(nonce) // documented never to fail
 	config := []byte("{}")
 	raw, err := json.Marshal(ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Layers: []ocispec.Descriptor{},
-		Config:      ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))},
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Layers:    []ocispec.Descriptor{},
+		Config: ocispec.Descriptor{
+			MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config)),
+		},
 		Annotations: map[string]string{"io.kolla-build.deleted": hex.EncodeToString(nonce)},
 	})
 	if err != nil {

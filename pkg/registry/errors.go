@@ -63,10 +63,11 @@ func (e *NoRegistryError) Error() string {
 func (e *NoRegistryError) Hint() string {
 	_, port, err := net.SplitHostPort(e.Host)
 	if err != nil || port == defaultPort {
-		return "check the host and the port: `kolla-build registry serve` listens on " + defaultPort + ", Docker's registry on 5000"
+		return "check the host and the port: `kolla-build registry serve` listens on " + defaultPort +
+			", Docker's registry on 5000"
 	}
-	return fmt.Sprintf("another program listens on port %s: `kolla-build registry serve` listens on %s, Docker's registry on 5000", port,
-		defaultPort)
+	return fmt.Sprintf("another program listens on port %s: `kolla-build registry serve` listens on %s, "+
+		"Docker's registry on 5000", port, defaultPort)
 }
 
 // UnauthorizedError reports that the registry refuses the user: there are no
@@ -174,7 +175,8 @@ func (e *AnswerError) Hint() string {
 	case e.Status == http.StatusTooManyRequests:
 		return "it limits the rate: log in, use fewer --push-threads, or run the command again later; what was sent is kept"
 	case e.Status == http.StatusInsufficientStorage, strings.Contains(e.Says, "no space left"):
-		return "its disk is full: make room there (`kolla-build registry gc` for the embedded registry), then run the command again"
+		return "its disk is full: make room there (`kolla-build registry gc` for the embedded registry), " +
+			"then run the command again"
 	case e.Status >= 500:
 		return "the fault is the registry's: its log says more; run the command again later, what was sent is kept"
 	}

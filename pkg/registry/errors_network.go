@@ -45,7 +45,8 @@ func (e *UnreachableError) Hint() string {
 		}
 		return hint + "`, or name another registry"
 	case e.Host == imageref.DockerHub || e.Host == dockerHubAPI:
-		return "check the network and the proxy variables (HTTPS_PROXY); --registry HOST:PORT names another registry than Docker Hub"
+		return "check the network and the proxy variables (HTTPS_PROXY); " +
+			"--registry HOST:PORT names another registry than Docker Hub"
 	case errors.As(e.Err, &dns):
 		return fmt.Sprintf("the name %q does not resolve: check its spelling and the resolver", dns.Name)
 	case isPlainHTTPAnswer(e.Err):
@@ -154,8 +155,8 @@ func (h *host) failure(ref string, err error) error {
 		}
 	}
 	var known interface{ Hint() string }
-	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
-		strings.Contains(err.Error(), h.name) {
+	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), h.name) {
 		return err
 	}
 	return fmt.Errorf("registry %s: %w", h.name, err) // errors of HTTP name no server

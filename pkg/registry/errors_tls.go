@@ -48,7 +48,8 @@ func (e *TLSError) cause() string {
 	case errors.As(e.Err, &invalid) && invalid.Reason == x509.Expired:
 		now := time.Now()
 		if now.Before(invalid.Cert.NotBefore) {
-			return fmt.Sprintf("its certificate is not valid before %s (the clock says %s)", units.Time(invalid.Cert.NotBefore), units.Time(now))
+			return fmt.Sprintf("its certificate is not valid before %s (the clock says %s)",
+				units.Time(invalid.Cert.NotBefore), units.Time(now))
 		}
 		return fmt.Sprintf("its certificate expired on %s", units.Time(invalid.Cert.NotAfter))
 	case errors.As(e.Err, &invalid):
@@ -103,7 +104,8 @@ func (e *TLSError) Hint() string {
 	case e.clientCertificate():
 		return fmt.Sprintf("put the client certificate and its key in %s/client.cert and client.key", dir)
 	case errors.As(e.Err, &unknown):
-		return fmt.Sprintf("put the authority's certificate in %s/ca.crt; --registry-insecure %s skips the check", dir, e.Host)
+		return fmt.Sprintf("put the authority's certificate in %s/ca.crt; "+
+			"--registry-insecure %s skips the check", dir, e.Host)
 	case errors.As(e.Err, &hostname):
 		return fmt.Sprintf("name the registry as its certificate does; --registry-insecure %s skips the check", e.Host)
 	case errors.As(e.Err, &invalid):

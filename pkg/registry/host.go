@@ -195,7 +195,8 @@ func (h *host) pingScheme(ctx context.Context, scheme string) answer {
 		return fail(h.failure("", err))
 	}
 	defer drain(resp)
-	if scheme == "http" && resp.StatusCode == http.StatusBadRequest && resp.Header.Get("Docker-Distribution-Api-Version") == "" {
+	if scheme == "http" && resp.StatusCode == http.StatusBadRequest &&
+		resp.Header.Get("Docker-Distribution-Api-Version") == "" {
 		return fail(errHTTPSExpected)
 	}
 	if u := resp.Request.URL; sameHost(u, h.addr) {
@@ -204,7 +205,8 @@ func (h *host) pingScheme(ctx context.Context, scheme string) answer {
 	if err := notRegistry(h.name, resp); err != nil {
 		return fail(err)
 	}
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized &&
+		resp.StatusCode != http.StatusForbidden {
 		return fail(classify(h.name, "", transport.CheckError(resp, http.StatusOK)))
 	}
 	return answer{scheme: scheme, challenge: challengeOf(resp)}
@@ -219,7 +221,8 @@ func notRegistry(name string, resp *http.Response) error {
 	contentType := resp.Header.Get("Content-Type")
 	page := strings.HasPrefix(contentType, "text/html")
 	switch {
-	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusMethodNotAllowed, resp.StatusCode == http.StatusOK && page:
+	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusMethodNotAllowed,
+		resp.StatusCode == http.StatusOK && page:
 		return &NoRegistryError{Host: name, Status: resp.StatusCode, Says: contentType}
 	}
 	return nil
@@ -310,6 +313,6 @@ func (e *DowngradeError) Error() string {
 
 // Hint returns what the user can do.
 func (e *DowngradeError) Hint() string {
-	return fmt.Sprintf("set the external URL of the registry, or the X-Forwarded-Proto of the proxy in front of it, to https, "+
-		"or allow plain HTTP with --registry-insecure %s", e.Target)
+	return fmt.Sprintf("set the external URL of the registry, or the X-Forwarded-Proto of the proxy in front of it, "+
+		"to https, or allow plain HTTP with --registry-insecure %s", e.Target)
 }

@@ -164,7 +164,8 @@ func (b *verifiedBody) verify() error {
 		return io.EOF
 	}
 	if n, _ := io.ReadFull(b.body, make([]byte, 1)); n > 0 {
-		return &ContentError{What: b.description, Want: b.want.String(), Size: fmt.Sprintf("has more than %d bytes", b.size), Remote: true}
+		return &ContentError{What: b.description, Want: b.want.String(),
+			Size: fmt.Sprintf("has more than %d bytes", b.size), Remote: true}
 	}
 	if got := digest.NewDigest(b.want.Algorithm(), b.sum); got != b.want {
 		return &ContentError{What: b.description, Want: b.want.String(), Got: got.String(), Remote: true}

@@ -208,8 +208,8 @@ func parseRegistriesConf(b []byte) (registriesFile, error) {
 			switch m.PullFromMirror {
 			case "", "all", "digest-only", "tag-only":
 			default:
-				return fail(fmt.Errorf("mirror %s of %s: pull-from-mirror is %q; expected all, digest-only or tag-only", m.Location, r.Prefix,
-					m.PullFromMirror))
+				return fail(fmt.Errorf("mirror %s of %s: pull-from-mirror is %q; expected all, digest-only or tag-only",
+					m.Location, r.Prefix, m.PullFromMirror))
 			}
 			r.Mirrors[j].Location = strings.TrimRight(m.Location, "/")
 		}
@@ -260,7 +260,8 @@ func (c *registriesConf) sources(ref imageref.Ref) ([]imageref.Ref, error) {
 		var out []imageref.Ref
 		for _, m := range r.Mirrors {
 			byDigest := ref.Digest() != ""
-			if m.PullFromMirror == "digest-only" && !byDigest || m.PullFromMirror == "tag-only" && byDigest || r.MirrorByDigestOnly && !byDigest {
+			onlyDigests := r.MirrorByDigestOnly || m.PullFromMirror == "digest-only"
+			if onlyDigests && !byDigest || m.PullFromMirror == "tag-only" && byDigest {
 				continue
 			}
 			source, err := imageref.Parse(m.Location + rest)

@@ -231,7 +231,8 @@ func (r *Repository) readManifest(ctx context.Context, identifier string) (Manif
 		}
 	}
 	if m.Digest = want.Algorithm().FromBytes(raw); m.Digest != want {
-		damaged := &ContentError{What: "manifest read from " + r.Name(), Want: want.String(), Got: m.Digest.String(), Remote: true}
+		damaged := &ContentError{What: "manifest read from " + r.Name(), Want: want.String(),
+			Got: m.Digest.String(), Remote: true}
 		return Manifest{}, &retry.Error{Err: damaged, Again: true} // it may have happened on the way
 	}
 	return m, nil

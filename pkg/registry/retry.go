@@ -70,9 +70,11 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		case err == nil && retry.TransientStatus(resp.StatusCode):
 			after = retry.After(resp, time.Now())
 		case err == nil:
-			if ask, resumes := ctx.Value(keyResume).(askAgain); resumes && req.Method == http.MethodGet && resp.StatusCode == http.StatusOK &&
-				resp.ContentLength > 0 {
-				resp.Body = &resumingBody{t: t, req: req, ask: ask, body: resp.Body, size: resp.ContentLength, etag: resp.Header.Get("ETag")}
+			ask, resumes := ctx.Value(keyResume).(askAgain)
+			if resumes && req.Method == http.MethodGet && resp.StatusCode == http.StatusOK && resp.ContentLength > 0 {
+				resp.Body = &resumingBody{
+					t: t, req: req, ask: ask, body: resp.Body, size: resp.ContentLength, etag: resp.Header.Get("ETag"),
+				}
 			}
 			return resp, nil
 		case !retry.Transient(err), ctx.Value(keyFirstContact) != nil && errors.Is(err, syscall.ECONNREFUSED):

@@ -30,9 +30,11 @@ func certificateDirs(etc, registry string) []string {
 	}
 	var dirs []string
 	if config != "" {
-		dirs = append(dirs, filepath.Join(config, "containers", "certs.d", registry), filepath.Join(config, "docker", "certs.d", registry))
+		dirs = append(dirs, filepath.Join(config, "containers", "certs.d", registry),
+			filepath.Join(config, "docker", "certs.d", registry))
 	}
-	return append(dirs, filepath.Join(etc, "containers", "certs.d", registry), filepath.Join(etc, "docker", "certs.d", registry))
+	return append(dirs, filepath.Join(etc, "containers", "certs.d", registry),
+		filepath.Join(etc, "docker", "certs.d", registry))
 }
 
 // CertificateFileError reports that a file of a certs.d directory cannot be used.
@@ -51,7 +53,8 @@ func (e *CertificateFileError) Unwrap() error { return e.Err }
 
 // Hint returns a hint for the user.
 func (e *CertificateFileError) Hint() string {
-	return "in a certs.d directory, *.crt are certificate authorities, NAME.cert and NAME.key a client certificate and its key, all PEM"
+	return "in a certs.d directory, *.crt are certificate authorities, " +
+		"NAME.cert and NAME.key a client certificate and its key, all PEM"
 }
 
 // tlsConfig reads the certificates for a registry. It is nil if there are none.
@@ -102,8 +105,8 @@ func mayHideRefusal(err error) bool {
 	var stalled *retry.StalledError
 	var slow *retry.SlowError
 	var downgrade *DowngradeError // the server answered
-	return !isTLS(err) && !isPlainHTTPAnswer(err) && !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, context.Canceled) &&
-		!errors.As(err, &dns) && !errors.As(err, &stalled) && !errors.As(err, &slow) && !errors.As(err, &downgrade)
+	return !isTLS(err) && !isPlainHTTPAnswer(err) && !errors.Is(err, syscall.ECONNREFUSED) &&
+		!errors.Is(err, context.Canceled) && !errors.As(err, &dns) && !errors.As(err, &stalled) && !errors.As(err, &slow) && !errors.As(err, &downgrade)
 }
 
 // tlsRefusal returns the alert with which a server refused the client, nil if there is

@@ -144,7 +144,10 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, from Loc
 	}
 	progress := transfer.Start(con, "copying", o.Progress)
 	defer progress.Stop()
-	c := &job{client: client, tagging: o.tagging, threads: cfg.Threads, shown: progress != nil, meter: push.Meter{Update: progress.Update}}
+	c := &job{
+		client: client, tagging: o.tagging, threads: cfg.Threads,
+		shown: progress != nil, meter: push.Meter{Update: progress.Update},
+	}
 	c.pub = push.New(client, push.Options{
 		Journal:  publish.JournalDir(cfg.DataDir),
 		Progress: c.meter.Report,

@@ -96,7 +96,8 @@ func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s 
 		return bundle.Inventory(ctx, since, s)
 	case errors.Is(err, fs.ErrNotExist):
 		if part := parts.First(since); part != "" {
-			return nil, usererr.Usage(usererr.Errorf("it was saved in parts: name one of them, such as "+part, "--since: %w", err))
+			return nil, usererr.Usage(usererr.Errorf("it was saved in parts: name one of them, such as "+part,
+				"--since: %w", err))
 		}
 		if _, notLocation := setcopy.ParseLocation(since); notLocation != nil {
 			return nil, usererr.Usage(

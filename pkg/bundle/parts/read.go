@@ -168,7 +168,8 @@ func open(files, neighbours []string) (*Set, error) {
 			s.bad = append(s.bad, &Part{File: file, Number: -1, Err: errOtherSet})
 			continue
 		case !h.sameSet(&s.header):
-			return nil, &SetError{Detail: fmt.Sprintf("%s and %s are parts of different sets", first, file), Advice: "name the parts of one set"}
+			return nil, &SetError{Detail: fmt.Sprintf("%s and %s are parts of different sets", first, file),
+				Advice: "name the parts of one set"}
 		}
 		p := &Part{File: file, Number: h.Number, Parity: h.Number >= h.Data, digest: h.Digest}
 		p.Err = checkLength(file, headerSize+h.length())
@@ -181,7 +182,8 @@ func open(files, neighbours []string) (*Set, error) {
 	}
 	for _, p := range s.bad {
 		if later := versionError(0); errors.As(p.Err, &later) {
-			return nil, &SetError{Detail: p.File + ": " + later.Error(), Advice: "use the release of kolla-build that saved it, or a later one"}
+			return nil, &SetError{Detail: p.File + ": " + later.Error(),
+				Advice: "use the release of kolla-build that saved it, or a later one"}
 		}
 	}
 	advice := ""
@@ -308,7 +310,8 @@ func (s *Set) complete() error {
 					Advice: fmt.Sprintf("separate them with split -b %d, or copy them again", int64(joined))}
 			}
 		}
-		return &SetError{Detail: NeededText(missing, s.header.Data), Parts: s.Problems(), Advice: "copy the missing and damaged parts again"}
+		return &SetError{Detail: NeededText(missing, s.header.Data), Parts: s.Problems(),
+			Advice: "copy the missing and damaged parts again"}
 	}
 	return nil
 }

@@ -155,7 +155,8 @@ func (w *Writer) Keep(n int64) error {
 	}
 	// Without this, later parts and parity parts would remain if the new set has fewer.
 	for _, file := range Partial(w.base) {
-		if !slices.ContainsFunc(w.files, func(f string) bool { return partialfile.Name(f) == file }) && file != w.first.Name() {
+		isWritten := slices.ContainsFunc(w.files, func(f string) bool { return partialfile.Name(f) == file })
+		if !isWritten && file != w.first.Name() {
 			if err := os.Remove(file); err != nil {
 				return err
 			}

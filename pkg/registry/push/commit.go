@@ -37,9 +37,9 @@ type update struct {
 
 // Commit updates tags at the end of a set, all or none. First each manifest is looked up
 // in its repository. No tag is changed if one is missing, or if a tag with NoReplace refers
-// to another manifest, which is a *TagsTakenError. Then the tags are updated in parallel. If one update fails, or ctx ends, the changed tags are restored to their
-// previous manifests, or deleted if they did not exist, and a *CommitError lists the
-// state of each. If the process is killed during that, Recover continues from the journal
+// to another manifest, which is a *TagsTakenError. Then the tags are updated in parallel.
+// If one update fails, or ctx ends, the changed tags are restored to their previous
+// manifests, or deleted if they did not exist, and a *CommitError lists the state of each. If the process is killed during that, Recover continues from the journal
 // (Options.Journal).
 //
 // Registries have no transactions: during these small requests, a reader may see some

@@ -108,7 +108,8 @@ func distributable(m ocijson.Document) []ocispec.Descriptor {
 		descriptors = append(slices.Clone(descriptors), *m.Config)
 	}
 	for _, d := range descriptors {
-		foreign := len(d.URLs) > 0 || strings.Contains(d.MediaType, "nondistributable") || strings.Contains(d.MediaType, "foreign")
+		foreign := len(d.URLs) > 0 || strings.Contains(d.MediaType, "nondistributable") ||
+			strings.Contains(d.MediaType, "foreign")
 		if !foreign && !seen[d.Digest] {
 			blobs = append(blobs, d)
 		}

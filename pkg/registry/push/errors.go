@@ -82,7 +82,8 @@ func (e *CommitError) Hint() string {
 	case len(e.Stuck) == 0:
 		return "no tag was changed; correct the cause and run the command again"
 	case e.Journal != "":
-		return "correct the cause and run the command again: the next publication restores these tags first (" + e.Journal + " lists them)"
+		return "correct the cause and run the command again: " +
+			"the next publication restores these tags first (" + e.Journal + " lists them)"
 	}
 	return "correct the cause and run the command again: that publishes the whole set"
 }

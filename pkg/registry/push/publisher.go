@@ -355,5 +355,6 @@ func blobOf(layer v1.Layer) (registry.Blob, error) {
 	if err != nil {
 		return registry.Blob{}, fmt.Errorf("layer %s: %w", h, err)
 	}
-	return registry.Blob{Digest: digest.Digest(h.String()), Size: size, Open: func() (io.ReadCloser, error) { return layer.Compressed() }}, nil
+	open := func() (io.ReadCloser, error) { return layer.Compressed() }
+	return registry.Blob{Digest: digest.Digest(h.String()), Size: size, Open: open}, nil
 }

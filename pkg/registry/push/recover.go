@@ -131,5 +131,6 @@ func (p *Publisher) complete(ctx context.Context, j *journal, updates []*update,
 	if len(fail.Failed) > 0 {
 		return "", fail
 	}
-	return fmt.Sprintf("the missing %d were updated, and all %d refer to its set", len(pending), len(updates)), j.end(updates)
+	return fmt.Sprintf("the missing %d were updated, and all %d refer to its set", len(pending), len(updates)),
+		j.end(updates)
 }

@@ -217,7 +217,8 @@ func newAuthority(dir string, now time.Time) (*x509.Certificate, *ecdsa.PrivateK
 	template := &x509.Certificate{
 		Subject:  pkix.Name{CommonName: "kolla-build registry of " + host, Organization: []string{"kolla-build"}},
 		NotAfter: now.Add(authorityValid),
-		IsCA:     true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		IsCA:     true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	return issue(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key"), template, nil, nil, now)
 }

@@ -29,9 +29,8 @@ var errCollecting = errors.New("a garbage collection is already running")
 // CollectRunning makes the registry that runs in a directory collect garbage while it
 // serves. The error is *DirError if none runs there, or if it is another user's.
 func CollectRunning(ctx context.Context, dir string, opts GCOptions) (GCResult, error) {
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return DialControl(ctx, dir)
-	}}}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return DialControl(ctx, dir) }
+	client := &http.Client{Transport: &http.Transport{DialContext: dial}}
 	defer client.CloseIdleConnections()
 	body, writer := io.Pipe()
 	go func() { writer.CloseWithError(json.NewEncoder(writer).Encode(opts)) }()
@@ -131,7 +130,10 @@ func startControl(dir string, api http.Handler, gc func(context.Context, GCOptio
 		}
 		_ = json.NewEncoder(w).Encode(answer)
 	})
-	c := &control{dir: dir, done: make(chan struct{}), http: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}
+	c := &control{
+		dir: dir, done: make(chan struct{}),
+		http: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second},
+	}
 	go func() {
 		defer close(c.done)
 		_ = c.http.Serve(ln)

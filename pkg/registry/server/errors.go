@@ -22,7 +22,8 @@ func (e *AddrError) Error() string { return fmt.Sprintf("address %q: %s", e.Addr
 // Hint returns a hint for the user.
 func (e *AddrError) Hint() string {
 	if _, err := strconv.ParseUint(e.Addr, 10, 16); err == nil {
-		return fmt.Sprintf("did you mean --addr localhost:%s, for this host, or --addr :%s, for all addresses?", e.Addr, e.Addr)
+		return fmt.Sprintf("did you mean --addr localhost:%s, for this host, "+
+			"or --addr :%s, for all addresses?", e.Addr, e.Addr)
 	}
 	return "write HOST:PORT or :PORT, as in --addr localhost:4000 or --addr :4000"
 }
@@ -63,7 +64,8 @@ func (e *OpenError) Error() string {
 
 // Hint returns a hint for the user.
 func (e *OpenError) Hint() string {
-	return "--anonymous pull lets other hosts pull only; --htpasswd FILE requires a login; --anonymous push allows everything to everyone"
+	return "--anonymous pull lets other hosts pull only; --htpasswd FILE requires a login; " +
+		"--anonymous push allows everything to everyone"
 }
 
 // Usage marks the error as a mistake on the command line.
@@ -91,9 +93,11 @@ func (e *AddrInUseError) Unwrap() error { return e.Err }
 func (e *AddrInUseError) Hint() string {
 	_, port, _ := net.SplitHostPort(e.Addr)
 	if e.IsRegistry {
-		return fmt.Sprintf("use it as it is with --registry localhost:%s, or choose another port with --addr localhost:PORT", port)
+		return fmt.Sprintf("use it as it is with --registry localhost:%s, "+
+			"or choose another port with --addr localhost:PORT", port)
 	}
-	return fmt.Sprintf("`ss -ltnp 'sport = :%s'` shows who listens there; choose another port with --addr localhost:PORT", port)
+	return fmt.Sprintf("`ss -ltnp 'sport = :%s'` shows who listens there; "+
+		"choose another port with --addr localhost:PORT", port)
 }
 
 // DirError reports that the registry's directory cannot be used.
@@ -151,7 +155,8 @@ func (e *HtpasswdError) Error() string {
 
 // Hint returns a hint for the user.
 func (e *HtpasswdError) Hint() string {
-	return "it contains a line USER:HASH for each user; `htpasswd -Bn USER >> " + e.Path + "` adds one (Debian's package apache2-utils)"
+	return "it contains a line USER:HASH for each user; `htpasswd -Bn USER >> " + e.Path +
+		"` adds one (Debian's package apache2-utils)"
 }
 
 // IsLocked reports whether an error means that a registry uses the directory.

@@ -252,11 +252,12 @@ func (c *collector) sweepManifests(ctx context.Context, r repository) error {
 			return err
 		}
 		removed, err := c.remove(d, func() error {
-			former, err := filepath.Glob(filepath.Join(escape(r.path), "_manifests", "tags", "*", "index", d.Algorithm().String(), d.Encoded()))
+			name := filepath.Join(d.Algorithm().String(), d.Encoded())
+			former, err := filepath.Glob(filepath.Join(escape(r.path), "_manifests", "tags", "*", "index", name))
 			if err != nil {
 				return err
 			}
-			for _, path := range append(former, filepath.Join(r.path, "_manifests", "revisions", d.Algorithm().String(), d.Encoded())) {
+			for _, path := range append(former, filepath.Join(r.path, "_manifests", "revisions", name)) {
 				if err := os.RemoveAll(path); err != nil {
 					return err
 				}

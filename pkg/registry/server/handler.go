@@ -43,9 +43,11 @@ type handler struct {
 }
 
 func newHandler(s *Server, opts Options, log *requestLog, certificates *certificates) (*handler, error) {
-	h := &handler{app: s.app, dir: s.dir, policy: newAccessPolicy(opts), readOnly: opts.ReadOnly, readOnlyUsers: opts.ReadOnlyUsers,
+	h := &handler{
+		app: s.app, dir: s.dir, policy: newAccessPolicy(opts), readOnly: opts.ReadOnly, readOnlyUsers: opts.ReadOnlyUsers,
 		purger: s.purger, use: s.use, log: log, certificates: certificates, pace: defaultPace,
-		turns: newManifestTurns(), uploads: uploadTurns{turns: map[string]*uploadTurn{}}}
+		turns: newManifestTurns(), uploads: uploadTurns{turns: map[string]*uploadTurn{}},
+	}
 	if opts.GenerateTLS {
 		h.authority = AuthorityFile(s.dir)
 	}
@@ -241,7 +243,8 @@ func (h *handler) correct(a *answerWriter, body *watchedBody, r *http.Request) {
 		h.log.printf("%s %s: no space left on device", r.Method, r.URL.Path)
 	case r.Method == http.MethodPut && strings.Contains(text, "unrecognized manifest"):
 		a.replace(http.StatusBadRequest, "MANIFEST_INVALID", "the manifest has an unknown schemaVersion or mediaType")
-	case upload != nil && strings.Contains(text, `"Path":`) && strings.Contains(text, "/_uploads/"): // another request has ended it
+	case upload != nil && strings.Contains(text, `"Path":`) && strings.Contains(text, "/_uploads/"):
+		// Another request has ended the upload.
 		a.replace(http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "the upload is unknown")
 	case strings.Contains(text, `"detail":"unknown blob"`):
 		a.replace(http.StatusNotFound, "BLOB_UNKNOWN", "the repository has no such blob")
@@ -280,7 +283,8 @@ func checkName(r *http.Request) *problem {
 		return nil
 	}
 	if m := repositoryPath.FindStringSubmatch(r.URL.Path); m != nil && len(m[1]) > limit {
-		return &problem{http.StatusBadRequest, "NAME_INVALID", fmt.Sprintf("the repository's name is longer than %d characters", limit)}
+		return &problem{http.StatusBadRequest, "NAME_INVALID",
+			fmt.Sprintf("the repository's name is longer than %d characters", limit)}
 	}
 	return nil
 }
@@ -298,14 +302,16 @@ func checkUpload(r *http.Request) *problem {
 		return nil
 	}
 	if ct := r.Header.Get("Content-Type"); r.Method == http.MethodPatch && ct != "" && ct != "application/octet-stream" {
-		return &problem{http.StatusBadRequest, "BLOB_UPLOAD_INVALID", fmt.Sprintf("Content-Type %q: expected application/octet-stream", ct)}
+		return &problem{http.StatusBadRequest, "BLOB_UPLOAD_INVALID",
+			fmt.Sprintf("Content-Type %q: expected application/octet-stream", ct)}
 	}
 	if cr := r.Header.Get("Content-Range"); cr != "" {
 		first, last, ok := strings.Cut(cr, "-")
 		_, err := strconv.ParseInt(first, 10, 64)
 		_, err2 := strconv.ParseInt(last, 10, 64)
 		if !ok || err != nil || err2 != nil {
-			return &problem{http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", fmt.Sprintf("Content-Range %q: expected FIRST-LAST", cr)}
+			return &problem{http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID",
+				fmt.Sprintf("Content-Range %q: expected FIRST-LAST", cr)}
 		}
 	}
 	return nil

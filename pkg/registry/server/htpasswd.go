@@ -47,7 +47,8 @@ func checkHtpasswd(path string) (users []string, err error) {
 		}
 		cost, err := bcrypt.Cost([]byte(hash))
 		if err == nil && cost > maxCost {
-			problem := fmt.Sprintf("the password of %q has a cost of %d, more than %d: each login would take minutes", user, cost, maxCost)
+			problem := fmt.Sprintf("the password of %q has a cost of %d, more than %d: each login would take minutes",
+				user, cost, maxCost)
 			return nil, &HtpasswdError{Path: path, Line: n, Problem: problem}
 		}
 		if err != nil {

@@ -173,7 +173,10 @@ type queueListener struct {
 }
 
 func newQueueListener(ln net.Listener) *queueListener {
-	return &queueListener{Listener: ln, conns: make(chan net.Conn), failed: make(chan struct{}), ended: make(chan struct{})}
+	return &queueListener{
+		Listener: ln, conns: make(chan net.Conn),
+		failed: make(chan struct{}), ended: make(chan struct{}),
+	}
 }
 
 // serve serves the connections until the server is closed, or Accept fails.

@@ -158,7 +158,8 @@ func (t tapFormatter) Format(e *logrus.Entry) ([]byte, error) {
 	if e.Level > logrus.WarnLevel {
 		return nil, nil
 	}
-	if strings.HasPrefix(e.Message, "error authorizing context") || strings.HasPrefix(e.Message, "error closing blobwriter: already closed") {
+	if strings.HasPrefix(e.Message, "error authorizing context") ||
+		strings.HasPrefix(e.Message, "error closing blobwriter: already closed") {
 		return nil, nil // a client that has not logged in yet; an upload that has ended
 	}
 	msg := e.Message

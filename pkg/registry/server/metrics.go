@@ -103,12 +103,15 @@ func (m *metrics) text(dir string, certificateEnd time.Time) string {
 	value("kolla_registry_gc_failures", "counter", "Garbage collections that ended with an error.", float64(m.gcFailed))
 	value("kolla_registry_gc_freed_bytes", "counter", "Bytes that garbage collection freed.", float64(m.gc.Freed))
 	value("kolla_registry_gc_removed_blobs", "counter", "Blobs that garbage collection removed.", float64(m.gc.Blobs))
-	value("kolla_registry_gc_removed_manifests", "counter", "Manifests that garbage collection removed.", float64(m.gc.Manifests))
+	value("kolla_registry_gc_removed_manifests", "counter", "Manifests that garbage collection removed.",
+		float64(m.gc.Manifests))
 	if !m.gcLast.IsZero() {
-		value("kolla_registry_gc_last_timestamp_seconds", "gauge", "When garbage was last collected.", float64(m.gcLast.Unix()))
+		value("kolla_registry_gc_last_timestamp_seconds", "gauge", "When garbage was last collected.",
+			float64(m.gcLast.Unix()))
 	}
 	if total, free := disk.Space(dir); total > 0 {
-		value("kolla_registry_disk_free_bytes", "gauge", "Free space of the file system that stores the images.", float64(free))
+		value("kolla_registry_disk_free_bytes", "gauge", "Free space of the file system that stores the images.",
+			float64(free))
 		value("kolla_registry_disk_size_bytes", "gauge", "Size of the file system that stores the images.", float64(total))
 	}
 	if !certificateEnd.IsZero() {

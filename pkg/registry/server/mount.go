@@ -18,7 +18,8 @@ var uploadsPath = regexp.MustCompile(`^/v2/.+/blobs/uploads/?$`)
 func (h *handler) findMount(r *http.Request) {
 	q := r.URL.Query()
 	d := validDigest(q.Get("mount"))
-	if r.Method != http.MethodPost || d == "" || d.Algorithm() != digest.Canonical || !uploadsPath.MatchString(r.URL.Path) {
+	if r.Method != http.MethodPost || d == "" || d.Algorithm() != digest.Canonical ||
+		!uploadsPath.MatchString(r.URL.Path) {
 		return
 	}
 	if _, err := os.Stat(h.use.blob(d)); err != nil {

@@ -156,7 +156,8 @@ func busy(err error) *problem {
 }
 
 // diskFull is the problem of a full disk.
-var diskFull = problem{http.StatusInsufficientStorage, "UNKNOWN", "the registry's disk is full: no space left on device"}
+var diskFull = problem{http.StatusInsufficientStorage, "UNKNOWN",
+	"the registry's disk is full: no space left on device"}
 
 // spoolProblem is the answer to a request whose manifest could not be stored while it was
 // received. Its cause is in the log.
@@ -167,7 +168,8 @@ func spoolProblem(err error) *problem {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return &problem{http.StatusServiceUnavailable, "UNAVAILABLE", "the registry has too many open files"}
 	}
-	return &problem{http.StatusInternalServerError, "UNKNOWN", "the registry cannot store the manifest: its log has the cause"}
+	return &problem{http.StatusInternalServerError, "UNKNOWN",
+		"the registry cannot store the manifest: its log has the cause"}
 }
 
 // parseUploaded parses the manifest of a request, as far as it was read, and restores the

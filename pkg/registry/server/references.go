@@ -32,7 +32,8 @@ func (m manifest) check() *problem {
 
 func checkReference(d ocispec.Descriptor) *problem {
 	if err := d.Digest.Validate(); err != nil {
-		return &problem{http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("the manifest refers to %.100q: %v", d.Digest, err)}
+		return &problem{http.StatusBadRequest, "DIGEST_INVALID",
+			fmt.Sprintf("the manifest refers to %.100q: %v", d.Digest, err)}
 	}
 	if d.MediaType == foreignLayer && len(d.URLs) == 0 {
 		return &problem{http.StatusBadRequest, "MANIFEST_INVALID", fmt.Sprintf("the foreign layer %s has no URL", d.Digest)}

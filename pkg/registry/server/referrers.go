@@ -58,7 +58,9 @@ func serveReferrers(w http.ResponseWriter, r *http.Request, dir, name, subject s
 	w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 	answer := json.NewEncoder(w)
 	answer.SetEscapeHTML(false) // a page has the size that was counted
-	_ = answer.Encode(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: found})
+	_ = answer.Encode(ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: found,
+	})
 }
 
 // referrersOf reads the manifests of a repository and returns those whose subject is d, in the
@@ -70,7 +72,8 @@ func referrersOf(tree, name string, d digest.Digest, artifactType, last string) 
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
 		return found, false, nil
 	}
-	revisions, err := revisionsAfter(filepath.Join(tree, "repositories", filepath.FromSlash(name), "_manifests", "revisions"), last)
+	dir := filepath.Join(tree, "repositories", filepath.FromSlash(name), "_manifests", "revisions")
+	revisions, err := revisionsAfter(dir, last)
 	if err != nil {
 		return nil, false, err
 	}

@@ -114,7 +114,8 @@ func repairTags(name, manifests, blobs string, log func(format string, args ...a
 		if d != "" {
 			log("%s:%s: its image %s is missing; the tag was removed", name, tag.Name(), d)
 		} else {
-			log("%s:%s: it was pushed when the registry was killed, and refers to no image; the tag was removed", name, tag.Name())
+			log("%s:%s: it was pushed when the registry was killed, and refers to no image; the tag was removed",
+				name, tag.Name())
 		}
 	}
 	return nil

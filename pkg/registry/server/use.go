@@ -41,7 +41,10 @@ type contentUse struct {
 }
 
 func newUsage(dir string) *contentUse {
-	return &contentUse{tree: filepath.Join(dir, treeDir), last: map[digest.Digest]time.Time{}, stored: map[digest.Digest]int{}}
+	return &contentUse{
+		tree: filepath.Join(dir, treeDir),
+		last: map[digest.Digest]time.Time{}, stored: map[digest.Digest]int{},
+	}
 }
 
 // record records that blobs are used now. It must be called before their existence is
@@ -181,7 +184,8 @@ func (u *contentUse) beginManifest(method, repository, ref string, uploaded mani
 	case http.MethodGet, http.MethodHead:
 		d := validDigest(ref)
 		if d == "" && !strings.ContainsAny(ref, `/\`) {
-			d = readLink(filepath.Join(u.tree, "repositories", filepath.FromSlash(repository), "_manifests", "tags", ref, "current", "link"))
+			manifests := filepath.Join(u.tree, "repositories", filepath.FromSlash(repository), "_manifests")
+			d = readLink(filepath.Join(manifests, "tags", ref, "current", "link"))
 		}
 		if d == "" {
 			return
