@@ -27,7 +27,7 @@ type Image struct {
 	Name   string
 	Family string // the first directory of its template
 	Parent string // "" for the first image
-	// Reason tells why the image cannot be built, "" if it can.
+	// Reason is why the image cannot be built, "" if it can.
 	Reason string
 	// Hosts are those other than the distribution's that it or an ancestor needs.
 	Hosts []string

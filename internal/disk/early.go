@@ -49,14 +49,14 @@ func (w *EarlyWriter) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// Wrote reports that n more bytes were written in another way, after those that are known.
+// Wrote reports that n more bytes were written to the file in another way, after those before.
 func (w *EarlyWriter) Wrote(n int64) {
 	if w.offset += n; w.offset-w.started >= earlyBytes {
 		w.Start()
 	}
 }
 
-// Start lets the system write all that is known to the disk.
+// Start makes the system begin to write everything that was written so far to the disk.
 func (w *EarlyWriter) Start() {
 	if w.offset == w.started {
 		return

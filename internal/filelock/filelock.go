@@ -4,7 +4,7 @@
 // The kernel releases a lock when its holder ends, for whatever reason. Lock files are
 // never removed: a process that opened one just before the removal would lock a file
 // that no other process can open. gofrs/flock does not give access to its file, which a
-// daemon must inherit to hold the lock for as long as it lives.
+// daemon must inherit to hold the lock for as long as it runs.
 package filelock
 
 import (

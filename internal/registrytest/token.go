@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// TokenOptions say how a token server behaves. Registries' token servers differ in all
+// TokenOptions describe how a token server behaves. Registries' token servers differ in all
 // of this.
 type TokenOptions struct {
 	// Accounts are passwords by user name. A user may pull and push everywhere, unless

@@ -99,7 +99,7 @@ func (p Policy) Do(ctx context.Context, attempt func() error) error {
 	}
 }
 
-// Error is an error of an attempt that says whether to try again.
+// Error is an error of an attempt, and whether to try again.
 type Error struct {
 	Err   error
 	Again bool

@@ -87,7 +87,7 @@ func (f *fetch) end(err error) {
 	}
 }
 
-// errStatus is an answer that says nothing about the file.
+// errStatus is an answer that does not show whether the file exists.
 type errStatus int
 
 func (e errStatus) Error() string {

@@ -33,7 +33,7 @@ const (
 // Record is the answer of a URL.
 type Record struct {
 	URL      string
-	Status   int // 200, a redirect, or a status that says that the file does not exist
+	Status   int // 200, a redirect, or a status for a file that does not exist
 	Location string
 	Type     string
 	Encoding string // Content-Encoding of a server that sends no other form

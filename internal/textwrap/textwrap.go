@@ -1,5 +1,5 @@
 // Package textwrap breaks text into lines for terminals and comments. It must not
-// know what the text says.
+// know what the text means.
 package textwrap
 
 import (

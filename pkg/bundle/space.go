@@ -10,7 +10,7 @@ import (
 )
 
 // checkFree returns an error if the file system of a directory is read-only or has too little
-// free space. What is not known counts as enough, and nothing to write needs neither.
+// free space. Free space that is not known is enough, and nothing is checked if nothing is required.
 func checkFree(dir string, required int64) error {
 	if required == 0 {
 		return nil

@@ -271,7 +271,7 @@ func (t *tarWriter) copyWithin(ctx context.Context, f *file) error {
 	})
 }
 
-// close ends what was begun.
+// close stops a copy of the kernel and closes the file that is read ahead.
 func (t *tarWriter) close() {
 	if t.kernel != nil {
 		t.kernel.stop()

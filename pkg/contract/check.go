@@ -87,7 +87,7 @@ type checker struct {
 	scripts       string   // the texts of all start scripts
 }
 
-// collect records the paths that a row says the deployment provides.
+// collect records the paths that the deployment provides according to a row.
 func (c *checker) collect(r Row) {
 	switch r.Kind {
 	case KindConfig:

@@ -104,7 +104,7 @@ func (im *imageView) index(p string) {
 }
 
 // lookup follows a path, which is absolute, and returns the real one without a leading
-// slash. failure says why the path cannot be followed, "" if it exists.
+// slash. failure is why the path cannot be followed, "" if it exists.
 func (im *imageView) lookup(name string) (real string, entry inspect.Found, failure string) {
 	todo := strings.Split(path.Clean("/" + name)[1:], "/")
 	links := 0

@@ -38,7 +38,7 @@ func (k Kind) title() string {
 	return "Docker"
 }
 
-// Options say which engine to use.
+// Options select the engine to use.
 type Options struct {
 	Kind Kind
 

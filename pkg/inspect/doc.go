@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 )
 
-// Limits are what a layer may contain. More is a *LimitError.
+// Limits bound what a layer may contain. A layer with more is a *LimitError.
 type Limits struct {
 	Entries int   // files, directories and links; 0 means 524,288
 	Names   int64 // bytes of paths, links and extended attributes; 0 means 64 MiB

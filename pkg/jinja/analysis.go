@@ -85,7 +85,7 @@ func (z *analyzer) all(list []syntax.Node, top bool) {
 	}
 }
 
-// node analyzes a node and its descendants; top says that variables set here are
+// node analyzes a node and its descendants; top means that variables set here are
 // exported.
 func (z *analyzer) node(n syntax.Node, top bool) {
 	analysis := z.a

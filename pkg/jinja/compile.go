@@ -46,7 +46,7 @@ type compiler struct {
 	fn   *function // the function being compiled
 	// loops is the number of open loops of the function, for break and continue.
 	loops int
-	// autoescape is the mode where it is known; volatile says that only a render knows
+	// autoescape is the mode where it is known; volatile means that only a render knows
 	// it.
 	autoescape, volatile bool
 

@@ -106,7 +106,7 @@ func (r *Repository) deleteByPlaceholder(ctx context.Context, tag string) error 
 	return nil
 }
 
-// maxDeletions is how often a manifest is uploaded and deleted if the registry says that
+// maxDeletions is how often a manifest is uploaded and deleted if the registry reports that
 // it does not exist.
 const maxDeletions = 4
 

@@ -36,7 +36,7 @@ func (c *Client) fetch(ctx context.Context, ref imageref.Ref, platform v1.Platfo
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", name, err)
 	}
-	if named == m.Digest { // no index has said what it is for
+	if named == m.Digest { // no index has given its platform
 		conf, err := img.ConfigFile()
 		if err != nil {
 			return nil, "", fmt.Errorf("%s: reading the image's config: %w", name, err)
@@ -76,7 +76,7 @@ func choose(m Manifest, name string, platform v1.Platform) (string, error) {
 }
 
 // matches reports whether an image of one platform runs on another. A variant counts
-// only if both name one; arm64 is v8 unless it says otherwise.
+// only if both name one; arm64 without a variant is v8.
 func matches(image, platform v1.Platform) bool {
 	if image.OS != platform.OS || image.Architecture != platform.Architecture {
 		return false

@@ -22,7 +22,7 @@ import (
 // image for another platform is a *PlatformError.
 //
 // The returned digest is the one that the reference names, which may be an index. The
-// image's digest is image.Digest(). Layers are fetched when they are read, so ctx must live
+// image's digest is image.Digest(). Layers are fetched when they are read, so ctx must last
 // as long as the image is used. Content is checked against its digest and size.
 func (c *Client) Fetch(ctx context.Context, name, platform string) (v1.Image, digest.Digest, error) {
 	want, err := parsePlatform(platform)

@@ -106,7 +106,8 @@ func mayHideRefusal(err error) bool {
 	var slow *retry.SlowError
 	var downgrade *DowngradeError // the server answered
 	return !isTLS(err) && !isPlainHTTPAnswer(err) && !errors.Is(err, syscall.ECONNREFUSED) &&
-		!errors.Is(err, context.Canceled) && !errors.As(err, &dns) && !errors.As(err, &stalled) && !errors.As(err, &slow) && !errors.As(err, &downgrade)
+		!errors.Is(err, context.Canceled) && !errors.As(err, &dns) && !errors.As(err, &stalled) &&
+		!errors.As(err, &slow) && !errors.As(err, &downgrade)
 }
 
 // tlsRefusal returns the alert with which a server refused the client, nil if there is

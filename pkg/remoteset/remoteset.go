@@ -60,7 +60,7 @@ type location struct {
 
 // Open reads the manifests of the images of a location whose names match one of the regular
 // expressions, of all without expressions, and those of the signatures, SBOMs and other
-// artifacts that refer to them. ctx must live as long as the set is used.
+// artifacts that refer to them. ctx must last as long as the set is used.
 func Open(ctx context.Context, client *registry.Client, from setcopy.Location, exprs []string) (*Set, error) {
 	found, err := setcopy.Find(ctx, client, from, exprs)
 	if err != nil {
@@ -156,7 +156,7 @@ func retryable(err error) error {
 	return err
 }
 
-// HasBlob implements bundle.Source. If the registry does not say whether it has a layer,
+// HasBlob implements bundle.Source. If the registry does not report whether it has a layer,
 // OpenBlob returns its answer.
 func (s *Set) HasBlob(d digest.Digest, size int64) bool {
 	if old, ok := s.older[d]; ok && old.size == size {

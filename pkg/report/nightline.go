@@ -10,7 +10,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// NightLine describes a nightly run in one line, for the mail of a job. pushes says that the
+// NightLine describes a nightly run in one line, for the mail of a job. pushes means that the
 // run reached the point where it knew what to push; page is the path of its report, "" for
 // none.
 func (run *Run) NightLine(pushes bool, page string) string {

@@ -120,8 +120,8 @@ func isDir(path string) bool {
 
 // reportSaved prints what was saved with these options.
 func reportSaved(con *console.Console, output string, sum bundle.Summary, opts bundle.SaveOptions) {
-	con.Notice("%s: %s, %s, %s", usererr.Printable(output), units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"),
-		units.Bytes(sum.Bytes))
+	con.Notice("%s: %s, %s, %s", usererr.Printable(output),
+		units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
 	if sum.Kept > 0 {
 		con.Notice("%s of it were kept from an interrupted save", units.Bytes(sum.Kept))
 	}
@@ -334,7 +334,7 @@ func saveFromRegistry(
 		case err == nil:
 			defer s.Close()
 		case isMissing(err):
-			s = nil // a bundle or an inventory says what the other side has
+			s = nil // a bundle or an inventory lists what the other side has
 		default:
 			return bundle.Summary{}, err
 		}
@@ -353,7 +353,7 @@ func saveFromRegistry(
 	return bundle.Save(ctx, set, set.Entries(), output, *opts)
 }
 
-// recordedConfiguration returns what a bundle says about the configuration: the options
+// recordedConfiguration returns what a bundle records about the configuration: the options
 // that decide what images are made of, and those that name them, as far as they are set.
 func recordedConfiguration(cfg *config.Config) map[string]string {
 	values := map[string]string{}

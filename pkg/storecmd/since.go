@@ -60,7 +60,7 @@ func storeInventory(s *store.Store) (*inventory.Inventory, error) {
 	return inv, nil
 }
 
-// storeName tells the other side which store an inventory is of.
+// storeName is the name of a store in its inventory, which another site reads.
 func storeName() string {
 	host, err := os.Hostname()
 	if err != nil || host == "" {

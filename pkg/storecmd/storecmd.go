@@ -72,7 +72,7 @@ func isMissing(err error) bool {
 	return errors.As(err, &oe) && oe.Problem == store.ProblemMissing
 }
 
-// GCOptions say what GC removes.
+// GCOptions select what GC removes.
 type GCOptions struct {
 	Keep         time.Duration // how long images without a name are kept
 	BuilderCache bool          // remove the builder's cache too

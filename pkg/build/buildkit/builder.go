@@ -181,7 +181,7 @@ func (b *Builder) openSession(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The session lives until Close, with the values of ctx, such as the trace.
+	// The session lasts until Close, with the values of ctx, such as the trace.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b.end = cancel
 	s, err := session.NewSession(ctx, "kolla-build")

@@ -59,7 +59,7 @@ type ConvertOptions struct {
 	// keys.
 	CacheNamespace string
 
-	// VolatileLabels are labels that say when or under which tag an image was
+	// VolatileLabels are labels with the time or the tag with which an image was
 	// built. They are part of the image and not of its key: a new tag or a new
 	// day must not cause a rebuild.
 	VolatileLabels []string

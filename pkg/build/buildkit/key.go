@@ -12,7 +12,7 @@ import (
 
 // key returns the digest over everything that determines an image's content: the LLB,
 // whose head digest is a Merkle root over parents, commands and context files, and the
-// image config without the fields that only say when it was built. It also returns that
+// image config without the fields that contain only the time of the build. It also returns that
 // config.
 func (c *Converter) key(def *llb.Definition,
 	img *dockerspec.DockerOCIImage) (key digest.Digest, config []byte, err error) {

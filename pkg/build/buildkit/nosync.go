@@ -14,7 +14,7 @@ import (
 // no-ops, like --suppress-sync of systemd-nspawn. A killed process loses nothing by
 // that. A machine that stops may lose data; then the cache is discarded (see builderdir.Unsynced).
 
-// syncCalls are the system calls without effect.
+// syncCalls are the system calls that the filter turns into no-ops.
 var syncCalls = []uint32{
 	unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNC, unix.SYS_SYNCFS, unix.SYS_SYNC_FILE_RANGE, unix.SYS_MSYNC,
 }

@@ -110,7 +110,7 @@ func (l *Limiter) Admit(_ *plan.Item, running int) build.Verdict {
 	return build.Verdict{Start: true}
 }
 
-// report tells the user about a kind of shortage, once in a run.
+// report prints a message about a kind of shortage, once in a run.
 func (l *Limiter) report(kind, text string) {
 	l.mu.Lock()
 	known := l.reported[kind]

@@ -193,7 +193,7 @@ func open(files, neighbours []string) (*Set, error) {
 	return nil, &SetError{Detail: "no part can be used", Parts: problems(s.bad), Advice: advice}
 }
 
-// checkLength compares the size of a part with the one that its header tells.
+// checkLength compares the size of a part with the one in its header.
 func checkLength(file string, want int64) error {
 	f, err := os.Open(file)
 	if err != nil {
@@ -316,7 +316,7 @@ func (s *Set) complete() error {
 	return nil
 }
 
-// NeededText says how many more parts are needed of a set of data parts.
+// NeededText describes how many more parts are needed of a set of data parts.
 func NeededText(missing, data int) string {
 	if missing == 1 {
 		return fmt.Sprintf("1 more part is needed (it takes %d)", data)

@@ -39,8 +39,8 @@ type update struct {
 // in its repository. No tag is changed if one is missing, or if a tag with NoReplace refers
 // to another manifest, which is a *TagsTakenError. Then the tags are updated in parallel.
 // If one update fails, or ctx ends, the changed tags are restored to their previous
-// manifests, or deleted if they did not exist, and a *CommitError lists the state of each. If the process is killed during that, Recover continues from the journal
-// (Options.Journal).
+// manifests, or deleted if they did not exist, and a *CommitError lists the state of each.
+// If the process is killed during that, Recover continues from the journal (Options.Journal).
 //
 // Registries have no transactions: during these small requests, a reader may see some
 // tags updated and others not. Two publications with the same journal directory wait for

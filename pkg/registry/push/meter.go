@@ -62,7 +62,7 @@ func (m *Meter) Report(p Progress) {
 	m.Update(done, total)
 }
 
-// present reports blobs of an image that a repository has.
+// present reports blobs as skipped, because the repository has them.
 func (p *Publisher) present(repo *registry.Repository, blobs []ocispec.Descriptor) {
 	for _, d := range blobs {
 		p.report(Progress{Repository: repo.Name(), Blob: d.Digest, Done: d.Size, Size: d.Size, State: registry.BlobSkipped})

@@ -19,7 +19,7 @@ const maxHtpasswd = 16 << 20
 // maxCost is the highest cost of a password, which is also htpasswd's: some 10 s for a login.
 const maxCost = 17
 
-// unusableHtpasswd says that a password file is not read, because it is too large or not a file.
+// unusableHtpasswd reports that a password file is not read, because it is too large or not a file.
 func unusableHtpasswd(path string) *HtpasswdError {
 	return &HtpasswdError{Path: path, Problem: "it is not a regular file of at most " + units.Bytes(maxHtpasswd)}
 }

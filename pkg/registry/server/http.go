@@ -127,7 +127,8 @@ func accept(ln net.Listener, log *log.Logger) (net.Conn, error) {
 	}
 }
 
-// classCounts count the connections of all classes but the last, which has all others.
+// classCounts count the connections of each class except the last, to which all other
+// connections belong.
 type classCounts []*connectionCount
 
 func newClassCounts() (counts classCounts) {

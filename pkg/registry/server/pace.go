@@ -61,7 +61,7 @@ func (m *meter) transferred(now time.Time, n int) {
 	m.paused = now
 }
 
-// errTooSlow says that a client is slower than the pace.
+// errTooSlow reports that a client is slower than the pace.
 var errTooSlow = errors.New("the client sends too slowly")
 
 // watchedBody is a request's body that ends when the client is too slow, and remembers

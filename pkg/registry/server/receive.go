@@ -30,16 +30,17 @@ const smallValues = 1000
 // largeManifests is how many larger manifests are in memory at the same time.
 const largeManifests = 4
 
-// manifestTurns are the turns of manifests that clients send.
+// manifestTurns limit the manifests that are received, and the large ones that are in memory,
+// at the same time.
 type manifestTurns struct {
-	received, large chan struct{} // have an element for each turn that is taken
+	received, large chan struct{} // have an element for each manifest
 }
 
 func newManifestTurns() manifestTurns {
 	return manifestTurns{received: make(chan struct{}, maxReceived), large: make(chan struct{}, largeManifests)}
 }
 
-// errBusy says that a request got no turn in the time that a client may pause.
+// errBusy reports that too many manifests were being received for as long as a client may pause.
 var errBusy = errors.New("too many manifests are being pushed")
 
 // take waits for a turn, at most as long as a client may pause.

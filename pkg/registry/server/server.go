@@ -280,7 +280,7 @@ func (s *Server) Host() string {
 	return a.String()
 }
 
-// Done is closed when the server no longer serves; Err says why.
+// Done is closed when the server no longer serves; Err then returns the cause.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
 // Err is why the server ended by itself, nil while it runs and after Close.

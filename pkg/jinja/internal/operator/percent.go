@@ -229,7 +229,7 @@ func (p *percent) number(s string, negative *bool, precision bool) (int, string)
 	return n, s
 }
 
-// format converts one value; numeric says that it may be padded with zeros.
+// format converts one value; numeric means that it may be padded with zeros.
 func (p *percent) format(v any, conv rune, f formatSpec) (text string, numeric bool) {
 	fr := p.fr
 	switch conv {

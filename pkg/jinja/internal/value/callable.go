@@ -75,7 +75,7 @@ func (f *Callable) Call(fr *Frame, args []any, kw []Keyword) any {
 	return f.callIn(fr, args, kw, false, false)
 }
 
-// callIn calls the function. loop and block say that functions of the caller see the
+// callIn calls the function. loop and block mean that functions of the caller see the
 // variables that the current loop and block have set.
 func (f *Callable) callIn(fr *Frame, args []any, kw []Keyword, loop, block bool) any {
 	fr.Step()
