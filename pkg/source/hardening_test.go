@@ -184,7 +184,7 @@ func TestGitMissingSubmodule(t *testing.T) {
 	r := newRepo(t, filepath.Join(root, "x.git"))
 	r.commit(map[string]string{"setup.py": "x", ".gitmodules": "[submodule \"there\"]\n\tpath = there\n\turl = ../sub.git\n" +
 		"[submodule \"gone\"]\n\tpath = gone\n\turl = ../gone.git\n[submodule \"local\"]\n\tpath = local\n\turl = file:///etc\n"})
-	for _, path := range []string{"there", "gone", "local"} {
+	for _, path := range []string{"there", "gone", "local", "line\nwarning: another"} {
 		r.git("update-index", "--add", "--cacheinfo", "160000,"+commits[2]+","+path)
 	}
 	r.git("commit", "-q", "-m", "submodules")
@@ -201,7 +201,7 @@ func TestGitMissingSubmodule(t *testing.T) {
 			t.Errorf("no %s in %q", want, list)
 		}
 	}
-	if !strings.Contains(log.String(), "submodule gone cannot be fetched") {
+	if !strings.Contains(log.String(), "submodule gone cannot be fetched") || strings.Contains(log.String(), "\nwarning: another") {
 		t.Errorf("the log:\n%s", log)
 	}
 	// It is fetched again by the next run, when the server may have it.
