@@ -189,7 +189,7 @@ func saveCommand() *command {
 				{Line: "kolla-build save -o set.tar --split 4G --parity 10%",
 					Effect: "Save in parts of 4 GB, a tenth of which can be lost."},
 				{Line: "kolla-build save --since have.json --delta bytes -o june.tar",
-					Effect: "Save what a site lacks; it wrote have.json with kolla-build inventory."},
+					Effect: "Save what a site lacks. The site wrote have.json with kolla-build inventory."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {

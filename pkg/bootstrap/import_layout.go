@@ -24,7 +24,7 @@ import (
 func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportOptions) (store.Entry, error) {
 	idx, m, err := openLayout(ctx, dir)
 	if err != nil {
-		return store.Entry{}, usererr.Errorf("a directory must be one, with oci-layout, index.json and blobs/",
+		return store.Entry{}, usererr.Errorf("an OCI layout is a directory with oci-layout, index.json and blobs/",
 			"not an OCI layout: %w", inputfile.PlainError(err))
 	}
 	images, names := imagesOf(m, opts.Name == "")

@@ -253,9 +253,9 @@ func (f ManifestFile) check() error {
 		return fmt.Errorf("file %q has a negative size", f.Name)
 	case f.Name == "" || f.Name != path.Clean(f.Name) || path.IsAbs(f.Name) || strings.HasPrefix(f.Name, "..") ||
 		strings.Contains(f.Name, `\`):
-		return fmt.Errorf("file %q is not in the bundle by its name", f.Name)
+		return fmt.Errorf("file %q: the name is not a path within the bundle", f.Name)
 	case f.Name == manifestFile || f.Name == signatureFile:
-		return fmt.Errorf("file %q cannot be listed in it", f.Name)
+		return fmt.Errorf("file %q may not be listed", f.Name)
 	}
 	d, isBlob := blobDigest(f.Name)
 	switch {

@@ -152,10 +152,10 @@ func TestHostileManifest(t *testing.T) {
 		{"listed and not there", with(func(m string) string {
 			return strings.Replace(m, `"files":[`, `"files":[{"name":"`+blobName(extra)+`","size":5},`, 1)
 		}), "it is missing"},
-		{"leads out", with(func(m string) string { return strings.Replace(m, `"name":"oci-layout"`, `"name":"../oci-layout"`, 1) }), "by its name"},
+		{"leads out", with(func(m string) string { return strings.Replace(m, `"name":"oci-layout"`, `"name":"../oci-layout"`, 1) }), "not a path within the bundle"},
 		{"lists itself", with(func(m string) string {
 			return strings.Replace(m, `"name":"oci-layout"`, `"name":"`+manifestFile+`"`, 1)
-		}), "cannot be listed"},
+		}), "may not be listed"},
 		{"no digest", with(func(m string) string { return strings.Replace(m, `"digest":"sha256:`, `"digest":"md5:`, 3) }), "no digest"},
 		{"negative size", with(func(m string) string { return strings.Replace(m, `"size":30`, `"size":-30`, 1) }), "negative"},
 		{"other image", with(func(m string) string { return strings.Replace(m, "nova-api:2026.1", "nova-api:2026.2", 1) }), "not those of"},

@@ -16,10 +16,10 @@ func SampleConfig() string {
 	var b bytes.Buffer
 	comment(&b, "Sample configuration of kolla-build. Every key is commented out and shows its default.")
 	b.WriteString("#\n")
-	comment(&b, "Files are read in this order: the first kolla-build.conf found in ~/.kolla, ~, /etc/kolla and /etc; ./kolla-build.conf; "+
-		"the files of the first kolla-build.conf.d found in the same directories. Files named with --config-file replace the first two, and "+
-		"directories named with --config-dir the last, in the order of the command line. Later files take precedence over earlier ones, the environment "+
-		"over files, and the command line over the environment. $name and ${name} are replaced by the "+
+	comment(&b, "Files are read in this order: the first kolla-build.conf found in ~/.kolla, ~, /etc/kolla and "+
+		"/etc; ./kolla-build.conf; the files of the first kolla-build.conf.d found in the same directories. "+
+		"Files named with --config-file replace the first two, and directories named with --config-dir the last, "+
+		"in the order of the command line. Later files take precedence over earlier ones, the environment over files, and the command line over the environment. $name and ${name} are replaced by the "+
 		"value of another option; $$ is a dollar sign. A comment needs its own line. Indented lines "+
 		"continue the value above them.")
 	b.WriteString("\n[DEFAULT]\n")

@@ -95,7 +95,7 @@ func (s *states) read() (map[digest.Digest]state, error) {
 	}
 	if err != nil {
 		return nil, usererr.Errorf(
-			"remove the file, and build once with --nocache: it says which package state images were built from",
+			"remove the file, which records the package state that images were built from, and build once with --nocache",
 			"reading the state of images' inputs: %s: %w", s.path, err)
 	}
 	return byDigest, nil

@@ -107,7 +107,7 @@ func (l *linkFinder) check(ctx context.Context, name string) error {
 	case err != nil:
 		return err
 	case info.Mode()&fs.ModeSymlink != 0:
-		return usererr.Errorf("replace the link by what it leads to, or remove the files of earlier locks yourself",
+		return usererr.Errorf("replace the link with the directory that it refers to, or remove the files of earlier locks yourself",
 			"%s is a symbolic link, through which files of the lock may be reached", filepath.Join(l.f.Dir, name))
 	}
 	l.seen[name] = true

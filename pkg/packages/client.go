@@ -125,7 +125,7 @@ func (c *Client) getHashed(ctx context.Context, location, sum string) ([]byte, e
 	}
 	if got := hexSum(resp.Body); got != sum {
 		return nil, fmt.Errorf(
-			"%s has digest %.12s…, its index has %.12s…: the repository is being updated, or a mirror is behind",
+			"%s has digest %.12s…, its index has %.12s…: the repository is being updated, or a mirror is out of date",
 			redact.URL(location), got, sum)
 	}
 	if c.CacheDir != "" {

@@ -243,7 +243,7 @@ func TestIndexIsFetchedOnce(t *testing.T) {
 	// A list with another digest than in the index is refused.
 	w.suite("s", ".gz", "", "a=3")
 	w.put("dists/s/main/binary-amd64/Packages.gz", []byte("other"))
-	if _, err := w.policy(&Client{}); err == nil || !strings.Contains(err.Error(), "a mirror is behind") {
+	if _, err := w.policy(&Client{}); err == nil || !strings.Contains(err.Error(), "a mirror is out of date") {
 		t.Errorf("of a wrong list: %v", err)
 	}
 	// A server may lack some of the compressions in its index.

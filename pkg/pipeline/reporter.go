@@ -268,9 +268,9 @@ func (r *reporter) noteUnknownInputs(p *plan.Plan) {
 	}
 	switch {
 	case n == 1:
-		r.console.Notice("warning: 1 image was kept without knowing whether its inputs changed: %s", first)
+		r.console.Notice("warning: 1 image was kept, and its inputs may have changed: %s", first)
 	case n > 1:
-		r.console.Notice("warning: %d images were kept without knowing whether their inputs changed, such as %s", n, first)
+		r.console.Notice("warning: %d images were kept, and their inputs may have changed, such as those of %s", n, first)
 	}
 }
 

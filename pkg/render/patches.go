@@ -135,7 +135,7 @@ func CheckPatchesPath(cfg *config.Config) error {
 	if err == nil {
 		return nil
 	}
-	hint := cmp.Or(cfg.RelativeHint("patches-path"), "it holds a directory for each image that is patched")
+	hint := cmp.Or(cfg.RelativeHint("patches-path"), "the directory contains a subdirectory for each image with patches")
 	err = usererr.Errorf(hint, "patches directory %s: %w", cfg.PatchesPath, inputfile.WithoutPath(err))
 	return cfg.UsageIfUnreadable("patches-path", err)
 }

@@ -116,8 +116,8 @@ func checkGroups(def, set repoSet, user *repoFile) error {
 	slices.Sort(changed)
 	slices.Sort(unmoved)
 	return &RepoError{user.name, set[changed[0]].line, fmt.Sprintf(
-		"%s of the distribution's own repositories has a new location here, and %s is not: both are in one .repo file, "+
-			"which enabling the first removes",
+		"the location of %s is set, and that of %s is not: they are in one .repo file of the distribution, "+
+			"which is removed when the former is enabled",
 		strings.Join(changed, ", "), strings.Join(unmoved, ", ")),
 		"add a location for " + strings.Join(unmoved, ", ") + " as well"}
 }

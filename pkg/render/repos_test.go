@@ -99,7 +99,8 @@ func TestRepoCommand(t *testing.T) {
 		{"user's number where a text must be", deb, "mine", false, "debian:\n  mine: {url: u, suite: 24.04, component: c, gpg_key: k}\n",
 			`error: user.yaml:2: suite of repository "mine" is 24.04, not a string (put it in quotes)`},
 		{"half of a group", rpm, "epel", false, "rocky:\n  crb: {name: crb, baseurl: u, gpgkey: k}\n",
-			"error: user.yaml:2: crb of the distribution's own repositories has a new location here, and extras is not: both are in one .repo file, which enabling the first removes (add a location for extras as well)"},
+			"error: user.yaml:2: the location of crb is set, and that of extras is not: they are in one .repo file of the " +
+				"distribution, which is removed when the former is enabled (add a location for extras as well)"},
 		{"a whole group", rpm, "crb", true, "rocky:\n  crb: {name: crb, baseurl: u, gpgkey: k}\n  extras: {name: e, baseurl: u, gpgkey: k}\n", ""},
 		{"2026.1: an architecture's repository replaces as a whole", whole(arm(deb)), "grafana", false, "", `error: default.yaml:9: repository "grafana" has no gpg_key`},
 		{"2026.1: no file is removed", whole(rpm), "epel", false, "",

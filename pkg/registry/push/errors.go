@@ -136,7 +136,8 @@ func (e *JournalError) Unwrap() error { return e.Err }
 
 // Hint returns a hint for the user.
 func (e *JournalError) Hint() string {
-	return "it belongs to a publication that did not end; remove the file, check what its tags refer to, and publish again"
+	return "the journal belongs to a publication that did not end; remove it, " +
+		"check what the tags that it lists refer to, and publish again"
 }
 
 // RecoverError reports that an interrupted publication could not be completed or
