@@ -313,8 +313,9 @@ func (s settings) most() counted {
 // counted is the number of elements of an array or object, without keeping them.
 type counted int
 
+// UnmarshalJSON implements json.Unmarshaler. A key that is repeated is counted each time, because
+// other readers combine its values.
 func (n *counted) UnmarshalJSON(b []byte) error {
-	*n = 0
 	if len(b) > 0 && (b[0] == '[' || b[0] == '{') {
 		for range elements(b) {
 			*n++

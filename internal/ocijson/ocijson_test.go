@@ -84,6 +84,8 @@ func TestParseConfig(t *testing.T) {
 	for name, doc := range map[string]string{
 		"variables": `{"config":{"Env":[` + strings.Repeat(`"",`, MaxSettings) + `""]}}`,
 		"labels":    `{"config":{"labels":{` + strings.Repeat(`"a":"}",`, MaxSettings) + `"a":""}}}`,
+		"repeated":  `{"config":{"Labels":{` + strings.Repeat(`"a":"",`, MaxSettings-1) + `"b":""},"labels":{"c":""}}}`,
+		"configs":   `{"config":{"Volumes":{` + strings.Repeat(`"a":{},`, MaxSettings-1) + `"b":{}}},"config":{"Volumes":{"c":{}}}}`,
 		"history":   `{"history":[` + strings.Repeat("{},", MaxHistory) + `{}]}`,
 		"layers":    `{"rootfs":{"diff_ids":[` + strings.Repeat(`"",`, MaxLayers) + `""]}}`,
 		"size":      `{"a":"` + strings.Repeat("b", MaxBytes) + `"}`,

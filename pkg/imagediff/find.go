@@ -123,8 +123,8 @@ func openStore(cfg *config.Config, references ...string) (*store.Store, error) {
 	return nil, nil
 }
 
-// FileMistake returns the error for an image reference that is the path of a file or directory,
-// and nil if there is none at that path.
+// FileMistake returns the error for an image reference that is the path of a file or of an OCI
+// layout, and nil if there is none at that path.
 func FileMistake(ref string) error {
 	st, err := os.Stat(ref)
 	if err != nil {
@@ -133,6 +133,9 @@ func FileMistake(ref string) error {
 	hint := "kolla-build load " + ref + " --data-dir DIR stores its images in an empty DIR; then use that --data-dir here"
 	kind := "a file"
 	if st.IsDir() {
+		if _, err := os.Stat(filepath.Join(ref, ocispec.ImageIndexFile)); err != nil {
+			return nil // such as nova/ of a tree of templates
+		}
 		kind, hint = "a directory", "oci:DIR:NAME names an image of an OCI layout"
 	}
 	return usererr.Usage(usererr.Errorf(hint, "%s is %s, not the name of an image", ref, kind))

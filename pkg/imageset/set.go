@@ -410,13 +410,19 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 			return err
 		}
 	}
+	if patterns.slow != nil {
+		return patterns.slow
+	}
 	if patterns.regexes.NoneMatches(s.Graph) {
 		if len(cfg.Regex) > 0 {
 			return cfg.UsageIfTyped("regex", patterns.regexes.Check(s.Graph))
 		}
 		var mistakes []error
-		for _, profile := range cfg.Profile {
+		for _, profile := range slices.Compact(slices.Sorted(slices.Values(cfg.Profile))) {
 			mistakes = append(mistakes, s.profileMistakes(profile)...)
+		}
+		if len(mistakes) == 0 {
+			return patterns.regexes.Check(s.Graph)
 		}
 		return errors.Join(mistakes...)
 	}
@@ -430,9 +436,6 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 	}
 	if len(cfg.Regex) == 0 {
 		s.checkProfiles(cfg.Profile, warn)
-	}
-	if patterns.slow != nil {
-		return patterns.slow
 	}
 	sel := graph.SelectOptions{Match: s.Requested, SkipParents: cfg.SkipParents}
 	if !cfg.EnableUnbuildable {

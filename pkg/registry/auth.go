@@ -42,7 +42,7 @@ func challengeOf(resp *http.Response) challenge {
 				service: c.Parameters["service"], scopes: c.Parameters["scope"],
 			}
 			if len(ch.realm)+len(ch.service)+len(ch.scopes) > maxChallenge {
-				return challenge{}
+				continue
 			}
 			return ch
 		case auth.BasicAuth:
@@ -230,7 +230,7 @@ func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
 		return token{}, fmt.Errorf("registry %s: its token server %q is not a URL", h.name, key.realm)
 	}
 	if realm.Scheme == "http" && key.login != (login{}) && !h.mayBeInsecureAt(realm.Host) && !h.insecure {
-		return token{}, &UnauthorizedError{Host: h.name, Withheld: true}
+		return token{}, &UnauthorizedError{Host: h.name, Withheld: true, TokenServer: realm.Host}
 	}
 	network, err := h.client.network(h.transportTo(realm.Host))
 	if err != nil {

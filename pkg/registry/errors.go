@@ -79,8 +79,10 @@ type UnauthorizedError struct {
 	// Withheld is set if credentials exist but were not sent, because the registry
 	// answers in plain HTTP and is not listed as insecure.
 	Withheld bool
-	User     string // whose credentials were sent, or ""
-	Err      error  // the registry's answer
+	// TokenServer is HOST[:PORT] of the registry's token server if Withheld is about it, or "".
+	TokenServer string
+	User        string // whose credentials were sent, or ""
+	Err         error  // the registry's answer
 }
 
 // Error implements error.
@@ -90,6 +92,8 @@ func (e *UnauthorizedError) Error() string {
 		subject = e.Host
 	}
 	switch {
+	case e.Withheld && e.TokenServer != "":
+		return fmt.Sprintf("%s: the registry's token server %s uses plain HTTP; credentials were not sent", subject, e.TokenServer)
 	case e.Withheld:
 		return fmt.Sprintf("%s: the registry requires a login over plain HTTP; credentials were not sent", subject)
 	case e.Denied:
@@ -112,6 +116,8 @@ func (e *UnauthorizedError) Hint() string {
 	}
 	login := strings.TrimSpace("docker login " + host)
 	switch {
+	case e.Withheld && e.TokenServer != "":
+		return fmt.Sprintf("give the token server a certificate, or allow plain HTTP for it with --registry-insecure %s", e.TokenServer)
 	case e.Withheld:
 		return fmt.Sprintf("give the registry a certificate, or allow plain HTTP for it with --registry-insecure %s", e.Host)
 	case e.Denied:

@@ -290,7 +290,7 @@ func (f *Fetcher) gitFail(ctx context.Context, s Spec, err error) error {
 	if errors.As(err, &ge) {
 		e.hint = ge.hint(s)
 	} else if isIdle(err) {
-		e.hint = fmt.Sprintf("--timeout SECONDS waits longer: the limit is %d times as long, and at least %s", gitIdle,
+		e.hint = fmt.Sprintf("--timeout SECONDS waits longer; a fetch waits %d times as long, and at least %s", gitIdle,
 			units.Duration(gitIdleFloor))
 	}
 	return e
