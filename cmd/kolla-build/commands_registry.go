@@ -192,7 +192,7 @@ func (o *registryFlags) serve(ctx context.Context, cfg *config.Config, con *cons
 	}
 	con.Notice("serving a registry on %s, stored in %s; press Ctrl-C to stop", s.Addr(), o.Dir)
 	if newAuthority {
-		if err := o.printTrust(con.Stderr, "", ""); err != nil {
+		if err := o.printTrust(con.Stderr, o.Addr, ""); err != nil {
 			con.Notice("%v", err)
 		}
 	} else if o.GenerateTLS {

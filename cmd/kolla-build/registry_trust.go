@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -38,12 +39,13 @@ func (o *registryFlags) printTrust(w io.Writer, addr, name string) error {
 		return err
 	}
 	names := certificateNames(authority.Server)
+	self, _ := os.Hostname()
 	switch only := onlyAddress(cmp.Or(addr, authority.Addr)); {
 	case name != "":
 	case len(o.TLSNames) > 0:
 		name = o.TLSNames[0]
-	case only != "":
-		name = only
+	case only != "" && (len(names) == 0 || names[0] == self):
+		name = only // no --tls-name was a name
 	case len(names) > 0:
 		name = names[0]
 	}

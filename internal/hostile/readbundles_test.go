@@ -236,7 +236,9 @@ func load(ctx context.Context, rnd *rand.Rand, r *reading, files ...string) erro
 	}
 	if report != nil && report.OK && report.Required == 0 && err != nil && len(opts.Renames) == 0 && opts.Name == "" {
 		var taken *store.NamesTakenError
-		if !errors.As(err, &taken) {
+		var name *imageref.Error
+		needsName := errors.As(err, &name) && !strings.ContainsAny(name.Value, "/:") // --name gives the image another
+		if !errors.As(err, &taken) && !needsName {
 			return brokenf("verify accepts it, and load does not: %w", err)
 		}
 	}

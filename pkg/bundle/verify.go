@@ -486,8 +486,8 @@ func (v *verifier) checkNames() {
 	first := map[string]digest.Digest{}
 	for _, d := range v.images {
 		name := fullName(d)
-		if name == "" || imageref.CheckTag(name) == nil {
-			continue // no name, or a tag: load --name gives it a name
+		if name == "" || !strings.ContainsAny(name, "/:") {
+			continue // load --name gives it a name
 		}
 		ref, err := imageref.ParseTag(name)
 		if err != nil {

@@ -367,17 +367,6 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// A name that is neither a reference nor a tag is a problem, because load refuses it.
-func TestVerifyNamesThatAreNoTags(t *testing.T) {
-	for name, valid := range map[string]bool{"v1": true, "Latest": true, ".": false, "-x": false, "a b": false} {
-		var p packed
-		p.image(t, name, "a", nil)
-		if r := must[*Report](t)(verifyBytes(t, p.bytes(t), nil)); (len(r.Problems) == 0) != valid {
-			t.Errorf("%q: problems %+v", name, r.Problems)
-		}
-	}
-}
-
 // A problem with a name quotes the name once.
 func TestVerifyQuotesNamesOnce(t *testing.T) {
 	var p packed

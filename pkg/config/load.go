@@ -91,7 +91,7 @@ func Load(in Input) (*Config, error) {
 	if len(l.errs) > 0 {
 		return nil, joinErrors(l.errs)
 	}
-	l.c.Warnings = sumUp(append(l.misspelled, l.warnings...))
+	l.c.Warnings = append(sumUp(l.misspelled), sumUp(l.warnings)...)
 	return l.c, nil
 }
 
@@ -140,7 +140,7 @@ const maxReported = 50
 // sumUp replaces the warnings after the first ones with their number.
 func sumUp(warnings []Warning) []Warning {
 	if n := len(warnings) - maxReported; n > 1 {
-		return append(warnings[:maxReported], Warning{Message: fmt.Sprintf("and %d more warnings about the configuration", n)})
+		return append(warnings[:maxReported], Warning{Message: fmt.Sprintf("%d more warnings of this kind are not shown", n)})
 	}
 	return warnings
 }
@@ -150,7 +150,7 @@ func joinErrors(errs []error) error {
 		return errs[0]
 	}
 	if n := len(errs) - maxReported; n > 1 {
-		errs = append(errs[:maxReported:maxReported], fmt.Errorf("and %d more errors in the configuration", n))
+		errs = append(errs[:maxReported:maxReported], fmt.Errorf("%d more errors of the configuration are not shown", n))
 	}
 	return errors.Join(errs...)
 }

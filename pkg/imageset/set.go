@@ -410,29 +410,28 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 			return err
 		}
 	}
-	if patterns.slow != nil {
-		return patterns.slow
+	none, mistake := patterns.regexes.NoneMatches(s.Graph), error(nil)
+	if len(cfg.Regex) > 0 {
+		mistake = patterns.regexes.Check(s.Graph)
 	}
-	if patterns.regexes.NoneMatches(s.Graph) {
+	if patterns.slow != nil {
+		return patterns.slow // it may be why nothing matches
+	}
+	if none {
 		if len(cfg.Regex) > 0 {
-			return cfg.UsageIfTyped("regex", patterns.regexes.Check(s.Graph))
+			return cfg.UsageIfTyped("regex", mistake)
 		}
 		var mistakes []error
 		for _, profile := range slices.Compact(slices.Sorted(slices.Values(cfg.Profile))) {
 			mistakes = append(mistakes, s.profileMistakes(profile)...)
-		}
-		if len(mistakes) == 0 {
-			return patterns.regexes.Check(s.Graph)
 		}
 		return errors.Join(mistakes...)
 	}
 	if slices.Contains(cfg.Regex, "") {
 		warn("warning: an empty regular expression selects all images")
 	}
-	if len(cfg.Regex) > 0 {
-		if err := patterns.regexes.Check(s.Graph); err != nil {
-			warn("warning: %s", usererr.Text(err))
-		}
+	if mistake != nil {
+		warn("warning: %s", usererr.Text(mistake))
 	}
 	if len(cfg.Regex) == 0 {
 		s.checkProfiles(cfg.Profile, warn)

@@ -18,9 +18,15 @@ import (
 // rendered renders a tree of base, parent and child with options.
 func rendered(t *testing.T, args ...string) (*Rendered, string, error) {
 	t.Helper()
+	return renderedTree(t, map[string]string{"base": "scratch", "parent": "{{ namespace }}/base:{{ tag }}",
+		"child": "{{ namespace }}/parent:{{ tag }}"}, args...)
+}
+
+// renderedTree renders a tree of images, by name with their FROM.
+func renderedTree(t *testing.T, images map[string]string, args ...string) (*Rendered, string, error) {
+	t.Helper()
 	dir := t.TempDir()
-	for name, from := range map[string]string{"base": "scratch", "parent": "{{ namespace }}/base:{{ tag }}",
-		"child": "{{ namespace }}/parent:{{ tag }}"} {
+	for name, from := range images {
 		if err := os.MkdirAll(filepath.Join(dir, "tree", name), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -82,6 +88,16 @@ func TestLeftOut(t *testing.T) {
 	}
 	if _, _, err := rendered(t, "^nosuch$"); err == nil || !strings.Contains(err.Error(), "nosuch") {
 		t.Errorf("expressions that match nothing: %v", err)
+	}
+}
+
+// An expression that is first tried when it is checked whether each matches an image, because another
+// one matches all of them, is an error if it takes too long: the result of those after it is not known.
+func TestSlowExpressionIsAnError(t *testing.T) {
+	images := map[string]string{"base": "scratch", strings.Repeat("a", 40) + "b": "{{ namespace }}/base:{{ tag }}"}
+	_, stderr, err := renderedTree(t, images, ".", `(?!x)(a+)+$`, `(?=b)base`)
+	if err == nil || !strings.Contains(err.Error(), "took longer") {
+		t.Errorf("got %v\n%s", err, stderr)
 	}
 }
 

@@ -42,7 +42,7 @@ type layerResult struct {
 const cacheAge = 60 * 24 * time.Hour
 
 // cacheVersion is part of the names of cache entries. It changes with their content.
-const cacheVersion = "2"
+const cacheVersion = "3"
 
 // Limits for rpm databases. Those of images are below 50 MB.
 const (

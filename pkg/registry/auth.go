@@ -15,6 +15,7 @@ import (
 	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
 
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
 // challenge is the login method of a registry. The zero value requires no login.
@@ -226,6 +227,9 @@ func (h *host) transportTo(name string) hostKey {
 // supports; with an identity token by POST, as OAuth 2 has it.
 func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
 	realm, err := url.Parse(key.realm)
+	if err == nil {
+		_, _, err = imageref.NormalizeRegistry(realm.Host) // it may be printed as a part of a command
+	}
 	if err != nil || realm.Host == "" || realm.Scheme != "https" && realm.Scheme != "http" {
 		return token{}, fmt.Errorf("registry %s: its token server %q is not a URL", h.name, key.realm)
 	}

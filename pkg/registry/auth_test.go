@@ -18,6 +18,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
@@ -189,6 +190,19 @@ func TestPasswordForOtherHostNeedsTLS(t *testing.T) {
 	if !errors.As(err, &u) || !u.Withheld || !strings.Contains(u.Error(), "token server 10.99.98.97:4000") ||
 		!strings.HasSuffix(u.Hint(), "--registry-insecure 10.99.98.97:4000") {
 		t.Errorf("got %v; hint: %s", err, u.Hint())
+	}
+}
+
+// The name of a token server is printed in a hint, which users copy to a shell.
+func TestTokenServerWithoutHostName(t *testing.T) {
+	host := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="http://$(reboot)/token",service="x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	login(t, host, "ada", "s3cret")
+	_, err := registrytest.Client(t, registry.Options{Retries: -1}).Head(t.Context(), host+"/kolla/base:t")
+	if err == nil || !strings.Contains(err.Error(), "is not a URL") || strings.Contains(usererr.Hint(err), "reboot") {
+		t.Errorf("got %v; hint: %s", err, usererr.Hint(err))
 	}
 }
 

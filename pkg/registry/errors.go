@@ -117,7 +117,8 @@ func (e *UnauthorizedError) Hint() string {
 	login := strings.TrimSpace("docker login " + host)
 	switch {
 	case e.Withheld && e.TokenServer != "":
-		return fmt.Sprintf("give the token server a certificate, or allow plain HTTP for it with --registry-insecure %s", e.TokenServer)
+		return fmt.Sprintf("give the token server a certificate, or, if it is yours, allow plain HTTP for it with --registry-insecure %s",
+			e.TokenServer)
 	case e.Withheld:
 		return fmt.Sprintf("give the registry a certificate, or allow plain HTTP for it with --registry-insecure %s", e.Host)
 	case e.Denied:

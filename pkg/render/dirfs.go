@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -43,6 +44,7 @@ func (r rootFS) open(name string) (*os.File, error) {
 	fd, err := unix.Openat2(int(r.dir.Fd()), name, &unix.OpenHow{
 		Flags: unix.O_RDONLY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH,
 	})
+	runtime.KeepAlive(r.dir)
 	if err != nil {
 		return r.Root.Open(name)
 	}

@@ -137,7 +137,7 @@ func (e *BuildError) Detail() build.Failure { return e.Failure }
 // Temporary implements build.Temporary: network failures, in a command or in a download
 // by the builder, may be temporary, and what a killed builder left is removed.
 func (e *BuildError) Temporary() bool {
-	if leftSnapshot.MatchString(e.Failure.Err.Error()) {
+	if e.Failure.ExitCode == 0 && !e.timeout && leftSnapshot.MatchString(e.Failure.Err.Error()) {
 		return true
 	}
 	if e.timeout || e.final {
