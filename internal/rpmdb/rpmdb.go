@@ -18,7 +18,7 @@ import (
 // Limits of a database.
 const (
 	maxPackages = 500_000  // real systems have a tenth of it
-	maxRecord   = 64 << 20 // bytes of a package's header, which is copied; packages of 100,000 files take 10 MB
+	maxRecord   = 64 << 20 // bytes of a package's header, of formats whose headers are copied
 	maxField    = 1 << 10  // bytes of a name, version, release or architecture
 	maxFields   = 64 << 20 // bytes of these in all, because they may share their bytes in the file
 )

@@ -19,7 +19,8 @@ func SampleConfig() string {
 	comment(&b, "Files are read in this order: the first kolla-build.conf found in ~/.kolla, ~, /etc/kolla and "+
 		"/etc; ./kolla-build.conf; the files of the first kolla-build.conf.d found in the same directories. "+
 		"Files named with --config-file replace the first two, and directories named with --config-dir the last, "+
-		"in the order of the command line. Later files take precedence over earlier ones, the environment over files, and the command line over the environment. $name and ${name} are replaced by the "+
+		"in the order of the command line. Later files take precedence over earlier ones, the environment over "+
+		"files, and the command line over the environment. $name and ${name} are replaced by the "+
 		"value of another option; $$ is a dollar sign. A comment needs its own line. Indented lines "+
 		"continue the value above them.")
 	b.WriteString("\n[DEFAULT]\n")

@@ -410,7 +410,8 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 			return err
 		}
 	}
-	none, mistake := patterns.regexes.NoneMatches(s.Graph), error(nil)
+	none := patterns.regexes.NoneMatches(s.Graph)
+	var mistake error // of an expression that matches nothing
 	if len(cfg.Regex) > 0 {
 		mistake = patterns.regexes.Check(s.Graph)
 	}

@@ -21,6 +21,9 @@ import (
 // ErrInsecureHost is part of errors about Options.Insecure.
 var ErrInsecureHost = errors.New("insecure registry")
 
+// defaultJobs is how many transfers run at the same time if Options.Jobs is 0.
+const defaultJobs = 8
+
 // Options are the settings of a Client. The zero value is usable.
 type Options struct {
 	// Insecure lists registries (HOST or HOST:PORT) that may be reached with plain HTTP
@@ -86,7 +89,7 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 		opts.Timeout = retry.DefaultTimeout
 	}
 	if opts.Jobs <= 0 {
-		opts.Jobs = 8
+		opts.Jobs = defaultJobs
 	}
 	if opts.EtcDir == "" {
 		opts.EtcDir = "/etc"

@@ -52,6 +52,9 @@ func (s *Spec) check() error {
 	return nil
 }
 
+// defaultJobs is how many transfers run at the same time if Options.Jobs is 0.
+const defaultJobs = 8
+
 // Options configure a Fetcher.
 type Options struct {
 	// CacheDir is the directory of downloads and archives. Several processes may
@@ -145,7 +148,7 @@ func New(opts Options) (*Fetcher, error) {
 		opts.idleFloor = gitIdleFloor
 	}
 	if opts.Jobs <= 0 {
-		opts.Jobs = 8
+		opts.Jobs = defaultJobs
 	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "kolla-build"
