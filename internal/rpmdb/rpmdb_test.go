@@ -3,6 +3,7 @@ package rpmdb
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -37,11 +38,11 @@ func writeSQLite(t testing.TB, rpms []string) (file, wal []byte) {
 // writeNDB writes headers as rpm's rpmpkg.c does. Debian's rpm cannot write this
 // format; the reader was also compared with a database of SUSE Linux Enterprise 15.
 func writeNDB(headers [][]byte) []byte {
-	const pages = 2
+	pages := 2 + len(headers)*ndbEntry/ndbPage
 	le := binary.LittleEndian
 	file := make([]byte, pages*ndbPage)
 	copy(file, ndbMagic)
-	le.PutUint32(file[12:], pages)
+	le.PutUint32(file[12:], uint32(pages))
 	for at := 32; at < len(file); at += ndbEntry {
 		copy(file[at:], ndbSlotMagic)
 	}
@@ -266,5 +267,38 @@ func TestSharedBytes(t *testing.T) {
 	}
 	if columns, err := sqliteRecord(append([]byte{0x82, 0x80, 0x04}, make([]byte, 1<<20)...)); err == nil && len(columns) > maxColumns {
 		t.Errorf("a record of %d columns", len(columns))
+	}
+}
+
+// TestLimits reads databases just above a limit of what is copied, and just below it.
+func TestLimits(t *testing.T) {
+	data := make([]byte, maxRecord+1<<20) // zeros that are not touched take no memory
+	cell := func(size uint64) []byte {
+		c := []byte{0x80 | byte(size>>21), 0x80 | byte(size>>14), 0x80 | byte(size>>7), byte(size & 0x7f), 1}
+		return append(c, make([]byte, 500)...)
+	}
+	sqlite := &sqliteFile{data: data, page: 512, usable: 512, read: map[int]bool{}}
+	item := func(size uint32) []byte {
+		return binary.LittleEndian.AppendUint32([]byte{bdbItemOffPage, 0, 0, 0, 1, 0, 0, 0}, size)
+	}
+	bdb := &berkeley{data: data, page: 512, order: binary.LittleEndian, read: map[int]bool{}}
+	for size, want := range map[int][2]error{
+		maxRecord:     {errSQLite, errBerkeley}, // read as far as the damage
+		maxRecord + 1: {errRecord, errRecord},
+	} {
+		if _, _, err := sqlite.payload(cell(uint64(size))); !errors.Is(err, want[0]) {
+			t.Errorf("SQLite, a record of %d bytes: %v", size, err)
+		}
+		if _, err := bdb.overflow(item(uint32(size))); !errors.Is(err, want[1]) {
+			t.Errorf("Berkeley DB, an item of %d bytes: %v", size, err)
+		}
+	}
+	long := header(strings.Repeat("x", maxField-1), tagName, tagVersion, tagRelease, tagArch)
+	each := 4*(maxField-1) + 1
+	if _, err := Read(writeNDB(slices.Repeat([][]byte{long}, maxFields/each)), nil); err != nil {
+		t.Errorf("names up to the limit: %v", err)
+	}
+	if _, err := Read(writeNDB(slices.Repeat([][]byte{long}, maxFields/each+1)), nil); !errors.Is(err, errFields) {
+		t.Errorf("names above the limit: %v", err)
 	}
 }

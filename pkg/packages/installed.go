@@ -29,6 +29,7 @@ type Reader struct {
 
 	mu     sync.Mutex
 	layers map[digest.Digest]*layerResult
+	kept   int // bytes that the results in layers take in memory
 }
 
 // layerResult is the result for a layer. mu is held while the layer is read.
@@ -52,8 +53,10 @@ const (
 
 // Limits for what files list. Images have a tenth of it.
 const (
-	maxInstalled = 500_000  // in one file of dpkg
-	maxFacts     = 64 << 20 // bytes that the facts in all layers of an image take in memory
+	maxInstalled = 500_000      // in one file of dpkg
+	maxFacts     = 64 << 20     // bytes that the facts in an image, or in a layer, take in memory
+	maxUnmerged  = maxFacts / 4 // bytes of layers that wait to be merged
+	maxKept      = maxFacts     // bytes of all layers that a Reader keeps
 )
 
 // wantedFiles are the files with information about packages, and the limit in
@@ -162,22 +165,10 @@ func (r *Reader) Read(ctx context.Context, img v1.Image) (*Contents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading packages: %w", err)
 	}
-	parts := make([]inspect.Part[fileFacts], len(layers))
-	size := 0
-	for i, l := range layers {
-		if parts[i], err = r.layer(ctx, l); err == nil {
-			for _, f := range parts[i].Files {
-				size += f.size()
-			}
-			if size > maxFacts {
-				err = fmt.Errorf("with the layers before, its lists of packages take more than %s", units.Bytes(maxFacts))
-			}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading packages: layer %d of %d: %w", i+1, len(layers), err)
-		}
+	files, err := r.merged(ctx, layers)
+	if err != nil {
+		return nil, err
 	}
-	files := inspect.MergeParts(parts)
 	dropOldRPMDB(files)
 	out := &Contents{Files: map[string]string{}}
 	for name, f := range files {
@@ -194,6 +185,46 @@ func (r *Reader) Read(ctx context.Context, img v1.Image) (*Contents, error) {
 	out.Packages = slices.Compact(out.Packages)
 	slices.Sort(out.Problems)
 	return out, nil
+}
+
+// merged returns the facts in the layers of an image, without those that upper layers replace or
+// remove: only what is left counts.
+func (r *Reader) merged(ctx context.Context, layers []v1.Layer) (map[string]fileFacts, error) {
+	var parts []inspect.Part[fileFacts]
+	unmerged := 0
+	for i, l := range layers {
+		part, err := r.layer(ctx, l)
+		if err == nil {
+			parts = append(parts, part)
+			if unmerged += partSize(part); unmerged < maxUnmerged && i < len(layers)-1 {
+				continue
+			}
+			// Merging after each layer would take quadratic time.
+			files := inspect.MergeParts(parts)
+			parts, unmerged = []inspect.Part[fileFacts]{{Files: files}}, 0
+			if partSize(parts[0]) > maxFacts {
+				err = fmt.Errorf("with the layers before, its lists of packages take more than %s", units.Bytes(maxFacts))
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading packages: layer %d of %d: %w", i+1, len(layers), err)
+		}
+	}
+	return inspect.MergeParts(parts), nil
+}
+
+// partSize returns about how many bytes a part takes in memory.
+func partSize(p inspect.Part[fileFacts]) int {
+	n := 0
+	for _, f := range p.Files {
+		n += f.size()
+	}
+	for _, paths := range [][]string{p.Removed, p.Opaque, p.Other} {
+		for _, path := range paths {
+			n += 50 + len(path)
+		}
+	}
+	return n
 }
 
 // dropOldRPMDB removes databases in older formats from a directory that has one in
@@ -213,7 +244,7 @@ func dropOldRPMDB(files map[string]fileFacts) {
 }
 
 // layer returns the facts in a layer. Images of a set share layers: each is read
-// once.
+// once, unless the results take too much memory.
 func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts], error) {
 	hash, err := l.Digest()
 	if err != nil {
@@ -236,20 +267,27 @@ func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts]
 		return result.part, nil
 	}
 	file := filepath.Join(r.CacheDir, fmt.Sprintf("%s.%s.json", d.Encoded(), cacheVersion))
+	var part inspect.Part[fileFacts]
 	cached := false
 	if r.CacheDir != "" {
-		result.part, cached = readCached(file)
+		part, cached = readCached(file)
 	}
 	if !cached {
-		if result.part, err = readFacts(ctx, l); err != nil {
-			return result.part, err
+		if part, err = readFacts(ctx, l); err != nil {
+			return part, err
 		}
 		if r.CacheDir != "" {
-			writeCached(file, result.part)
+			writeCached(file, part)
 		}
 	}
-	result.done = true
-	return result.part, nil
+	size := partSize(part)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.kept+size <= maxKept {
+		r.kept += size
+		result.part, result.done = part, true
+	}
+	return part, nil
 }
 
 func readFacts(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts], error) {

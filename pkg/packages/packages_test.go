@@ -274,12 +274,30 @@ func TestFactsAreBounded(t *testing.T) {
 	if err != nil || len(c.Problems) == 0 {
 		t.Errorf("many files in a layer: %v", err)
 	}
-	var layers []v1.Layer
-	for i := range 3 {
-		text := fmt.Sprintf("Package:l%d\nVersion:1\n\n", i) + list(half)
-		layers = append(layers, layer(t, map[string]string{"var/lib/dpkg/status": text}))
+	rest := map[string]string{}
+	for i := range 60 {
+		rest[fmt.Sprintf("var/lib/dpkg/status.d/p%02d", i)] = list(half * 3 / 100)
 	}
-	if _, err := new(Reader).Read(t.Context(), image(t, layers...)); err == nil {
-		t.Error("many layers were read")
+	status := func(i int) v1.Layer {
+		text := fmt.Sprintf("Package:l%d\nVersion:1\n\n", i) + list(half)
+		return layer(t, map[string]string{"var/lib/dpkg/status": text})
+	}
+	if _, err := new(Reader).Read(t.Context(), image(t, layer(t, rest), status(0))); err == nil {
+		t.Error("many files in two layers were read")
+	}
+	// What upper layers replace does not count, and a Reader does not keep all that it has read.
+	var r Reader
+	for i := range 2 {
+		c, err := r.Read(t.Context(), image(t, status(3*i), status(3*i+1), status(3*i+2)))
+		if err != nil || len(c.Problems) > 0 || c.Packages[len(c.Packages)-1].Name != fmt.Sprintf("l%d", 3*i+2) {
+			t.Fatalf("layers that replace each other's list: %v", err)
+		}
+	}
+	kept := 0
+	for _, l := range r.layers {
+		kept += partSize(l.part)
+	}
+	if kept == 0 || kept > maxKept {
+		t.Errorf("the results of %d layers take %d bytes", len(r.layers), kept)
 	}
 }
