@@ -167,6 +167,13 @@ func (m *Map[K, V]) Forget(key K, old func(V) bool) {
 	}
 }
 
+// Clear removes all values that are known.
+func (m *Map[K, V]) Clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.entries, func(_ K, e *entry[V]) bool { return e.known() })
+}
+
 // All returns the keys with their values that are known now.
 func (m *Map[K, V]) All() iter.Seq2[K, V] {
 	m.mu.Lock()

@@ -30,27 +30,29 @@ type challenge struct {
 // challenge, and a registry can send another one with each answer.
 const maxChallenge = 4096
 
-// challengeOf reads the challenge of an answer; tokens take precedence over passwords.
-func challengeOf(resp *http.Response) challenge {
+// challengeOf reads the challenge of an answer; tokens take precedence over passwords. It is an
+// error if all challenges are too large.
+func (h *host) challengeOf(resp *http.Response) (ch challenge, err error) {
 	if resp.StatusCode != http.StatusUnauthorized {
-		return challenge{}
+		return challenge{}, nil
 	}
 	for _, c := range auth.ParseAuthHeader(resp.Header) {
 		switch c.Scheme {
 		case auth.BearerAuth:
-			ch := challenge{
+			ch = challenge{
 				scheme: c.Scheme, realm: c.Parameters["realm"],
 				service: c.Parameters["service"], scopes: c.Parameters["scope"],
 			}
 			if len(ch.realm)+len(ch.service)+len(ch.scopes) > maxChallenge {
+				err = &SizeError{What: "the login challenge of registry " + h.name, Limit: maxChallenge}
 				continue
 			}
-			return ch
+			return ch, nil
 		case auth.BasicAuth:
-			return challenge{scheme: c.Scheme}
+			return challenge{scheme: c.Scheme}, nil
 		}
 	}
-	return challenge{}
+	return challenge{}, err
 }
 
 // The actions that a token allows on a repository.
@@ -142,7 +144,11 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil || resp.StatusCode != http.StatusUnauthorized || !first {
 			return resp, err
 		}
-		required := challengeOf(resp)
+		required, err := h.challengeOf(resp)
+		if err != nil {
+			drain(resp)
+			return nil, err
+		}
 		if !h.learn(required, ch, key, authorized.Header.Get("Authorization")) {
 			return resp, nil
 		}
@@ -204,8 +210,22 @@ func (h *host) token(ctx context.Context, key tokenKey) (token, error) {
 			}
 			return err
 		})
+		if err == nil {
+			h.countToken(key, t)
+		}
 		return t, err
 	})
+}
+
+// countToken makes room for a new token. A registry can ask for another one with each answer.
+func (h *host) countToken(key tokenKey, t token) {
+	size := len(t.value) + len(key.realm) + len(key.service) + len(key.scopes)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tokenBytes += size; h.tokenBytes > maxTokens {
+		h.tokens.Clear()
+		h.tokenBytes = size
+	}
 }
 
 // Limits of a token server, in bytes. There is a token for each repository, and servers limit the
@@ -213,6 +233,7 @@ func (h *host) token(ctx context.Context, key tokenKey) (token, error) {
 const (
 	maxTokenAnswer = 1 << 20
 	maxToken       = 64 << 10
+	maxTokens      = 16 << 20 // of all tokens of a registry, some 5,000; then all are requested again
 )
 
 // transportTo identifies the transport to the host of an address that the registry named.

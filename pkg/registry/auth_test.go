@@ -222,7 +222,7 @@ func TestLargeChallengesAreNotFollowed(t *testing.T) {
 	}))
 	var u *registry.UnauthorizedError
 	_, err := registrytest.Client(t, registry.Options{Retries: -1}).Head(t.Context(), host+"/kolla/base:t")
-	if n := tokens.Load(); n != 0 || !errors.As(err, &u) {
+	if n := tokens.Load(); n != 0 || errors.As(err, &u) || !strings.Contains(fmt.Sprint(err), "login challenge of registry "+host) {
 		t.Errorf("%d tokens, %v", n, err)
 	}
 }

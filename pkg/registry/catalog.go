@@ -58,7 +58,7 @@ func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]s
 	}
 	query := url.Values{"n": {"1000"}}
 	var found []string
-	for page, seen := 0, 0; ; page++ {
+	for page, seen, size := 0, 0, 0; ; page++ {
 		var names []string
 		var next url.Values
 		err := c.repeat(ctx, func() error {
@@ -85,6 +85,7 @@ func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]s
 			return fail(err)
 		}
 		seen += len(names)
+		size += textSize(names)
 		for _, name := range names {
 			if strings.HasPrefix(name, prefix) {
 				found = append(found, name)
@@ -95,6 +96,8 @@ func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]s
 			return slices.Compact(found), nil
 		}
 		switch {
+		case size > maxTagBytes:
+			return fail(&SizeError{What: "the list of repositories", Limit: maxTagBytes})
 		case page == maxTagPages || seen > maxTags:
 			return fail(&SizeError{What: "the list of repositories", Limit: maxTags, Unit: "entries"})
 		case samePage(next, query):

@@ -40,11 +40,12 @@ type host struct {
 	scheme memo.Value[string] // "http" or "https"; known when the registry has answered once
 	tokens memo.Map[tokenKey, token]
 
-	mu        sync.Mutex
-	challenge challenge
-	logins    map[string]login // by repository
-	withheld  bool             // there are credentials that were not sent
-	user      string           // whose credentials were sent last, "" if none were
+	mu         sync.Mutex
+	challenge  challenge
+	tokenBytes int              // of the tokens since they were last forgotten
+	logins     map[string]login // by repository
+	withheld   bool             // there are credentials that were not sent
+	user       string           // whose credentials were sent last, "" if none were
 }
 
 // host returns the host of a repository; path is "" for requests about the whole registry.
@@ -209,7 +210,8 @@ func (h *host) pingScheme(ctx context.Context, scheme string) answer {
 		resp.StatusCode != http.StatusForbidden {
 		return fail(classify(h.name, "", transport.CheckError(resp, http.StatusOK)))
 	}
-	return answer{scheme: scheme, challenge: challengeOf(resp)}
+	ch, err := h.challengeOf(resp)
+	return answer{scheme: scheme, challenge: ch, err: err}
 }
 
 // notRegistry recognizes servers that are not registries by their answer to GET /v2/:

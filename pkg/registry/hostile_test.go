@@ -228,6 +228,46 @@ func TestHostileContent(t *testing.T) {
 	}
 }
 
+// TestListsOfLongNames checks that all pages of a list together are bounded, also if each of them
+// has few entries.
+func TestListsOfLongNames(t *testing.T) {
+	testenv.Slow(t)
+	long := strings.Repeat("x", 3<<20)
+	entry := fmt.Sprintf(`{"digest":%q,"size":1,"annotations":{"x":%q}}`, digest.FromString("x"), long[:50_000])
+	var pages atomic.Int64
+	endless := func(mediaType, text string) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Link", fmt.Sprintf(`<%s?last=%d>; rel="next"`, r.URL.Path, pages.Add(1)))
+			document(mediaType, text)(w, r)
+		}
+	}
+	host := hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){
+		"/tags/list": endless("application/json", `{"tags":["`+long+`"]}`),
+		"/_catalog":  endless("application/json", `{"repositories":["`+long+`"]}`),
+		"/referrers/": endless("application/vnd.oci.image.index.v1+json",
+			fmt.Sprintf(`{"schemaVersion":2,"manifests":[%s]}`, strings.Repeat(entry+",", 60)+entry)),
+	})
+	c := registrytest.Client(t, registry.Options{Retries: -1})
+	ref, err := imageref.Parse(host + "/kolla/base:t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, list := range map[string]func() error{
+		"tags":    func() error { _, err := c.Tags(t.Context(), ref.String()); return err },
+		"catalog": func() error { _, err := c.Repositories(t.Context(), host, ""); return err },
+		"referrers": func() error {
+			_, _, err := c.Repository(ref).Referrers(t.Context(), digest.FromString("x"))
+			return err
+		},
+	} {
+		pages.Store(0)
+		var size *registry.SizeError
+		if err := list(); !errors.As(err, &size) || pages.Load() > 25 {
+			t.Errorf("%s: %d pages, %v", name, pages.Load(), err)
+		}
+	}
+}
+
 // Reading an endless list of tags stops.
 func TestEndlessTags(t *testing.T) {
 	testenv.Slow(t)

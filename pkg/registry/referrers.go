@@ -14,8 +14,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxReferrerPages bounds the pages of one list of referrers.
-const maxReferrerPages = 100
+// Bounds on one list of referrers.
+const (
+	maxReferrerPages = 100
+	maxReferrerBytes = 64 << 20
+)
 
 // ReferrersTag is the tag under which registries without the referrers API keep the
 // index of what refers to a manifest.
@@ -31,7 +34,7 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) (
 	fail := func(err error) ([]ocispec.Descriptor, bool, error) {
 		return nil, false, fmt.Errorf("listing the referrers of %s@%s: %w", r.Name(), subject, err)
 	}
-	query := url.Values{}
+	query, size := url.Values{}, 0
 	for range maxReferrerPages {
 		var page []ocispec.Descriptor
 		var next url.Values
@@ -51,6 +54,9 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) (
 			b, err := readLimited(resp.Body, maxManifest, "list of referrers")
 			if err != nil {
 				return err
+			}
+			if size += len(b); size > maxReferrerBytes {
+				return final(&SizeError{What: "the list of referrers", Limit: maxReferrerBytes})
 			}
 			if page, err = ocijson.ParseLayoutIndex(b, ocijson.MaxManifests); err != nil {
 				return err

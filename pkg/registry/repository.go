@@ -315,7 +315,7 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 	}
 	path, query := "/tags/list", url.Values{"n": {"1000"}}
 	var tags []string
-	for page := 0; ; page++ {
+	for page, size := 0, 0; ; page++ {
 		var more []string
 		var next url.Values
 		err := r.host.client.repeat(ctx, func() error {
@@ -339,10 +339,13 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 			return fail(err)
 		}
 		tags = append(tags, more...)
+		size += textSize(more)
 		if next == nil {
 			return tags, nil
 		}
 		switch {
+		case size > maxTagBytes:
+			return fail(&SizeError{What: "the list of tags", Limit: maxTagBytes})
 		case page == maxTagPages || len(tags) > maxTags:
 			return fail(&SizeError{What: "the list of tags", Limit: maxTags, Unit: "entries"})
 		case samePage(next, query):

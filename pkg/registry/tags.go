@@ -14,6 +14,7 @@ const (
 	maxTags     = 1_000_000
 	maxTagPages = 1_000
 	maxTagPage  = 32 << 20 // bytes
+	maxTagBytes = 64 << 20 // of all pages: 1,000 of the largest would be 32 GB
 )
 
 // readTags reads one page of a list of tags. next is the query of the next page, nil if
@@ -68,6 +69,14 @@ func nextPage(header http.Header) (url.Values, error) {
 		}
 	}
 	return nil, nil
+}
+
+// textSize returns the bytes of names.
+func textSize(names []string) (n int) {
+	for _, name := range names {
+		n += len(name)
+	}
+	return n
 }
 
 // samePage reports whether two queries are for the same page.

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/distribution/reference"
@@ -36,6 +37,7 @@ type handler struct {
 	pace          pace
 	turns         manifestTurns
 	uploads       uploadTurns
+	waiting       atomic.Int64 // bytes of lists on disk, see maxWaiting
 
 	// tagging is held for writing while a manifest is deleted: the distribution looks up its
 	// tags first and removes them then, also those that were set to another manifest since.
@@ -127,7 +129,7 @@ func (h *handler) serveAPI(w *pacedWriter, r *http.Request) {
 	if reads && strings.Contains(r.URL.Path, "/referrers/") {
 		if m := referrersPath.FindStringSubmatch(r.URL.Path); m != nil {
 			if h.logins == nil || h.logins.admit(w, r) {
-				serveReferrers(w, r, h.dir, m[1], m[2])
+				h.sendDocument(w, r, func(w http.ResponseWriter) { serveReferrers(w, r, h.dir, m[1], m[2]) })
 			}
 			return
 		}
@@ -166,11 +168,24 @@ func (h *handler) serveAPI(w *pacedWriter, r *http.Request) {
 		}
 		done = h.use.begin(r, uploaded)
 	}
-	answer := &answerWriter{ResponseWriter: w, digest: requestedDigest(r)}
+	answer := &answerWriter{digest: requestedDigest(r)}
 	if uploaded.Subject != nil {
 		answer.subject = uploaded.Subject.Digest.String()
 	}
 	defer func() { done(answer.stored) }()
+	write := func(to http.ResponseWriter) {
+		answer.ResponseWriter = to
+		h.callDistribution(answer, w.body, r, allowed)
+	}
+	if allowed && isDocument(r) {
+		h.sendDocument(w, r, write)
+	} else {
+		write(w)
+	}
+}
+
+// callDistribution answers a request with the distribution, whose status it may correct.
+func (h *handler) callDistribution(answer *answerWriter, body *watchedBody, r *http.Request, allowed bool) {
 	func() {
 		if allowed {
 			defer h.lockTags(r)()
@@ -178,7 +193,7 @@ func (h *handler) serveAPI(w *pacedWriter, r *http.Request) {
 		h.app.ServeHTTP(answer, r)
 	}()
 	if answer.held != nil {
-		h.correct(answer, w.body, r)
+		h.correct(answer, body, r)
 	}
 }
 

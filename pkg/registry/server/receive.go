@@ -30,14 +30,16 @@ const smallValues = 1000
 // largeManifests is how many larger manifests are in memory at the same time.
 const largeManifests = 4
 
-// manifestTurns limit the manifests that are received, and the large ones that are in memory,
-// at the same time.
+// manifestTurns limit the manifests that are received, and the large ones and the lists that are
+// in memory, at the same time.
 type manifestTurns struct {
 	received, large chan struct{} // have an element for each manifest
+	made            chan struct{} // has an element for each manifest or list that is made, see maxMade
 }
 
 func newManifestTurns() manifestTurns {
-	return manifestTurns{received: make(chan struct{}, maxReceived), large: make(chan struct{}, largeManifests)}
+	return manifestTurns{received: make(chan struct{}, maxReceived), large: make(chan struct{}, largeManifests),
+		made: make(chan struct{}, maxMade)}
 }
 
 // errBusy reports that too many manifests were being received for as long as a client may pause.

@@ -130,8 +130,12 @@ func revisionsAfter(dir, last string) ([]string, error) {
 
 // requestedDigest is the digest of a blob that a request names.
 func requestedDigest(r *http.Request) digest.Digest {
+	i := strings.LastIndex(r.URL.Path, "/blobs/")
+	if i < 0 {
+		return ""
+	}
 	named := r.URL.Query().Get("digest")
-	if i := strings.LastIndex(r.URL.Path, "/blobs/"); i >= 0 && !strings.Contains(r.URL.Path, "/uploads/") {
+	if !strings.Contains(r.URL.Path, "/uploads/") {
 		named = r.URL.Path[i+len("/blobs/"):]
 	}
 	return validDigest(named)
