@@ -149,8 +149,10 @@ prepare_root() {
 }
 
 stage_start() {
+  local stopped=false
   [ -e "$dir/root/etc/debian_version" ] || fail "no root file system: test-deploy.sh root"
   if ! node_pid >/dev/null; then
+    stopped=true
     prepare_root
     NODE_ROOT=$dir/root NODE_SHARED=$dir/shared NODE_DOCKER=$dir/docker NODE_ADDRESS=$address \
       setsid testdata/deploy/node.sh >"$dir/logs/node" 2>&1 </dev/null &
@@ -176,6 +178,14 @@ stage_start() {
     sets=$((sets + 1))
   done
   result="node is running, $sets set$([ "$sets" = 1 ] || echo s) in its registry"
+  if $stopped && inside docker container inspect mariadb >/dev/null 2>&1; then
+    # HAProxy listens on an address that Keepalived adds later (net.ipv4.ip_nonlocal_bind).
+    # kolla-ansible writes this to /etc/sysctl.conf, which trixie's systemd does not read.
+    inside sysctl -q -e -p /etc/sysctl.conf
+    # A Galera cluster all of whose members were stopped does not start by itself.
+    ansible recovery mariadb-recovery
+    result+="; mariadb-recovery: $recap"
+  fi
 }
 
 load_set() {

@@ -64,6 +64,8 @@ func (l *loader) unknownProfile(name string) error {
 		hint = "write one profile, and the key again for each further one"
 	case l.likeLongOption(name) != "":
 		hint = fmt.Sprintf("did you mean --%s?", l.likeLongOption(name))
+	case hint == "" && !strings.ContainsAny(name, "=:[]# \t\r\n"):
+		hint = fmt.Sprintf("define it in the section [profiles] of kolla-build.conf: %s = REGEX,REGEX", name)
 	}
 	return g.err("profile", message, hint)
 }
