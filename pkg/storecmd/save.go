@@ -197,7 +197,7 @@ func saveFromStore(
 	ctx context.Context, cfg *config.Config, con *console.Console, output string,
 	o SaveOptions, opts *bundle.SaveOptions,
 ) (bundle.Summary, error) {
-	s, err := workspace.OpenStoreForReading(cfg)
+	s, err := workspace.OpenStoreForCopying(cfg)
 	if err != nil {
 		return bundle.Summary{}, err
 	}
@@ -329,7 +329,7 @@ func saveFromRegistry(
 	}
 	defer client.Close()
 	if o.Since != "" {
-		s, err := workspace.OpenStoreForReading(cfg)
+		s, err := workspace.OpenStoreForCopying(cfg)
 		switch {
 		case err == nil:
 			defer s.Close()

@@ -86,20 +86,39 @@ func GC(ctx context.Context, cfg *config.Config, con *console.Console, opts GCOp
 	if err := gcStore(ctx, cfg, con, opts); err != nil {
 		return err
 	}
-	builder := workspace.BuilderDir(cfg)
-	switch {
-	case opts.DryRun && opts.BuilderCache:
-		con.Notice("builder's cache: %s would be freed", units.Bytes(disk.Usage(builder)))
-	case opts.BuilderCache:
-		freed, err := builderdir.RemoveCache(builder)
-		if err != nil {
-			return err
-		}
-		con.Notice("builder's cache: %s freed", units.Bytes(freed))
-	case !opts.DryRun:
-		return errors.Join(builderdir.RemoveRemains(builder), writeUsage(cfg, con))
+	return errors.Join(gcBuilder(cfg, con, opts), writeUsage(cfg, con))
+}
+
+// gcBuilder removes what a killed builder has left and, if asked for, the builder's cache,
+// which includes it.
+func gcBuilder(cfg *config.Config, con *console.Console, opts GCOptions) error {
+	dir, verb := workspace.BuilderDir(cfg), ""
+	if opts.DryRun {
+		verb = "would be "
 	}
-	return writeUsage(cfg, con)
+	if opts.BuilderCache {
+		var freed int64
+		var err error
+		if opts.DryRun {
+			freed = disk.Usage(dir)
+		} else {
+			freed, err = builderdir.RemoveCache(dir)
+		}
+		if err == nil {
+			con.Notice("builder's cache: %s %sfreed", units.Bytes(freed), verb)
+		}
+		return err
+	}
+	find := builderdir.RemoveRemains
+	if opts.DryRun {
+		find = builderdir.FindRemains
+	}
+	remains, err := find(dir)
+	if err == nil && remains != (builderdir.Remains{}) {
+		con.Notice("builder: %s and %s of a killed builder %sremoved, %s %[3]sfreed", units.Count(remains.Steps, "step"),
+			units.Count(remains.Mounts, "mount"), verb, units.Bytes(remains.Bytes))
+	}
+	return err
 }
 
 // writeUsage prints what the directories of the data directory hold.

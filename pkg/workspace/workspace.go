@@ -65,13 +65,24 @@ func OpenExistingStore(cfg *config.Config) (*store.Store, error) {
 	return OpenStore(cfg)
 }
 
-// OpenStoreForReading opens the local store read-only, without creating it. It also
-// works for a store without write permission, such as root's.
+// OpenStoreForReading opens the local store for a command that must not change it. It creates
+// and writes nothing, and works for a store without write permission, such as root's. If there
+// is none, the error is a *store.OpenError with ProblemMissing.
 func OpenStoreForReading(cfg *config.Config) (*store.Store, error) {
+	if err := CheckDataDir(cfg); err != nil {
+		return nil, err
+	}
+	return store.OpenReadOnly(StoreDir(cfg))
+}
+
+// OpenStoreForCopying opens the local store for a command that copies its images elsewhere: it
+// has large temporary files, and records which blobs it has verified. Without write permission
+// the store is opened for reading only.
+func OpenStoreForCopying(cfg *config.Config) (*store.Store, error) {
 	s, err := OpenExistingStore(cfg)
 	var unusable *store.OpenError
 	if errors.As(err, &unusable) && unusable.Problem == store.ProblemNotWritable {
-		return store.OpenReadOnly(StoreDir(cfg))
+		return OpenStoreForReading(cfg)
 	}
 	return s, err
 }

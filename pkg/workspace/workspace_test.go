@@ -59,7 +59,8 @@ func TestCheckDataDir(t *testing.T) {
 	}
 	for dir, want := range map[string]string{"": "no home directory", file: file + ": not a directory", file + "/x": file + "/x: not a directory"} {
 		for name, open := range map[string]func(*config.Config) (*store.Store, error){
-			"OpenStore": OpenStore, "OpenExistingStore": OpenExistingStore, "OpenStoreForReading": OpenStoreForReading} {
+			"OpenStore": OpenStore, "OpenExistingStore": OpenExistingStore, "OpenStoreForReading": OpenStoreForReading,
+			"OpenStoreForCopying": OpenStoreForCopying} {
 			_, err := open(&config.Config{DataDir: dir})
 			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(usererr.Hint(err), "--data-dir") {
 				t.Errorf("%s(%q): %v (%s)", name, dir, err, usererr.Hint(err))

@@ -11,21 +11,25 @@ import (
 )
 
 // RemoveRemains removes what a killed builder has left outside and inside of its directory:
-// mounts, processes and the directory of its socket. It does nothing if a builder uses the
-// directory.
-func RemoveRemains(state string) error {
+// mounts, processes and the directory of its socket. It returns what it found, and does
+// nothing if a builder uses the directory.
+func RemoveRemains(state string) (Remains, error) {
 	if _, err := os.Stat(lockPath(state)); err != nil {
-		return nil // no builder was started
+		return Remains{}, nil // no builder was started
 	}
 	lock, err := filelock.Try(lockPath(state))
 	if err != nil {
-		return nil // it is in use, or another user's
+		return Remains{}, nil // it is in use, or another user's
 	}
 	defer lock.Close()
-	if err := Sweep(state); err != nil {
-		return fmt.Errorf("removing the remains of a killed builder: %w", err)
+	found, err := countRemains(state)
+	if err == nil {
+		err = Sweep(state)
 	}
-	return nil
+	if err != nil {
+		return Remains{}, fmt.Errorf("removing the remains of a killed builder: %w", err)
+	}
+	return found, nil
 }
 
 // RemoveCache removes the cache of the builder that is started with its state in a

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,53 +30,35 @@ const sweepTimeout = 10 * time.Second
 func Sweep(state string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
-	bundles, err := globIn(state, "runc-*/executor/*")
+	l, err := findLeftovers(state)
 	if err != nil {
 		return err
 	}
-	for _, b := range bundles {
-		id := filepath.Base(b)
-		if st, err := os.Lstat(b); err != nil || !st.IsDir() || !isContainerID(id) {
-			continue
-		}
+	for _, step := range l.steps {
+		id := filepath.Base(step)
 		// It fails if runc does not know the container, which needs no handling.
 		_ = exec.CommandContext(ctx, "runc", "delete", "--force", id).Run()
 		if err := killGroup(ctx, id); err != nil {
 			return err
 		}
 	}
-	dirs := []string{state}
-	if dir := recordedSocketDir(state); dir != "" {
-		dirs = append(dirs, dir)
-	}
-	for _, p := range dirs {
-		if err := mounts.UnmountBelow(p); err != nil {
+	for _, dir := range l.dirs {
+		if err := mounts.UnmountBelow(dir); err != nil {
 			return err
 		}
 	}
-	// Partial blobs in the daemon's store: the daemon would append to them, and a
-	// damaged beginning would stay damaged.
-	leftover, err := globIn(state, "runc-*/content/ingest/*")
-	if err != nil {
-		return err
-	}
-	for _, b := range bundles {
-		if isContainerID(filepath.Base(b)) {
-			leftover = append(leftover, b)
-		}
-	}
-	tmp := filepath.Join(state, "tmp")
+	// The daemon would append to partial blobs, and a damaged beginning would stay damaged.
 	var errs []error
-	for _, path := range append(leftover, tmp) {
+	for _, path := range slices.Concat(l.partial, l.steps, []string{l.tmp}) {
 		errs = append(errs, removeAll(ctx, path))
 	}
-	if len(dirs) > 1 {
-		_ = os.RemoveAll(dirs[1]) // SweepSocketDirs tries again
+	for _, dir := range l.dirs[1:] {
+		_ = os.RemoveAll(dir) // SweepSocketDirs tries again
 	}
 	if err := errors.Join(errs...); err != nil {
 		return &leftoverError{err}
 	}
-	return os.Mkdir(tmp, 0o700)
+	return os.Mkdir(l.tmp, 0o700)
 }
 
 // leftoverError reports files that Sweep could not remove. Nothing runs or is mounted in the
