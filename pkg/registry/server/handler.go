@@ -166,7 +166,6 @@ func (h *handler) serveAPI(w *pacedWriter, r *http.Request) {
 			refuse(w, p.status, p.code, p.message)
 			return
 		}
-		done = h.use.begin(r, uploaded)
 	}
 	answer := &answerWriter{digest: requestedDigest(r)}
 	if uploaded.Subject != nil {
@@ -175,6 +174,9 @@ func (h *handler) serveAPI(w *pacedWriter, r *http.Request) {
 	defer func() { done(answer.stored) }()
 	write := func(to http.ResponseWriter) {
 		answer.ResponseWriter = to
+		if allowed {
+			done = h.use.begin(r, uploaded) // it reads the manifest, so it needs a turn too
+		}
 		h.callDistribution(answer, w.body, r, allowed)
 	}
 	if allowed && isDocument(r) {
