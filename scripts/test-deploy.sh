@@ -181,7 +181,7 @@ stage_start() {
   if $stopped && inside docker container inspect mariadb >/dev/null 2>&1; then
     # HAProxy listens on an address that Keepalived adds later (net.ipv4.ip_nonlocal_bind).
     # kolla-ansible writes this to /etc/sysctl.conf, which trixie's systemd does not read.
-    inside sysctl -q -e -p /etc/sysctl.conf
+    inside sh -c 'test ! -e /etc/sysctl.conf || sysctl -q -e -p /etc/sysctl.conf'
     # A Galera cluster all of whose members were stopped does not start by itself.
     ansible recovery mariadb-recovery
     result+="; mariadb-recovery: $recap"

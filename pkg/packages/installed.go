@@ -191,6 +191,7 @@ func (r *Reader) Read(ctx context.Context, img v1.Image) (*Contents, error) {
 // remove: only what is left counts.
 func (r *Reader) merged(ctx context.Context, layers []v1.Layer) (map[string]fileFacts, error) {
 	var parts []inspect.Part[fileFacts]
+	var files map[string]fileFacts
 	unmerged := 0
 	for i, l := range layers {
 		part, err := r.layer(ctx, l)
@@ -200,7 +201,7 @@ func (r *Reader) merged(ctx context.Context, layers []v1.Layer) (map[string]file
 				continue
 			}
 			// Merging after each layer would take quadratic time.
-			files := inspect.MergeParts(parts)
+			files = inspect.MergeParts(parts)
 			parts, unmerged = []inspect.Part[fileFacts]{{Files: files}}, 0
 			if partSize(parts[0]) > maxFacts {
 				err = fmt.Errorf("with the layers before, its lists of packages take more than %s", units.Bytes(maxFacts))
@@ -210,7 +211,7 @@ func (r *Reader) merged(ctx context.Context, layers []v1.Layer) (map[string]file
 			return nil, fmt.Errorf("reading packages: layer %d of %d: %w", i+1, len(layers), err)
 		}
 	}
-	return inspect.MergeParts(parts), nil
+	return files, nil
 }
 
 // partSize returns about how many bytes a part takes in memory.

@@ -75,9 +75,9 @@ func OpenStoreForReading(cfg *config.Config) (*store.Store, error) {
 	return store.OpenReadOnly(StoreDir(cfg))
 }
 
-// OpenStoreForCopying opens the local store for a command that copies its images elsewhere: it
-// has large temporary files, and records which blobs it has verified. Without write permission
-// the store is opened for reading only.
+// OpenStoreForCopying opens the local store for a command that copies its images elsewhere. Such
+// a command writes large temporary files to the store and records which blobs it has verified.
+// Without write permission, the store is opened for reading only.
 func OpenStoreForCopying(cfg *config.Config) (*store.Store, error) {
 	s, err := OpenExistingStore(cfg)
 	var unusable *store.OpenError

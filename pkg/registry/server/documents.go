@@ -13,8 +13,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 )
 
-// maxMade is how many manifests and lists are in memory at the same time to be sent. The
-// distribution reads each of them as a whole, and one may have 4 MiB.
+// maxMade is how many manifests and lists that clients have requested are in memory at the same
+// time. The distribution makes each of them as a whole, and one may have 4 MiB.
 const maxMade = 8
 
 // maxWaiting is how many bytes of lists wait on disk until clients have read them.
@@ -127,7 +127,7 @@ func (a *documentAnswer) send(r *http.Request) {
 		_, _ = a.ResponseWriter.Write(a.head)
 	}
 	if a.file != nil && a.err == nil {
-		// Without the other methods of both, which use larger buffers.
+		// The wrappers hide WriteTo and ReadFrom, which take larger buffers.
 		_, _ = io.CopyBuffer(struct{ io.Writer }{a.ResponseWriter}, struct{ io.Reader }{a.file}, make([]byte, maxSmall))
 	}
 }

@@ -30,8 +30,8 @@ const smallValues = 1000
 // largeManifests is how many larger manifests are in memory at the same time.
 const largeManifests = 4
 
-// manifestTurns limit the manifests that are received, and the large ones and the lists that are
-// in memory, at the same time.
+// manifestTurns limit how many manifests are received at the same time, how many of the large ones
+// are in memory, and how many manifests and lists are made for clients.
 type manifestTurns struct {
 	received, large chan struct{} // have an element for each manifest
 	made            chan struct{} // has an element for each manifest or list that is made, see maxMade
