@@ -5,6 +5,7 @@ package ocijson
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func parse(b []byte, maxLayers, maxManifests int) (Document, error) {
 		Layers:    descriptors{field: "layers", limit: maxLayers},
 		Manifests: descriptors{field: "manifests", limit: maxManifests},
 	}
-	if err := json.Unmarshal(b, &raw); err != nil {
+	if err := unmarshal(b, &raw); err != nil {
 		return Document{}, err
 	}
 	return raw.document()
@@ -111,7 +112,7 @@ func ParseLayoutIndex(b []byte, limit int) ([]ocispec.Descriptor, error) {
 		Layers:    descriptors{field: "layers", limit: MaxLayers},
 		Manifests: descriptors{field: "manifests", limit: limit},
 	}
-	if err := json.Unmarshal(b, &raw); err != nil {
+	if err := unmarshal(b, &raw); err != nil {
 		return nil, err
 	}
 	if raw.SchemaVersion != 2 {
@@ -147,7 +148,7 @@ func (d *descriptors) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("%s: entry %d has %d bytes, more than %d", d.field, len(d.list)+1, len(entry), maxDescriptor)
 		}
 		var one descriptor
-		if err := json.Unmarshal(entry, &one); err != nil {
+		if err := unmarshal(entry, &one); err != nil {
 			return fmt.Errorf("%s: entry %d: %w", d.field, len(d.list)+1, err)
 		}
 		d.list = append(d.list, one.descriptor())
@@ -268,7 +269,7 @@ func ParseConfig(b []byte) (Config, error) {
 			DiffIDs json.RawMessage `json:"diff_ids"`
 		} `json:"rootfs"`
 	}
-	if err := json.Unmarshal(b, &raw); err != nil {
+	if err := unmarshal(b, &raw); err != nil {
 		return c, err
 	}
 	if raw.History > MaxHistory {
@@ -282,7 +283,7 @@ func ParseConfig(b []byte) (Config, error) {
 		return c, fmt.Errorf("more than %d layers", MaxLayers)
 	}
 	if len(raw.RootFS.DiffIDs) > 0 {
-		if err := json.Unmarshal(raw.RootFS.DiffIDs, &c.DiffIDs); err != nil {
+		if err := unmarshal(raw.RootFS.DiffIDs, &c.DiffIDs); err != nil {
 			return c, err
 		}
 	}
@@ -290,6 +291,16 @@ func ParseConfig(b []byte) (Config, error) {
 		OSVersion: clean(raw.OSVersion)}
 	c.Created = raw.Created
 	return c, nil
+}
+
+// unmarshal is json.Unmarshal whose errors do not name Go's types.
+func unmarshal(b []byte, v any) error {
+	err := json.Unmarshal(b, v)
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		return fmt.Errorf("%s is a JSON %s, which is not allowed there", cmp.Or(kind.Field, "the document"), kind.Value)
+	}
+	return err
 }
 
 // settings are the numbers of settings in the config of an image. A build has a state for each.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -45,26 +44,26 @@ func Open(path string) (io.ReadCloser, error) {
 // returned by Read. Closing the result does not close r.
 func Decompress(r io.Reader) (io.ReadCloser, error) {
 	in := bufio.NewReaderSize(r, 1<<18)
-	magic, err := in.Peek(6)
+	magic, err := in.Peek(MagicSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	switch m := string(magic); {
-	case strings.HasPrefix(m, "\x1f\x8b"):
+	switch FormatOf(magic) {
+	case Gzip:
 		z, err := gzip.NewReader(in)
 		if err != nil {
 			return nil, fmt.Errorf("decompressing gzip: %w", err)
 		}
 		return z, nil
-	case strings.HasPrefix(m, "\x28\xb5\x2f\xfd"):
+	case Zstd:
 		z, err := zstd.NewReader(in, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1))
 		if err != nil {
 			return nil, fmt.Errorf("decompressing zstd: %w", err)
 		}
 		return z.IOReadCloser(), nil
-	case strings.HasPrefix(m, "BZh"):
+	case Bzip2:
 		return io.NopCloser(bzip2.NewReader(in)), nil
-	case strings.HasPrefix(m, "\xfd7zXZ\x00"):
+	case XZ:
 		z, err := xz.NewReader(in, maxWindow)
 		if err != nil {
 			return nil, fmt.Errorf("decompressing xz: %w", err)

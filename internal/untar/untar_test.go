@@ -42,7 +42,7 @@ func TestDecompress(t *testing.T) {
 	testenv.Slow(t)
 	text := []byte(strings.Repeat("0123456789", 50_000))
 	compressed := map[string][]byte{"none": text}
-	for program, deb := range map[string]string{"gzip": "gzip", "bzip2": "bzip2", "xz": "xz-utils", "zstd": "zstd"} {
+	for program, deb := range map[string]string{"gzip": "gzip", "bzip2": "bzip2", "xz": "xz-utils", "zstd": "zstd", "pzstd": "zstd"} {
 		cmd := exec.Command(testenv.Program(t, program, deb), "-c")
 		cmd.Stdin = bytes.NewReader(text)
 		out, err := cmd.Output()

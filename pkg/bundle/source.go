@@ -177,21 +177,21 @@ func newSource(r io.Reader, closer func()) (*source, error) {
 	if stream == nil {
 		stream = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(magic), r), headerBuffer)
 	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+	switch untar.FormatOf(magic) {
+	case untar.Gzip:
 		z, err := gzip.NewReader(bufio.NewReaderSize(stream, 1<<20))
 		if err != nil {
 			return nil, &FormatError{Detail: "damaged gzip", Err: err}
 		}
 		return &source{tr: tar.NewReader(z), close: closer}, nil
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case untar.Zstd:
 		z, err := zstd.NewReader(stream, zstd.WithDecoderMaxWindow(128<<20),
 			zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, &FormatError{Detail: "damaged zstd", Err: err}
 		}
 		return &source{tr: tar.NewReader(z), close: func() { z.Close(); closer() }}, nil
-	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")), bytes.HasPrefix(magic, []byte("BZh")):
+	case untar.XZ, untar.Bzip2:
 		z, err := untar.Decompress(stream)
 		if err != nil {
 			return nil, &FormatError{Detail: "damaged", Err: err}

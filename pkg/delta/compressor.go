@@ -9,13 +9,13 @@ import (
 	"io"
 	"runtime"
 	"slices"
-	"strings"
 
 	kgzip "github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/ctxio"
+	"github.com/kolla-build/kolla-build/internal/untar"
 	"github.com/kolla-build/kolla-build/pkg/compress"
 )
 
@@ -33,12 +33,12 @@ const maxWindow = 32 << 20
 // compressors that may have written it.
 func openTar(r io.Reader) (tar io.ReadCloser, candidates []string, err error) {
 	buffered := bufio.NewReaderSize(r, 256<<10)
-	start, err := buffered.Peek(4)
+	start, err := buffered.Peek(untar.MagicSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, err
 	}
-	switch {
-	case strings.HasPrefix(string(start), "\x1f\x8b"):
+	switch untar.FormatOf(start) {
+	case untar.Gzip:
 		z, err := kgzip.NewReader(buffered)
 		if err != nil {
 			return nil, nil, err
@@ -47,7 +47,7 @@ func openTar(r io.Reader) (tar io.ReadCloser, candidates []string, err error) {
 			candidates = append(candidates, fmt.Sprintf("%s:%d", compress.Gzip, level))
 		}
 		return z, slices.Insert(candidates, 1, goGzip), nil
-	case string(start) == "\x28\xb5\x2f\xfd":
+	case untar.Zstd:
 		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {

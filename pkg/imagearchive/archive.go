@@ -292,5 +292,5 @@ func (a *Archive) find(name string) (file, error) {
 		}
 		clean = target
 	}
-	return file{}, errors.New("its links form a cycle")
+	return file{}, fmt.Errorf("its links form a cycle, or are more than %d", maxLinks)
 }

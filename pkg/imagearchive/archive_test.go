@@ -105,6 +105,10 @@ func TestStoreLayer(t *testing.T) {
 	if err != nil || kept.DiffID != digest.FromBytes(content.Bytes()) || kept.Descriptor.Digest != digest.FromBytes(packed.Bytes()) {
 		t.Errorf("zstd: %+v, %v", kept, err)
 	}
+	skippable := append([]byte("\x50\x2a\x4d\x18\x04\x00\x00\x00size"), packed.Bytes()...)
+	if kept, err = StoreLayer(t.Context(), st, bytes.NewReader(skippable)); err != nil || kept.DiffID != digest.FromBytes(content.Bytes()) {
+		t.Errorf("zstd with a skippable frame: %+v, %v", kept, err)
+	}
 	plain, err := StoreLayer(t.Context(), st, bytes.NewReader(content.Bytes()))
 	if err != nil || plain.DiffID != kept.DiffID {
 		t.Errorf("plain: %+v, %v", plain, err)
@@ -116,6 +120,26 @@ func TestStoreLayer(t *testing.T) {
 	for name, b := range map[string][]byte{"text": []byte("text"), "cut": packed.Bytes()[:packed.Len()-3], "empty": nil} {
 		if _, err := StoreLayer(t.Context(), st, bytes.NewReader(b)); err == nil {
 			t.Errorf("%s was stored as a layer", name)
+		}
+	}
+}
+
+// TestDamagedLists checks archives whose list of images is damaged.
+func TestDamagedLists(t *testing.T) {
+	for text, want := range map[string]string{
+		`[{"RepoTags":["a:1"]}][{"RepoTags":["b:1"]}]`: "more after the list",
+		`[{"RepoTags":["a:1"]}] x`:                     "more after the list",
+		`[{"RepoTags":["a:1"]}`:                        "in the middle",
+		`[{"RepoTags":["a:1"]}]` + "\n":                "",
+	} {
+		a := New(nil, Options{NamesOnly: true})
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: ManifestFile, Size: int64(len(text))}
+		if err := a.Add(t.Context(), header, strings.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+		images, err := a.Images(t.Context())
+		if want == "" && (err != nil || len(images) != 1) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %d images, %v", text, len(images), err)
 		}
 	}
 }

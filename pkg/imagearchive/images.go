@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -58,6 +59,9 @@ func (a *Archive) listedImages(ctx context.Context, f file) ([]Image, error) {
 	}
 	if _, err := dec.Token(); err != nil {
 		return fail("it ends in the middle", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return fail("there is more after the list of images", nil)
 	}
 	if len(entries) == 0 {
 		return fail("it lists no image", nil)

@@ -41,14 +41,15 @@ const (
 
 // formOf returns the form of a file, from its first bytes.
 func formOf(head []byte) layerForm {
-	switch {
-	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
+	switch untar.FormatOf(head) {
+	case untar.Gzip:
 		return gzipped
-	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
+	case untar.Zstd:
 		return zstandard
-	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")), bytes.HasPrefix(head, []byte("BZh")):
+	case untar.XZ, untar.Bzip2:
 		return recompress
-	case isTar(head):
+	}
+	if isTar(head) {
 		return plainTar
 	}
 	return document

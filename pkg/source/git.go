@@ -115,6 +115,7 @@ func (g *gitCommand) environment() []string {
 		{"pack.indexVersion", "2"}, {"pack.writeReverseIndex", "false"},
 		{"index.version", "2"}, {"index.threads", "1"}, {"index.skipHash", "false"}, {"index.sparse", "false"},
 		{"core.untrackedCache", "false"}, {"core.splitIndex", "false"},
+		{"log.showSignature", "false"}, // git log would print what gpg says before the time of a commit
 	}
 	var env []string
 	for _, kv := range os.Environ() {

@@ -42,6 +42,9 @@ type handler struct {
 	// tagging is held for writing while a manifest is deleted: the distribution looks up its
 	// tags first and removes them then, also those that were set to another manifest since.
 	tagging sync.RWMutex
+	// deleting is held while a blob is deleted: the distribution answers with status 500 if another
+	// request deletes it after it was found.
+	deleting sync.Mutex
 }
 
 func newHandler(s *Server, opts Options, log *requestLog, certificates *certificates) (*handler, error) {
@@ -190,7 +193,7 @@ func (h *handler) serveAPI(w *pacedWriter, r *http.Request) {
 func (h *handler) callDistribution(answer *answerWriter, body *watchedBody, r *http.Request, allowed bool) {
 	func() {
 		if allowed {
-			defer h.lockTags(r)()
+			defer h.lockDeletions(r)()
 		}
 		h.app.ServeHTTP(answer, r)
 	}()
@@ -199,9 +202,10 @@ func (h *handler) callDistribution(answer *answerWriter, body *watchedBody, r *h
 	}
 }
 
-// lockTags keeps manifests from being tagged while others are deleted, until the returned
-// function is called. The manifest of r has been read, so that no client prolongs this.
-func (h *handler) lockTags(r *http.Request) (unlock func()) {
+// lockDeletions keeps manifests from being tagged while others are deleted, and blobs from being
+// deleted at the same time, until the returned function is called. The manifest of r has been
+// read, so that no client prolongs this.
+func (h *handler) lockDeletions(r *http.Request) (unlock func()) {
 	switch {
 	case r.Method == http.MethodPut && manifestPath.MatchString(r.URL.Path):
 		h.tagging.RLock()
@@ -209,6 +213,9 @@ func (h *handler) lockTags(r *http.Request) (unlock func()) {
 	case r.Method == http.MethodDelete && manifestPath.MatchString(r.URL.Path):
 		h.tagging.Lock()
 		return h.tagging.Unlock
+	case r.Method == http.MethodDelete:
+		h.deleting.Lock()
+		return h.deleting.Unlock
 	}
 	return func() {}
 }
@@ -257,7 +264,7 @@ func (h *handler) correct(a *answerWriter, body *watchedBody, r *http.Request) {
 		a.replace(http.StatusBadRequest, "BLOB_UPLOAD_INVALID", "reading the request: "+body.err.Error())
 	case strings.Contains(text, "no space left on device"), strings.Contains(text, "disk quota exceeded"):
 		a.replace(diskFull.status, diskFull.code, diskFull.message)
-		h.log.printf("%s %s: no space left on device", r.Method, r.URL.Path)
+		h.log.printf("%s %s: no space left on device", r.Method, printable(r.URL.Path))
 	case r.Method == http.MethodPut && strings.Contains(text, "unrecognized manifest"):
 		a.replace(http.StatusBadRequest, "MANIFEST_INVALID", "the manifest has an unknown schemaVersion or mediaType")
 	case upload != nil && strings.Contains(text, `"Path":`) && strings.Contains(text, "/_uploads/"):

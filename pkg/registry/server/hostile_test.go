@@ -88,10 +88,7 @@ func pushManifest(t *testing.T, base, reference string, subject digest.Digest, a
 	t.Helper()
 	const config = "{}"
 	if url := base + "/v2/kolla/base/blobs/" + digest.FromString(config).String(); headStatus(t, url) != http.StatusOK {
-		upload := startUpload(t, base, "kolla/base") + "&digest=" + digest.FromString(config).String()
-		if status, text := request(t, http.MethodPut, upload, strings.NewReader(config), nil); status != http.StatusCreated {
-			t.Fatalf("config: status %d: %s", status, text)
-		}
+		pushBlob(t, base, config)
 	}
 	m := ocispec.Manifest{
 		MediaType:   ocispec.MediaTypeImageManifest,
@@ -147,6 +144,17 @@ func TestReferrersAreBounded(t *testing.T) {
 	}
 }
 
+// pushBlob uploads a blob to the repository kolla/base.
+func pushBlob(t *testing.T, base, content string) digest.Digest {
+	t.Helper()
+	blob := digest.FromString(content)
+	upload := startUpload(t, base, "kolla/base") + "&digest=" + blob.String()
+	if status, text := request(t, http.MethodPut, upload, strings.NewReader(content), nil); status != http.StatusCreated {
+		t.Fatalf("blob: status %d: %s", status, text)
+	}
+	return blob
+}
+
 // TestTagsThatChangeDuringDeletions checks that deleting a manifest does not remove tags that
 // are set to another one at the same time.
 func TestTagsThatChangeDuringDeletions(t *testing.T) {
@@ -169,6 +177,30 @@ func TestTagsThatChangeDuringDeletions(t *testing.T) {
 			map[string]string{"Accept": ocispec.MediaTypeImageManifest})
 		if status != http.StatusOK || digest.FromString(text) != current {
 			t.Fatalf("round %d: the tag of the new manifest: status %d: %.200s", i, status, text)
+		}
+	}
+}
+
+// TestBlobsAreDeletedOnce checks that one of several clients that delete a blob deletes it, and that
+// the others get to know that it does not exist.
+func TestBlobsAreDeletedOnce(t *testing.T) {
+	const clients = 8
+	base := "http://" + registrytest.Embedded(t, server.Options{}).Addr().String()
+	for i := range 40 {
+		blob := pushBlob(t, base, fmt.Sprint("blob ", i))
+		statuses := make(chan int)
+		for range clients {
+			go func() {
+				status, _ := request(t, http.MethodDelete, base+"/v2/kolla/base/blobs/"+blob.String(), nil, nil)
+				statuses <- status
+			}()
+		}
+		count := map[int]int{}
+		for range clients {
+			count[<-statuses]++
+		}
+		if count[http.StatusAccepted] != 1 || count[http.StatusNotFound] != clients-1 {
+			t.Fatalf("round %d: numbers of answers by status: %v", i, count)
 		}
 	}
 }
