@@ -115,6 +115,9 @@ func (g *gitCommand) environment() []string {
 		{"pack.indexVersion", "2"}, {"pack.writeReverseIndex", "false"},
 		{"index.version", "2"}, {"index.threads", "1"}, {"index.skipHash", "false"}, {"index.sparse", "false"},
 		{"core.untrackedCache", "false"}, {"core.splitIndex", "false"},
+		{"core.bigFileThreshold", "512m"}, {"pack.packSizeLimit", "0"},
+		// Nor the files.
+		{"core.attributesFile", os.DevNull}, {"core.eol", "lf"}, {"core.symlinks", "true"}, {"core.fileMode", "true"},
 		{"log.showSignature", "false"}, // git log would print what gpg says before the time of a commit
 	}
 	var env []string
@@ -134,7 +137,7 @@ func (g *gitCommand) environment() []string {
 	}
 	// The repository must be the one in the directory: otherwise git may use the remote
 	// "origin" of a repository that contains it.
-	env = append(env, "LC_ALL=C", "GIT_CEILING_DIRECTORIES="+filepath.Dir(g.workTree), "GIT_TERMINAL_PROMPT=0",
+	env = append(env, "LC_ALL=C", "GIT_CEILING_DIRECTORIES="+filepath.Dir(g.workTree), "GIT_TERMINAL_PROMPT=0", "GIT_ATTR_NOSYSTEM=1",
 		"GIT_CONFIG_COUNT="+strconv.Itoa(len(config)))
 	for i, kv := range config {
 		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, kv[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, kv[1]))

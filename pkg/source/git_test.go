@@ -140,6 +140,15 @@ func TestGitBytesAreStable(t *testing.T) {
 	for i := range 40 {
 		r.commit(map[string]string{fmt.Sprintf("many/%d", i): strings.Repeat(fmt.Sprintln(i), 300)})
 	}
+	key := filepath.Join(t.TempDir(), "key")
+	keygen := exec.Command(testenv.Program(t, "ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", key)
+	if out, err := keygen.CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	r.git("config", "gpg.format", "ssh")
+	r.git("config", "user.signingKey", key)
+	r.git("config", "commit.gpgSign", "true")
+	r.commit(map[string]string{"signed": "text\n", "link.txt": strings.Repeat("big\n", 5000)})
 	srv := serveGit(t, root)
 	for _, ref := range []string{"master", "2.0.0", commits[3]} {
 		s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: ref, Enabled: true}
@@ -152,14 +161,23 @@ func TestGitBytesAreStable(t *testing.T) {
 			return files[0].Digest.String()
 		}
 		r.git("config", "uploadpack.allowFilter", "true")
+		t.Setenv("HOME", t.TempDir())
 		first := digest()
 		r.git("repack", "-a", "-d", "-q", "-f", "--depth=5")
 		r.git("config", "uploadpack.allowFilter", "false")
 		r.git("config", "uploadpack.allowAnySHA1InWant", "false")
 		home := t.TempDir()
-		if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[core]\n\tcompression = 9\n\tautocrlf = "+
-			"true\n[feature]\n\tmanyFiles = true\n[pack]\n\twindow = 50\n"), 0o644); err != nil {
-			t.Fatal(err)
+		attributes := filepath.Join(home, "attributes")
+		for path, text := range map[string]string{
+			attributes: "* text eol=crlf -delta\n",
+			filepath.Join(home, ".gitconfig"): "[core]\ncompression = 9\nautocrlf = true\neol = crlf\nsymlinks = false\n" +
+				"attributesFile = " + attributes + "\nbigFileThreshold = 1\nfileMode = false\n[feature]\nmanyFiles = true\n" +
+				"[pack]\nwindow = 50\npackSizeLimit = 1m\n[log]\nshowSignature = true\nfollow = true\n" +
+				"[fetch]\nwriteCommitGraph = true\nunpackLimit = 1\nfsckObjects = true\n[transfer]\nunpackLimit = 1000\n",
+		} {
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 		t.Setenv("HOME", home)
 		if second := digest(); second != first {

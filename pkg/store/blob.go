@@ -261,11 +261,15 @@ func (b *received) verify(ctx context.Context) error {
 // publish syncs a verified blob and makes it visible.
 func (b *received) publish() error {
 	b.s.touch(b.want)
+	path := b.s.blobPath(b.want)
 	err := atomicfile.MkdirAll(b.dir, 0o755)
 	if err == nil {
-		err = b.file.CommitAs(b.s.blobPath(b.want))
+		err = b.file.CommitAs(path)
 	}
 	if err != nil {
+		if st, statErr := os.Lstat(path); statErr == nil && st.IsDir() {
+			err = &BlobError{Digest: b.want, Path: path, Detail: "a directory is in its place: remove it"}
+		}
 		return b.failure(b.size, err)
 	}
 	if st, ok := b.s.stampOf(b.want); ok && st.Size == b.size {

@@ -474,3 +474,18 @@ func TestLargeRecords(t *testing.T) {
 		t.Errorf("the history was replaced (%v)", err)
 	}
 }
+
+// TestDirectoryInPlaceOfBlob checks that the error names a directory that has the name of a blob.
+func TestDirectoryInPlaceOfBlob(t *testing.T) {
+	s := open(t, t.TempDir())
+	d := digest.FromString("content")
+	path := s.blobPath(d)
+	if err := os.MkdirAll(filepath.Join(path, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := s.WriteBlob(t.Context(), strings.NewReader("content"), d, -1)
+	var blob *BlobError
+	if !errors.As(err, &blob) || blob.Digest != d || !strings.Contains(err.Error(), path) {
+		t.Error(err)
+	}
+}
