@@ -35,6 +35,7 @@ type registryFlags struct {
 	anonymous string
 	unused    time.Duration
 	load      string
+	dryRun    bool
 	flags     *pflag.FlagSet
 }
 
@@ -60,6 +61,7 @@ func registryCommand() *command {
 				{Line: "kolla-build registry serve", Effect: "Serve a registry on port 4000 of localhost."},
 				{Line: "kolla-build registry serve --addr :4000 --htpasswd users --tls-generate",
 					Effect: "Require TLS and a login from all clients."},
+				{Line: "kolla-build registry gc --dry-run", Effect: "Show how much disk space garbage collection would free."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -79,6 +81,8 @@ func registryCommand() *command {
 				flags.Dir = filepath.Join(cfg.DataDir, "registry")
 			}
 			switch {
+			case flags.dryRun && action != "gc" && slices.Contains(actions, action):
+				return &config.Error{Option: "dry-run", Message: fmt.Sprintf("registry %s: --dry-run is an option of registry gc", action)}
 			case action == "trust":
 				return flags.trust(con.Stdout, cfg.Args[1:])
 			case slices.Contains(actions, action) && len(cfg.Args) > 1:
@@ -136,6 +140,7 @@ func (o *registryFlags) define(f *pflag.FlagSet) {
 	f.DurationVar(&o.GCEvery, "gc-every", 0, "Collect garbage every `DURATION`, such as 24h.")
 	f.DurationVar(&o.unused, "unused-for", defaultUnused, "Keep content used within this `DURATION`.")
 	f.StringVar(&o.load, "load", "", "Load this saved `FILE` at the start.")
+	f.BoolVar(&o.dryRun, "dry-run", false, "With gc, show what would be freed, and remove nothing.")
 	f.BoolVar(&o.Verbose, "verbose", false, "Print a line for each request.")
 }
 
@@ -216,7 +221,7 @@ func (o *registryFlags) serve(ctx context.Context, cfg *config.Config, con *cons
 
 // gc collects garbage. If a registry is running, it asks that registry to do it.
 func (o *registryFlags) gc(ctx context.Context, con *console.Console) error {
-	opts := server.GCOptions{Untagged: true}
+	opts := server.GCOptions{Untagged: true, DryRun: o.dryRun}
 	if o.flags.Changed("unused-for") {
 		opts.Unused = o.unused
 	}
@@ -229,7 +234,11 @@ func (o *registryFlags) gc(ctx context.Context, con *console.Console) error {
 		}
 	}
 	if err == nil {
-		con.Notice("%s: freed %s (%s, %s)", o.Dir, units.Bytes(result.Freed), units.Count(result.Blobs, "blob"),
+		format := "%s: freed %s (%s, %s)"
+		if o.dryRun {
+			format = "%s: %s would be freed (%s, %s)"
+		}
+		con.Notice(format, o.Dir, units.Bytes(result.Freed), units.Count(result.Blobs, "blob"),
 			units.Count(result.Manifests, "manifest"))
 	}
 	return err

@@ -213,6 +213,10 @@ func TestSiteRegistry(t *testing.T) {
 	if status, _ := r.get(t, client, "DELETE", "/v2/kolla/nova-api/manifests/1", "site:site-secret"); status != http.StatusAccepted {
 		t.Errorf("deleting a tag: status %d", status)
 	}
+	out, err := exec.Command("kolla-build", "registry", "gc", "--dry-run", "--dir", dir).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "would be freed") {
+		t.Errorf("registry gc --dry-run: %v\n%s", err, out)
+	}
 	if out, err := exec.Command("kolla-build", "registry", "gc", "--dir", dir).CombinedOutput(); err != nil {
 		t.Errorf("registry gc: %v\n%s", err, out)
 	}
@@ -226,7 +230,7 @@ func TestSiteRegistry(t *testing.T) {
 	} else {
 		checkTrust(t, string(out), dir, r.host)
 	}
-	out, err := exec.Command("kolla-build", "registry", "trust", "--dir", dir, "other.example:5443").CombinedOutput()
+	out, err = exec.Command("kolla-build", "registry", "trust", "--dir", dir, "other.example:5443").CombinedOutput()
 	if err != nil {
 		t.Errorf("registry trust of another name: %v\n%s", err, out)
 	}

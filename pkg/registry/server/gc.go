@@ -24,7 +24,7 @@ type GCOptions struct {
 	// Unused keeps content that a client has used within this time. 0 disables this; in
 	// a running registry the minimum is MinUnused.
 	Unused time.Duration
-	DryRun bool
+	DryRun bool // change nothing
 }
 
 // MinUnused is the smallest GCOptions.Unused of a running registry: it covers the time
@@ -52,17 +52,23 @@ func GarbageCollect(ctx context.Context, dir string, opts GCOptions) (GCResult, 
 	if _, err := os.Stat(filepath.Join(dir, treeDir)); err != nil {
 		return GCResult{}, nil
 	}
-	lock, err := lockDir(dir, "collects garbage")
+	if opts.DryRun {
+		if err := checkUnlocked(dir); err != nil {
+			return GCResult{}, err
+		}
+	} else {
+		lock, err := lockDir(dir, "collects garbage")
+		if err != nil {
+			return GCResult{}, err
+		}
+		defer lock.Close()
+	}
+	uploads, err := uploadSize(dir)
 	if err != nil {
 		return GCResult{}, err
 	}
-	defer lock.Close()
 	log := &requestLog{}
-	var uploads int64
 	if !opts.DryRun {
-		if uploads, err = uploadSize(dir); err != nil {
-			return GCResult{}, err
-		}
 		if err := repair(dir, log.printf); err != nil {
 			return GCResult{}, fmt.Errorf("repairing the registry in %s: %w", dir, err)
 		}

@@ -351,15 +351,33 @@ func lockDir(dir, holder string) (*filelock.Lock, error) {
 	}
 	lock, err := filelock.Try(filepath.Join(dir, lockFile))
 	if err != nil {
-		var held *filelock.HeldError
-		if errors.As(err, &held) {
-			return nil, &DirError{Dir: dir, Locked: true, Holder: held.Holder, Err: err}
-		}
-		return nil, &DirError{Dir: dir, Err: err}
+		return nil, lockError(dir, err)
 	}
 	if err := lock.SetHolder("process %d, %s", os.Getpid(), holder); err != nil {
 		lock.Close()
 		return nil, &DirError{Dir: dir, Err: err}
 	}
 	return lock, nil
+}
+
+// checkUnlocked is lockDir for a reader, which changes nothing and does not keep the lock: a
+// registry may start at any time.
+func checkUnlocked(dir string) error {
+	lock, err := filelock.OpenExisting(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil // no registry was started in it, or the directory is another user's
+	}
+	defer lock.Close()
+	if err := lock.TryLock(); err != nil {
+		return lockError(dir, err)
+	}
+	return nil
+}
+
+func lockError(dir string, err error) error {
+	var held *filelock.HeldError
+	if errors.As(err, &held) {
+		return &DirError{Dir: dir, Locked: true, Holder: held.Holder, Err: err}
+	}
+	return &DirError{Dir: dir, Err: err}
 }

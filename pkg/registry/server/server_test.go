@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -233,8 +234,10 @@ func TestGarbageCollect(t *testing.T) {
 			}
 		}
 	}
-	if _, err := server.GarbageCollect(ctx, dir, server.GCOptions{Untagged: true}); err == nil {
-		t.Fatal("it collected under a running registry")
+	for _, dry := range []bool{false, true} {
+		if _, err := server.GarbageCollect(ctx, dir, server.GCOptions{Untagged: true, DryRun: dry}); !server.IsLocked(err) {
+			t.Fatalf("under a running registry: %v", err)
+		}
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -242,11 +245,23 @@ func TestGarbageCollect(t *testing.T) {
 	if freed, err := server.GarbageCollect(ctx, dir, server.GCOptions{}); err != nil || freed.Freed != 0 {
 		t.Errorf("freed %d bytes (%v) of what manifests refer to", freed, err)
 	}
-	if freed, err := server.GarbageCollect(ctx, dir, server.GCOptions{Untagged: true, DryRun: true}); err != nil || freed.Freed < 300_000 {
-		t.Errorf("a dry run shows %+v (%v)", freed, err)
+	upload := filepath.Join(dir, "docker/registry/v2/repositories/kolla/base/_uploads/0c5ac2b1-6f0e-4e5f-8f0a-2d8d3a1b4c5d/data")
+	if err := os.MkdirAll(filepath.Dir(upload), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	if freed, err := server.GarbageCollect(ctx, dir, server.GCOptions{Untagged: true}); err != nil || freed.Freed < 300_000 {
-		t.Errorf("freed %d bytes (%v)", freed, err)
+	if err := os.WriteFile(upload, make([]byte, 1000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := listing(t, dir)
+	shown, err := server.GarbageCollect(ctx, dir, server.GCOptions{Untagged: true, DryRun: true})
+	if err != nil || shown.Freed < 300_000 {
+		t.Errorf("a dry run shows %+v (%v)", shown, err)
+	}
+	if after := listing(t, dir); after != before {
+		t.Errorf("a dry run changed files:\n%s\nbefore:\n%s", after, before)
+	}
+	if freed, err := server.GarbageCollect(ctx, dir, server.GCOptions{Untagged: true}); err != nil || freed != shown {
+		t.Errorf("freed %+v (%v), the dry run showed %+v", freed, err, shown)
 	}
 	restarted := registrytest.Embedded(t, server.Options{Dir: dir})
 	registrytest.MustPull(t, restarted.Host(), "HOST/kolla/base:kept", registrytest.Digest(t, kept))
@@ -266,6 +281,26 @@ func TestGarbageCollect(t *testing.T) {
 	if freed, err := server.GarbageCollect(ctx, t.TempDir(), server.GCOptions{}); err != nil || freed.Freed != 0 {
 		t.Errorf("an empty directory: %d, %v", freed, err)
 	}
+}
+
+// listing returns the names, sizes and times of all files in a directory.
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			fmt.Fprintln(&b, path, info.Mode(), info.Size(), info.ModTime().UnixNano())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 // Others push to the embedded registry too.
