@@ -23,8 +23,19 @@ const (
 	maxName    = 4096    // bytes of a name or path
 	maxDynamic = 1 << 20 // bytes of the dynamic section
 	maxNeeded  = 4096
+	maxNames   = 64 << 10 // bytes of all names: many can be at the same place of a file
 	maxPaths   = 16
+	maxDirs    = 128 // in a list of directories that are searched
 )
+
+// size returns how many bytes of memory the names take.
+func (i *elfInfo) size() int {
+	n := 0
+	for _, name := range slices.Concat(i.needed, i.rpath, i.runpath) {
+		n += len(name) + 16
+	}
+	return n
+}
 
 // readELF reads the information for the dynamic linker, from the segments, as the linker does. The
 // file is untrusted, and debug/elf panics on some damaged files.
@@ -116,15 +127,27 @@ func (i *elfInfo) readDynamic(file *elf.File, dynamic *elf.Prog, content io.Read
 	if err != nil {
 		return err
 	}
+	size := 0
 	for _, place := range names[elf.DT_NEEDED][:min(len(names[elf.DT_NEEDED]), maxNeeded)] {
-		i.needed = append(i.needed, nameAt(content, at+int64(place)))
+		name := nameAt(content, at+int64(place))
+		if size += len(name); size > maxNames {
+			return errors.New("its names of libraries are too long")
+		}
+		i.needed = append(i.needed, name)
 	}
 	for tag, to := range map[elf.DynTag]*[]string{elf.DT_RPATH: &i.rpath, elf.DT_RUNPATH: &i.runpath} {
 		for _, place := range names[tag][:min(len(names[tag]), maxPaths)] {
-			*to = append(*to, strings.Split(nameAt(content, at+int64(place)), ":")...)
+			*to = append(*to, directories(nameAt(content, at+int64(place)))...)
 		}
+		*to = slices.Clone((*to)[:min(len(*to), maxDirs)])
 	}
 	return nil
+}
+
+// directories returns the directories of a list such as PATH.
+func directories(list string) []string {
+	dirs := strings.SplitN(list, ":", maxDirs+1)
+	return dirs[:min(len(dirs), maxDirs)]
 }
 
 // offsetOf returns where an address of the memory of a program is in its file.

@@ -52,22 +52,27 @@ func TestNeededOfPrograms(t *testing.T) {
 // linkedFile returns a program with a dynamic section.
 func linkedFile(t *testing.T) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	const header, segment, entry = 64, 56, 16
-	const dynamic, table = header + 2*segment, header + 2*segment + 5*entry
 	names := "\x00libx.so.1\x00/r1:$ORIGIN/r2\x00/p1:/p2\x00"
 	at := func(name string) uint64 { return uint64(strings.Index(names, name)) }
+	return dynamicFile(t, names, elf.Dyn64{Tag: int64(elf.DT_NEEDED), Val: at("libx")},
+		elf.Dyn64{Tag: int64(elf.DT_RPATH), Val: at("/r1")}, elf.Dyn64{Tag: int64(elf.DT_RUNPATH), Val: at("/p1")})
+}
+
+// dynamicFile returns a program with these entries in its dynamic section, whose values are places in names.
+func dynamicFile(t *testing.T, names string, entries ...elf.Dyn64) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	const header, segment, dynamic = 64, 56, 64 + 2*56
+	length := uint64(16 * (len(entries) + 2))
 	h := elf.Header64{Type: uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: 1, Phoff: header, Ehsize: header,
 		Phentsize: segment, Phnum: 2}
 	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
-	size := uint64(table + len(names))
+	size := dynamic + length + uint64(len(names))
 	const base = 0x1000 // addresses differ from places in the file
 	for _, v := range []any{h,
 		elf.Prog64{Type: uint32(elf.PT_LOAD), Vaddr: base, Filesz: size, Memsz: size},
-		elf.Prog64{Type: uint32(elf.PT_DYNAMIC), Off: dynamic, Vaddr: base + dynamic, Filesz: 5 * entry, Memsz: 5 * entry},
-		elf.Dyn64{Tag: int64(elf.DT_NEEDED), Val: at("libx")}, elf.Dyn64{Tag: int64(elf.DT_RPATH), Val: at("/r1")},
-		elf.Dyn64{Tag: int64(elf.DT_RUNPATH), Val: at("/p1")}, elf.Dyn64{Tag: int64(elf.DT_STRTAB), Val: base + table},
-		elf.Dyn64{}, []byte(names)} {
+		elf.Prog64{Type: uint32(elf.PT_DYNAMIC), Off: dynamic, Vaddr: base + dynamic, Filesz: length, Memsz: length},
+		entries, elf.Dyn64{Tag: int64(elf.DT_STRTAB), Val: base + dynamic + length}, elf.Dyn64{}, []byte(names)} {
 		if err := binary.Write(&b, binary.LittleEndian, v); err != nil {
 			t.Fatal(err)
 		}

@@ -30,7 +30,9 @@ type imageView struct {
 
 	searchPath []string
 	libraries  map[libraryKey]string // found libraries
-	linked     map[string]error      // programs and libraries that were checked
+	linked     map[string]error      // programs whose libraries were searched
+	linkerPath []string              // directories of libraries; nil before the first search
+	steps      int                   // of all searches for libraries
 	pyPath     []string
 }
 
@@ -58,7 +60,7 @@ func (r *reader) Open(ctx context.Context, name string, content v1.Image) (*imag
 	im := &imageView{Name: name, config: conf.Config, env: map[string]string{}, dirs: map[string][]string{},
 		libraries: map[libraryKey]string{}, linked: map[string]error{}}
 	var merged []*inspect.Layer
-	var usage inspect.Usage
+	var usage imageUsage
 	for _, l := range layers {
 		info, err := r.layer(ctx, l, &usage)
 		if err != nil {
@@ -79,7 +81,7 @@ func (r *reader) Open(ctx context.Context, name string, content v1.Image) (*imag
 		k, v, _ := strings.Cut(kv, "=")
 		im.env[k] = v
 	}
-	im.searchPath = strings.Split(im.env["PATH"], ":")
+	im.searchPath = directories(im.env["PATH"])
 	if im.env["PATH"] == "" {
 		im.searchPath = strings.Split("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ":")
 	}
@@ -164,19 +166,16 @@ func (im *imageView) canMake(name string) (bool, string) {
 
 // info returns what is known about the content of a file.
 func (im *imageView) info(e inspect.Found) fileInfo {
-	p := e.Path
+	l, p := im.layers[e.Layer], e.Path
 	for range maxLinks {
-		l := im.layers[e.Layer]
 		if f, ok := l.files[p]; ok {
 			return f
 		}
-		if e.Type != inspect.Hardlink {
+		target, ok := l.links[p] // an entry of the same layer
+		if !ok {
 			break
 		}
-		p = e.Link // a hard link to an entry of the same layer
-		if i := slices.IndexFunc(l.layer.Entries, func(x inspect.Entry) bool { return x.Path == p }); i >= 0 {
-			e.Entry = l.layer.Entries[i]
-		}
+		p = target
 	}
 	return fileInfo{}
 }
@@ -192,10 +191,16 @@ func (im *imageView) text(name string) string {
 
 func (im *imageView) readAccounts() {
 	im.users, im.groups = map[string]account{}, map[string]group{}
+	memberOf := map[string][]int{}
 	for line := range strings.Lines(im.text("/etc/group")) {
 		f := strings.Split(strings.TrimSpace(line), ":")
 		if gid, err := strconv.Atoi(fieldAt(f, 2)); err == nil {
 			im.groups[f[0]] = group{gid, strings.Split(fieldAt(f, 3), ",")}
+		}
+	}
+	for _, g := range im.groups {
+		for _, name := range g.members {
+			memberOf[name] = append(memberOf[name], g.gid)
 		}
 	}
 	for line := range strings.Lines(im.text("/etc/passwd")) {
@@ -205,12 +210,7 @@ func (im *imageView) readAccounts() {
 		if err1 != nil || err2 != nil {
 			continue
 		}
-		a := account{name: f[0], uid: uid, gid: gid}
-		for _, g := range im.groups {
-			if slices.Contains(g.members, a.name) {
-				a.supplementary = append(a.supplementary, g.gid)
-			}
-		}
+		a := account{name: f[0], uid: uid, gid: gid, supplementary: memberOf[f[0]]}
 		im.users[a.name] = a
 	}
 	im.user = account{name: "root"}

@@ -24,11 +24,12 @@ import (
 // Limits of the content that is read and kept.
 const (
 	maxText       = 256 << 10 // bytes of a text
-	maxTexts      = 16 << 20  // bytes of all texts of a layer
+	maxTexts      = 24 << 20  // bytes of all texts of an image, and of the names in its programs
 	maxExecutable = 1 << 30   // bytes of a program or library
 	maxBuffered   = 16 << 20  // bytes of one that is in memory as a whole
 	maxWithoutDir = 256 << 20 // the same, if there is no directory for a temporary file
 	maxKept       = 500_000   // entries of layers that a reader keeps
+	maxKeptTexts  = 48 << 20  // bytes of the texts in these
 )
 
 // maxUsage are the limits of all layers of an image. Images of OpenStack have up to 150,000 files.
@@ -47,14 +48,30 @@ type fileInfo struct {
 type layerInfo struct {
 	layer *inspect.Layer
 	files map[string]fileInfo
+	links map[string]string // hard links, with the paths of their targets
+	texts int               // bytes
+}
+
+// imageUsage is what the layers of an image have in all.
+type imageUsage struct {
+	inspect.Usage
 	texts int // bytes
+}
+
+// add adds the texts of a layer.
+func (u *imageUsage) add(texts int) error {
+	if u.texts += texts; u.texts > maxTexts {
+		return fmt.Errorf("more than %s of accounts, scripts, modules and names of libraries", units.Bytes(maxTexts))
+	}
+	return nil
 }
 
 // reader reads images. It keeps the layers that it has read, because images share them.
 type reader struct {
 	wanted map[string]bool // the ends of paths of Python modules
 	layers map[digest.Digest]*layerInfo
-	kept   int
+	kept   int // entries in these
+	texts  int // bytes of texts in these
 
 	tempDirs []string // directories for temporary files; the first that can be used is used
 }
@@ -101,22 +118,27 @@ func (r *reader) wantsText(name string) bool {
 }
 
 // layer reads a layer of an image and adds it to usage, which all layers of the image share.
-func (r *reader) layer(ctx context.Context, l v1.Layer, usage *inspect.Usage) (*layerInfo, error) {
+func (r *reader) layer(ctx context.Context, l v1.Layer, usage *imageUsage) (*layerInfo, error) {
 	hash, err := l.Digest()
 	if err != nil {
 		return nil, err
 	}
 	id := digest.Digest(hash.String())
 	if info, ok := r.layers[id]; ok {
-		return info, usage.Add(info.layer, maxUsage)
+		return info, errors.Join(usage.add(info.texts), usage.Add(info.layer, maxUsage))
 	}
-	info := &layerInfo{files: map[string]fileInfo{}}
+	info := &layerInfo{files: map[string]fileInfo{}, links: map[string]string{}}
 	var buffer bytes.Buffer
-	opts := inspect.Options{Limits: maxUsage, Usage: usage}
+	opts := inspect.Options{Limits: maxUsage, Usage: &usage.Usage}
 	opts.Visit = func(e inspect.Entry, content io.Reader) error {
 		f, ok, err := r.file(e, content, &buffer)
-		if info.texts += len(f.text); info.texts > maxTexts {
-			return fmt.Errorf("more than %s of accounts, scripts and modules", units.Bytes(maxTexts))
+		size := len(f.text)
+		if f.elf != nil {
+			size += f.elf.size()
+		}
+		info.texts += size
+		if err := usage.add(size); err != nil {
+			return err
 		}
 		if ok {
 			info.files[e.Path] = f
@@ -129,9 +151,17 @@ func (r *reader) layer(ctx context.Context, l v1.Layer, usage *inspect.Usage) (*
 	if err != nil {
 		return nil, err
 	}
-	if r.kept += len(info.layer.Entries); r.kept > maxKept {
+	for _, e := range info.layer.Entries {
+		delete(info.links, e.Path) // the last entry of a path counts
+		if e.Type == inspect.Hardlink {
+			info.links[e.Path] = e.Link
+		}
+	}
+	r.kept += len(info.layer.Entries)
+	r.texts += info.texts
+	if r.kept > maxKept || r.texts > maxKeptTexts {
 		clear(r.layers)
-		r.kept = len(info.layer.Entries)
+		r.kept, r.texts = len(info.layer.Entries), info.texts
 	}
 	r.layers[id] = info
 	return info, nil

@@ -45,47 +45,100 @@ func (im *imageView) which(name string, user account) (string, error) {
 	return "", problem
 }
 
+// maxInterpreters is how many interpreters Linux starts for a program: each may be a script.
+const maxInterpreters = 5
+
 // runnable reports why a program cannot start: its interpreter is missing, or a library
 // that it or one of its libraries needs.
 func (im *imageView) runnable(name string) error {
-	real, e, failure := im.lookup(name)
-	if failure != "" {
-		return errors.New(failure)
+	origin := ""
+	for range maxInterpreters + 1 {
+		real, e, failure := im.lookup(name)
+		if failure != "" {
+			return errors.New(origin + failure)
+		}
+		f := im.info(e)
+		if f.bad != "" {
+			return fmt.Errorf("%s/%s %s", origin, real, f.bad)
+		}
+		if f.interpreter == "" || f.elf != nil {
+			if err := im.start(real, f); err != nil {
+				return fmt.Errorf("%s%w", origin, err)
+			}
+			return nil
+		}
+		origin += "/" + real + ": interpreter: "
+		interpreter, err := im.interpreter(f)
+		if err != nil {
+			return fmt.Errorf("%s%w", origin, err)
+		}
+		name = interpreter
+	}
+	return fmt.Errorf("%smore than %d interpreters", origin, maxInterpreters)
+}
+
+// interpreter returns the path of the interpreter of a script or program.
+func (im *imageView) interpreter(f fileInfo) (string, error) {
+	if strings.HasPrefix(f.interpreter, "/") {
+		return f.interpreter, nil
+	}
+	return im.which(f.interpreter, account{name: "root"})
+}
+
+// start reports why a program that is not a script cannot start.
+func (im *imageView) start(real string, f fileInfo) error {
+	if f.elf == nil {
+		return nil
 	}
 	if err, done := im.linked[real]; done {
 		return err
 	}
-	im.linked[real] = nil // a script may name itself as its interpreter
-	err := im.start(real, im.info(e))
+	err := im.startELF(real, f)
 	im.linked[real] = err
 	return err
 }
 
-func (im *imageView) start(real string, f fileInfo) error {
-	if f.bad != "" {
-		return fmt.Errorf("/%s %s", real, f.bad)
-	}
+func (im *imageView) startELF(real string, f fileInfo) error {
 	if f.interpreter != "" {
-		interpreter := f.interpreter
-		if !strings.HasPrefix(interpreter, "/") {
-			found, err := im.which(interpreter, account{name: "root"})
-			if err != nil {
-				return fmt.Errorf("/%s: interpreter: %w", real, err)
-			}
-			interpreter = found
-		}
-		if err := im.runnable(interpreter); err != nil {
+		// Linux loads the dynamic linker itself, whatever it names as its own.
+		linker, err := im.interpreter(f)
+		if err != nil {
 			return fmt.Errorf("/%s: interpreter: %w", real, err)
 		}
-	}
-	if f.elf == nil {
-		return nil
+		found, e, failure := im.lookup(linker)
+		if failure != "" {
+			return fmt.Errorf("/%s: interpreter: %s", real, short(failure))
+		}
+		if bad := im.info(e).bad; bad != "" {
+			return fmt.Errorf("/%s: interpreter: /%s %s", real, found, bad)
+		}
 	}
 	return im.link(real, f.elf)
 }
 
-// maxLibraries is how many libraries a program can load.
-const maxLibraries = 4096
+const (
+	maxLibraries = 4096 // that a program can load
+
+	// maxSteps bounds the searches for the libraries of all programs of an image: each name that is
+	// needed is one step, each directory in which it is searched directoryStep. The programs of
+	// the largest images take about a million.
+	maxSteps      = 20_000_000
+	directoryStep = 8
+)
+
+// search counts steps of searches.
+func (im *imageView) search(steps int) bool {
+	im.steps += steps
+	return im.steps <= maxSteps
+}
+
+// short returns a text in at most 255 bytes, the longest name of a file.
+func short(s string) string {
+	if len(s) > 255 {
+		return strings.ToValidUTF8(s[:252], "") + "..."
+	}
+	return s
+}
 
 // link finds all libraries that a program loads, in the order of the dynamic linker. A
 // library that is already loaded is not searched again.
@@ -99,6 +152,7 @@ func (im *imageView) link(program string, info *elfInfo) error {
 	for len(queue) > 0 {
 		o := queue[0]
 		queue = queue[1:]
+		im.search(len(o.info.needed))
 		for _, lib := range o.info.needed {
 			if loaded[lib] {
 				continue
@@ -108,8 +162,11 @@ func (im *imageView) link(program string, info *elfInfo) error {
 			}
 			loaded[lib] = true
 			found := im.library(lib, o.path, o.info)
+			if im.steps > maxSteps {
+				return fmt.Errorf("/%s: its libraries were not searched: the programs of the image need too many", program)
+			}
 			if found == "" {
-				return fmt.Errorf("/%s: library %s is not found", o.path, lib)
+				return fmt.Errorf("/%s: library %s is not found", o.path, short(lib))
 			}
 			real, e, _ := im.lookup(found)
 			queue = append(queue, object{real, im.info(e).elf})
@@ -131,8 +188,15 @@ func (im *imageView) library(name, from string, info *elfInfo) string {
 		search = info.rpath
 	}
 	origin := path.Dir("/" + from)
-	for _, dir := range slices.Concat(search, strings.Split(im.env["LD_LIBRARY_PATH"], ":")) {
-		dir = strings.NewReplacer("$ORIGIN", origin, "${ORIGIN}", origin).Replace(dir)
+	variables := strings.NewReplacer("$ORIGIN", origin, "${ORIGIN}", origin)
+	for _, dir := range slices.Concat(search, directories(im.env["LD_LIBRARY_PATH"])) {
+		if dir == "" {
+			continue
+		}
+		if !im.search(directoryStep) {
+			return ""
+		}
+		dir = variables.Replace(dir)
 		if strings.HasPrefix(dir, "/") && im.isLibrary(path.Join(dir, name), info) {
 			return path.Join(dir, name)
 		}
@@ -142,16 +206,10 @@ func (im *imageView) library(name, from string, info *elfInfo) string {
 		return found
 	}
 	found := ""
-	dirs := append(im.linkerDirs("/etc/ld.so.conf", 0), "/lib64", "/usr/lib64", "/lib", "/usr/lib")
-	// Debian's linker also searches the directories of its architecture.
-	for _, lib := range []string{"lib", "usr/lib"} {
-		for _, sub := range im.list(lib) {
-			if strings.Contains(sub, "-linux-gnu") {
-				dirs = append(dirs, "/"+lib+"/"+sub)
-			}
+	for _, dir := range im.linkerDirs() {
+		if !im.search(directoryStep) {
+			return ""
 		}
-	}
-	for _, dir := range dirs {
 		if im.isLibrary(path.Join(dir, name), info) {
 			found = path.Join(dir, name)
 			break
@@ -170,26 +228,57 @@ func (im *imageView) isLibrary(name string, info *elfInfo) bool {
 	return f != nil && f.class == info.class && f.machine == info.machine
 }
 
-// linkerDirs returns the directories in ld.so.conf and in the files that it includes.
-func (im *imageView) linkerDirs(file string, depth int) []string {
-	const deepest = 4
-	if depth > deepest {
-		return nil
+// maxLinkerDirs is how many directories are searched for libraries, and how many files of ld.so.conf
+// are read.
+const maxLinkerDirs = 500
+
+// linkerDirs returns the directories in which the dynamic linker searches by default.
+func (im *imageView) linkerDirs() []string {
+	if im.linkerPath != nil {
+		return im.linkerPath
 	}
+	dirs := append(im.configuredDirs(), "/lib64", "/usr/lib64", "/lib", "/usr/lib")
+	// Debian's linker also searches the directories of its architecture.
+	for _, lib := range []string{"lib", "usr/lib"} {
+		for _, sub := range im.list(lib) {
+			if strings.Contains(sub, "-linux-gnu") && len(dirs) < 2*maxLinkerDirs {
+				dirs = append(dirs, "/"+lib+"/"+sub)
+			}
+		}
+	}
+	im.linkerPath = dirs
+	return dirs
+}
+
+// configuredDirs returns the directories in ld.so.conf and in the files that it includes. Each file
+// is read once: they can include each other.
+func (im *imageView) configuredDirs() []string {
 	var dirs []string
-	for line := range strings.Lines(im.text(file)) {
-		line, _, _ = strings.Cut(line, "#")
-		line = strings.TrimSpace(line)
-		if pattern, ok := strings.CutPrefix(line, "include "); ok {
-			pattern = strings.TrimSpace(pattern)
-			if !strings.HasPrefix(pattern, "/") {
-				pattern = path.Join(path.Dir(file), pattern)
+	files := []string{"/etc/ld.so.conf"}
+	patterns := map[string]bool{}
+	for i := 0; i < len(files) && i < maxLinkerDirs; i++ {
+		for line := range strings.Lines(im.text(files[i])) {
+			line, _, _ = strings.Cut(line, "#")
+			line = strings.TrimSpace(line)
+			pattern, include := strings.CutPrefix(line, "include ")
+			if !include {
+				if strings.HasPrefix(line, "/") && len(dirs) < maxLinkerDirs {
+					dirs = append(dirs, line)
+				}
+				continue
 			}
+			if pattern = strings.TrimSpace(pattern); !strings.HasPrefix(pattern, "/") {
+				pattern = path.Join(path.Dir(files[i]), pattern)
+			}
+			if patterns[pattern] || len(patterns) == maxLinkerDirs {
+				continue
+			}
+			patterns[pattern] = true
 			for _, f := range im.glob(pattern) {
-				dirs = append(dirs, im.linkerDirs(f, depth+1)...)
+				if !slices.Contains(files, f) && len(files) < maxLinkerDirs {
+					files = append(files, f)
+				}
 			}
-		} else if strings.HasPrefix(line, "/") {
-			dirs = append(dirs, line)
 		}
 	}
 	return dirs

@@ -13,7 +13,7 @@ func (im *imageView) pythonPath() []string {
 	if im.pyPath != nil {
 		return im.pyPath
 	}
-	dirs := strings.Split(im.env["PYTHONPATH"], ":")
+	dirs := directories(im.env["PYTHONPATH"])
 	for _, pattern := range []string{
 		"/var/lib/kolla/venv/lib/python3*/site-packages",
 		"/usr/local/lib/python3*/dist-packages", "/usr/local/lib/python3*/site-packages",
@@ -22,7 +22,8 @@ func (im *imageView) pythonPath() []string {
 	} {
 		dirs = append(dirs, im.glob(pattern)...)
 	}
-	im.pyPath = slices.DeleteFunc(dirs, func(d string) bool { return !strings.HasPrefix(d, "/") })
+	dirs = slices.DeleteFunc(dirs, func(d string) bool { return !strings.HasPrefix(d, "/") })
+	im.pyPath = dirs[:min(len(dirs), maxDirs)]
 	return im.pyPath
 }
 
@@ -35,9 +36,11 @@ func (im *imageView) moduleFile(module string) string {
 			}
 		}
 		parent, base := path.Split(strings.ReplaceAll(module, ".", "/"))
-		for _, name := range im.list(path.Join(dir, parent)) {
-			if strings.HasPrefix(name, base+".") && strings.HasSuffix(name, ".so") {
-				return path.Join(dir, parent, name)
+		names := im.list(path.Join(dir, parent)) // sorted
+		at, _ := slices.BinarySearch(names, base+".")
+		for ; at < len(names) && strings.HasPrefix(names[at], base+"."); at++ {
+			if strings.HasSuffix(names[at], ".so") {
+				return path.Join(dir, parent, names[at])
 			}
 		}
 	}
