@@ -53,9 +53,10 @@ func Open(path string) (*Lock, error) {
 // Of returns the lock of an open file, without locking it. Closing the file releases it.
 func Of(f *os.File) *Lock { return &Lock{f} }
 
-// OpenExisting opens a lock file that must exist and not be a symbolic link.
+// OpenExisting opens a lock file that must exist and not be a symbolic link. It only needs to be
+// readable, so that the locks of other users' processes are seen. SetHolder fails.
 func OpenExisting(path string) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func parse(b []byte, maxLayers, maxManifests int) (Document, error) {
 		Layers:    descriptors{field: "layers", limit: maxLayers},
 		Manifests: descriptors{field: "manifests", limit: maxManifests},
 	}
-	if err := unmarshal(b, &raw); err != nil {
+	if err := unmarshal("the document", b, &raw); err != nil {
 		return Document{}, err
 	}
 	return raw.document()
@@ -112,7 +112,7 @@ func ParseLayoutIndex(b []byte, limit int) ([]ocispec.Descriptor, error) {
 		Layers:    descriptors{field: "layers", limit: MaxLayers},
 		Manifests: descriptors{field: "manifests", limit: limit},
 	}
-	if err := unmarshal(b, &raw); err != nil {
+	if err := unmarshal("the document", b, &raw); err != nil {
 		return nil, err
 	}
 	if raw.SchemaVersion != 2 {
@@ -148,7 +148,7 @@ func (d *descriptors) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("%s: entry %d has %d bytes, more than %d", d.field, len(d.list)+1, len(entry), maxDescriptor)
 		}
 		var one descriptor
-		if err := unmarshal(entry, &one); err != nil {
+		if err := unmarshal("it", entry, &one); err != nil {
 			return fmt.Errorf("%s: entry %d: %w", d.field, len(d.list)+1, err)
 		}
 		d.list = append(d.list, one.descriptor())
@@ -269,7 +269,7 @@ func ParseConfig(b []byte) (Config, error) {
 			DiffIDs json.RawMessage `json:"diff_ids"`
 		} `json:"rootfs"`
 	}
-	if err := unmarshal(b, &raw); err != nil {
+	if err := unmarshal("the document", b, &raw); err != nil {
 		return c, err
 	}
 	if raw.History > MaxHistory {
@@ -283,7 +283,7 @@ func ParseConfig(b []byte) (Config, error) {
 		return c, fmt.Errorf("more than %d layers", MaxLayers)
 	}
 	if len(raw.RootFS.DiffIDs) > 0 {
-		if err := unmarshal(raw.RootFS.DiffIDs, &c.DiffIDs); err != nil {
+		if err := unmarshal("a diff ID", raw.RootFS.DiffIDs, &c.DiffIDs); err != nil {
 			return c, err
 		}
 	}
@@ -293,15 +293,18 @@ func ParseConfig(b []byte) (Config, error) {
 	return c, nil
 }
 
-// unmarshal is json.Unmarshal whose errors do not name Go's types.
-func unmarshal(b []byte, v any) error {
-	err := json.Unmarshal(b, v)
+// PlainError replaces the error of a value with the wrong type, which names Go's type, by one that
+// names the value: by its field, or else as what.
+func PlainError(what string, err error) error {
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
-		return fmt.Errorf("%s is a JSON %s, which is not allowed there", cmp.Or(kind.Field, "the document"), kind.Value)
+		return fmt.Errorf("%s is a JSON %s, which is not allowed there", cmp.Or(kind.Field, what), kind.Value)
 	}
 	return err
 }
+
+// unmarshal is json.Unmarshal with such an error.
+func unmarshal(what string, b []byte, v any) error { return PlainError(what, json.Unmarshal(b, v)) }
 
 // settings are the numbers of settings in the config of an image. A build has a state for each.
 type settings struct {

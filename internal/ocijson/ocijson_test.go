@@ -192,3 +192,23 @@ func FuzzParse(f *testing.F) {
 		_, _ = ParseLayoutIndex(bytes.Clone(b), 10)
 	})
 }
+
+// TestErrorsNameNoGoTypes checks that the error of a value with the wrong type names its place.
+func TestErrorsNameNoGoTypes(t *testing.T) {
+	manifest := func(b string) error { _, err := Parse([]byte(b)); return err }
+	config := func(b string) error { _, err := ParseConfig([]byte(b)); return err }
+	for _, c := range []struct {
+		parse     func(string) error
+		raw, want string
+	}{
+		{manifest, `[]`, "the document is a JSON array, which is not allowed there"},
+		{manifest, `{"config":5}`, "is a JSON number, which is not allowed there"},
+		{manifest, `{"layers":[7]}`, "layers: entry 1: it is a JSON number, which is not allowed there"},
+		{config, `"x"`, "the document is a JSON string, which is not allowed there"},
+		{config, `{"rootfs":{"diff_ids":[5]}}`, "a diff ID is a JSON number, which is not allowed there"},
+	} {
+		if err := c.parse(c.raw); err == nil || !strings.HasSuffix(err.Error(), c.want) || strings.Contains(err.Error(), "Go ") {
+			t.Errorf("%s: %v", c.raw, err)
+		}
+	}
+}

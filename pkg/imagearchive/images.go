@@ -53,7 +53,7 @@ func (a *Archive) listedImages(ctx context.Context, f file) ([]Image, error) {
 		}
 		var entry listedImage
 		if err := dec.Decode(&entry); err != nil {
-			return fail(fmt.Sprintf("image %d", len(entries)+1), err)
+			return fail(fmt.Sprintf("image %d", len(entries)+1), ocijson.PlainError("it", err))
 		}
 		entries = append(entries, entry)
 	}

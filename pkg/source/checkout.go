@@ -151,11 +151,12 @@ func (c *checkout) fetch(ctx context.Context) error {
 	if err := os.MkdirAll(c.workTree, 0o755); err != nil {
 		return err
 	}
-	init := []string{"init", "-q"}
+	// The user's template directory may have attributes and hooks, and the user's settings may name another format.
+	format := "sha1"
 	if c.ref.remote.sha256 || len(c.ref.commit) == 64 {
-		init = append(init, "--object-format=sha256")
+		format = "sha256"
 	}
-	if _, err := c.run(ctx, init...); err != nil {
+	if _, err := c.run(ctx, "init", "-q", "--template=", "--object-format="+format); err != nil {
 		return err
 	}
 	if err := c.fetchCommits(ctx); err != nil {

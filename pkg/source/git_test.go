@@ -167,13 +167,18 @@ func TestGitBytesAreStable(t *testing.T) {
 		r.git("config", "uploadpack.allowFilter", "false")
 		r.git("config", "uploadpack.allowAnySHA1InWant", "false")
 		home := t.TempDir()
-		attributes := filepath.Join(home, "attributes")
+		attributes, template := filepath.Join(home, "attributes"), filepath.Join(home, "template")
+		if err := os.MkdirAll(filepath.Join(template, "info"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("GIT_DEFAULT_HASH", "sha256")
 		for path, text := range map[string]string{
 			attributes: "* text eol=crlf -delta\n",
+			filepath.Join(template, "info", "attributes"): "* text eol=crlf -delta\n",
 			filepath.Join(home, ".gitconfig"): "[core]\ncompression = 9\nautocrlf = true\neol = crlf\nsymlinks = false\n" +
 				"attributesFile = " + attributes + "\nbigFileThreshold = 1\nfileMode = false\n[feature]\nmanyFiles = true\n" +
 				"[pack]\nwindow = 50\npackSizeLimit = 1m\n[log]\nshowSignature = true\nfollow = true\n" +
-				"[fetch]\nwriteCommitGraph = true\nunpackLimit = 1\nfsckObjects = true\n[transfer]\nunpackLimit = 1000\n",
+				"[init]\ntemplateDir = " + template + "\n[fetch]\nwriteCommitGraph = true\nunpackLimit = 1\nfsckObjects = true\n[transfer]\nunpackLimit = 1000\n",
 		} {
 			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 				t.Fatal(err)

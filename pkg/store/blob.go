@@ -268,7 +268,7 @@ func (b *received) publish() error {
 	}
 	if err != nil {
 		if st, statErr := os.Lstat(path); statErr == nil && st.IsDir() {
-			err = &BlobError{Digest: b.want, Path: path, Detail: "a directory is in its place: remove it"}
+			err = &OpenError{Path: path, Problem: ProblemInPlace, Advice: "remove the directory, which kolla-build does not make"}
 		}
 		return b.failure(b.size, err)
 	}

@@ -19,7 +19,7 @@ var ErrNotFound = errors.New("not in the store")
 // Problem is the reason why a directory cannot be opened as a store.
 type Problem string
 
-// The problems that Open distinguishes.
+// The problems of a store.
 const (
 	ProblemMissing      Problem = "no store"
 	ProblemNotDirectory Problem = "not a directory"
@@ -27,10 +27,11 @@ const (
 	ProblemForeign      Problem = "not a store"
 	ProblemNewer        Problem = "a newer layout"
 	ProblemCorrupt      Problem = "corrupt"
+	ProblemInPlace      Problem = "a directory in the place of a blob"
 )
 
-// OpenError is the error of Open, and of later calls that find the index
-// corrupt.
+// OpenError is the error of Open, and of later calls that find the index corrupt or the place of a
+// blob taken.
 type OpenError struct {
 	Path    string // the directory or file that is wrong
 	Problem Problem

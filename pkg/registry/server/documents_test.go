@@ -3,8 +3,11 @@ package server_test
 import (
 	"bytes"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -88,4 +91,28 @@ func smallWindow(t *testing.T) *http.Client {
 	}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
+}
+
+// TestListOnFullDisk checks that a list is sent although the disk has no space to keep it.
+func TestListOnFullDisk(t *testing.T) {
+	testenv.Slow(t)
+	dir := testenv.Tmpfs(t, "4m")
+	s := registrytest.Embedded(t, server.Options{Dir: dir})
+	base := "http://" + s.Addr().String()
+	const tags = 300
+	for i := range tags {
+		pushManifest(t, base, fmt.Sprintf("%03d%s", i, strings.Repeat("x", 100)), "", "")
+	}
+	fill, err := os.Create(filepath.Join(dir, "fill"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fill.Close()
+	for err == nil {
+		_, err = fill.Write(make([]byte, 4096))
+	}
+	status, body := request(t, http.MethodGet, base+"/v2/kolla/base/tags/list?n=1000", nil, nil)
+	if status != http.StatusOK || strings.Count(body, "xxx\"") != tags {
+		t.Errorf("status %d, %d tags in %d bytes", status, strings.Count(body, "xxx\""), len(body))
+	}
 }

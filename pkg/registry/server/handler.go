@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/distribution/reference"
@@ -36,8 +35,8 @@ type handler struct {
 	authority     string        // the file of the generated authority, or ""
 	pace          pace
 	turns         manifestTurns
-	uploads       uploadTurns
-	waiting       atomic.Int64 // bytes of lists on disk, see maxWaiting
+	documents     documentTurns
+	uploads       *turnsOf[string] // by upload
 
 	// tagging is held for writing while a manifest is deleted: the distribution looks up its
 	// tags first and removes them then, also those that were set to another manifest since.
@@ -51,7 +50,7 @@ func newHandler(s *Server, opts Options, log *requestLog, certificates *certific
 	h := &handler{
 		app: s.app, dir: s.dir, policy: newAccessPolicy(opts), readOnly: opts.ReadOnly, readOnlyUsers: opts.ReadOnlyUsers,
 		purger: s.purger, use: s.use, log: log, certificates: certificates, pace: defaultPace,
-		turns: newManifestTurns(), uploads: uploadTurns{turns: map[string]*uploadTurn{}},
+		turns: newManifestTurns(), documents: newDocumentTurns(), uploads: newTurns[string](1),
 	}
 	if opts.GenerateTLS {
 		h.authority = AuthorityFile(s.dir)
@@ -155,7 +154,7 @@ func (h *handler) serveAPI(w *pacedWriter, r *http.Request) {
 	var uploaded manifest
 	done := func(string) {}
 	if allowed {
-		endTurn, p := h.uploads.take(r, h.pace.pause)
+		endTurn, p := h.takeUpload(r)
 		if p != nil {
 			refuse(w, p.status, p.code, p.message)
 			return
@@ -213,7 +212,7 @@ func (h *handler) lockDeletions(r *http.Request) (unlock func()) {
 	case r.Method == http.MethodDelete && manifestPath.MatchString(r.URL.Path):
 		h.tagging.Lock()
 		return h.tagging.Unlock
-	case r.Method == http.MethodDelete:
+	case r.Method == http.MethodDelete && blobPattern.MatchString(r.URL.Path):
 		h.deleting.Lock()
 		return h.deleting.Unlock
 	}
@@ -280,8 +279,23 @@ func (h *handler) correct(a *answerWriter, body *watchedBody, r *http.Request) {
 	}
 }
 
-// uploadPath is the path of a running upload.
-var uploadPath = regexp.MustCompile(`^/v2/(.+)/blobs/uploads/([0-9a-f-]{36})$`)
+var (
+	blobPattern   = regexp.MustCompile(`^/v2/.+/blobs/([^/]+)$`)
+	uploadPath    = regexp.MustCompile(`^/v2/(.+)/blobs/uploads/([0-9a-f-]{36})$`) // of a running upload
+	anyUploadPath = regexp.MustCompile(`^/v2/.+/blobs/uploads/[^/]+$`)             // with any identifier
+	uploadsPath   = regexp.MustCompile(`^/v2/.+/blobs/uploads/?$`)                 // at which uploads begin
+)
+
+// requestedDigest is the digest of the blob that a request reads, deletes or uploads, or "".
+func requestedDigest(r *http.Request) digest.Digest {
+	if uploadsPath.MatchString(r.URL.Path) || anyUploadPath.MatchString(r.URL.Path) {
+		return validDigest(r.URL.Query().Get("digest"))
+	}
+	if m := blobPattern.FindStringSubmatch(r.URL.Path); m != nil {
+		return validDigest(m[1])
+	}
+	return ""
+}
 
 // problem is a mistake of the client.
 type problem struct {
@@ -312,9 +326,6 @@ func checkName(r *http.Request) *problem {
 	}
 	return nil
 }
-
-// anyUploadPath matches the path of an upload with any identifier.
-var anyUploadPath = regexp.MustCompile(`^/v2/.+/blobs/uploads/[^/]+$`)
 
 // checkUpload finds mistakes in the address and the headers of an upload that the
 // distribution answers with status 500.

@@ -100,7 +100,7 @@ func (s *httpServer) serve(ln net.Listener) error {
 			wg.Wait()
 			return errors.Join(errs...)
 		}
-		class, end := counts.add(clientOf(conn.RemoteAddr()))
+		class, end := counts.add(clientOf(conn.RemoteAddr().String()))
 		queues[class].put(&countedConn{Conn: conn, end: end})
 	}
 }
@@ -129,11 +129,11 @@ func accept(ln net.Listener, log *log.Logger) (net.Conn, error) {
 
 // classCounts count the connections of each class except the last, to which all other
 // connections belong.
-type classCounts []*connectionCount
+type classCounts []*clientCount
 
 func newClassCounts() (counts classCounts) {
 	for _, class := range connectionClasses[:len(connectionClasses)-1] {
-		counts = append(counts, newConnectionCount(class.total, class.ofAddress))
+		counts = append(counts, newClientCount(class.total, class.ofAddress))
 	}
 	return counts
 }
@@ -141,8 +141,8 @@ func newClassCounts() (counts classCounts) {
 // add counts a connection of a client until end is called, and returns the index of its class.
 func (c classCounts) add(client netip.Prefix) (class int, end func()) {
 	for i, count := range c {
-		if _, ok := count.add(client); ok {
-			return i, sync.OnceFunc(func() { count.remove(client) })
+		if _, ok := count.add(client, 1); ok {
+			return i, sync.OnceFunc(func() { count.remove(client, 1) })
 		}
 	}
 	return len(c), func() {}

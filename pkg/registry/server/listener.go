@@ -11,7 +11,7 @@ import (
 // limitConnections accepts at most total connections at the same time, and at most ofAddress
 // of one client's address. It logs when a limit is reached.
 func limitConnections(ln net.Listener, total, ofAddress int, log func(format string, args ...any)) net.Listener {
-	counting := &countingListener{Listener: ln, count: newConnectionCount(total, ofAddress), log: log}
+	counting := &countingListener{Listener: ln, count: newClientCount(total, ofAddress), log: log}
 	return netutil.LimitListener(counting, total)
 }
 
@@ -19,7 +19,7 @@ func limitConnections(ln net.Listener, total, ofAddress int, log func(format str
 // too many.
 type countingListener struct {
 	net.Listener
-	count *connectionCount
+	count *clientCount
 	log   func(format string, args ...any)
 
 	mu     sync.Mutex
@@ -33,7 +33,7 @@ func (l *countingListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		client := clientOf(conn.RemoteAddr())
+		client := clientOf(conn.RemoteAddr().String())
 		if l.add(client) {
 			return &countedConn{Conn: conn, end: sync.OnceFunc(func() { l.remove(client) })}, nil
 		}
@@ -43,7 +43,7 @@ func (l *countingListener) Accept() (net.Conn, error) {
 
 // add counts a connection, unless its client has too many.
 func (l *countingListener) add(client netip.Prefix) bool {
-	sum, ok := l.count.add(client)
+	sum, ok := l.count.add(client, 1)
 	switch {
 	case !ok:
 		l.report("%v has %d connections, more are closed", client, l.count.ofAddress)
@@ -64,15 +64,15 @@ func (l *countingListener) report(format string, args ...any) {
 }
 
 func (l *countingListener) remove(client netip.Prefix) {
-	if l.count.remove(client) < l.count.ofAddress/2 {
+	if l.count.remove(client, 1) < l.count.ofAddress/2 {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.logged = false
 	}
 }
 
-// connectionCount counts connections, in all and of each client.
-type connectionCount struct {
+// clientCount counts what clients use, such as connections, in all and of each client.
+type clientCount struct {
 	total, ofAddress int // limits
 
 	mu   sync.Mutex
@@ -80,36 +80,36 @@ type connectionCount struct {
 	sum  int
 }
 
-func newConnectionCount(total, ofAddress int) *connectionCount {
-	return &connectionCount{total: total, ofAddress: ofAddress, open: map[netip.Prefix]int{}}
+func newClientCount(total, ofAddress int) *clientCount {
+	return &clientCount{total: total, ofAddress: ofAddress, open: map[netip.Prefix]int{}}
 }
 
-// add counts a connection, unless there are too many, and returns how many there are.
-func (c *connectionCount) add(client netip.Prefix) (sum int, ok bool) {
+// add counts n more, unless these are too many, and returns how many there are.
+func (c *clientCount) add(client netip.Prefix, n int) (sum int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.open[client] >= c.ofAddress || c.sum >= c.total {
+	if c.open[client]+n > c.ofAddress || c.sum+n > c.total {
 		return c.sum, false
 	}
-	c.open[client]++
-	c.sum++
+	c.open[client] += n
+	c.sum += n
 	return c.sum, true
 }
 
-// remove ends the count of a connection, and returns how many are left.
-func (c *connectionCount) remove(client netip.Prefix) (sum int) {
+// remove ends the count of n, and returns how many are left.
+func (c *clientCount) remove(client netip.Prefix, n int) (sum int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.open[client]--; c.open[client] == 0 {
+	if c.open[client] -= n; c.open[client] == 0 {
 		delete(c.open, client)
 	}
-	c.sum--
+	c.sum -= n
 	return c.sum
 }
 
-// clientOf is the address of a client. An IPv6 client has all addresses of its /64.
-func clientOf(addr net.Addr) netip.Prefix {
-	a, err := netip.ParseAddrPort(addr.String())
+// clientOf is the client of an address with a port. An IPv6 client has all addresses of its /64.
+func clientOf(addr string) netip.Prefix {
+	a, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return netip.Prefix{}
 	}

@@ -68,10 +68,10 @@ func TestConnectionLimits(t *testing.T) {
 
 func TestConnectionLimitIsLogged(t *testing.T) {
 	var lines []string
-	l := &countingListener{count: newConnectionCount(4, 4),
+	l := &countingListener{count: newClientCount(4, 4),
 		log: func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }}
-	client := clientOf(&net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 1})
-	if other := clientOf(&net.TCPAddr{IP: net.ParseIP("2001:db8::2"), Port: 2}); other != client {
+	client := clientOf("[2001:db8::1]:1")
+	if other := clientOf("[2001:db8::2]:2"); other != client {
 		t.Errorf("%v and %v count as two clients", client, other)
 	}
 	for range 2 {

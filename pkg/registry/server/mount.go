@@ -5,13 +5,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 
 	digest "github.com/opencontainers/go-digest"
 )
-
-// uploadsPath is the path at which uploads begin.
-var uploadsPath = regexp.MustCompile(`^/v2/.+/blobs/uploads/?$`)
 
 // findMount names, in a request that mounts a blob, a repository that has the blob, unless
 // the one that the client names does. All repositories have the same readers.

@@ -30,16 +30,14 @@ const smallValues = 1000
 // largeManifests is how many larger manifests are in memory at the same time.
 const largeManifests = 4
 
-// manifestTurns limit how many manifests are received at the same time, how many of the large ones
-// are in memory, and how many manifests and lists are made for clients.
+// manifestTurns limit how many manifests are received at the same time, and how many of the large
+// ones are in memory.
 type manifestTurns struct {
 	received, large chan struct{} // have an element for each manifest
-	made            chan struct{} // has an element for each manifest or list that is made, see maxMade
 }
 
 func newManifestTurns() manifestTurns {
-	return manifestTurns{received: make(chan struct{}, maxReceived), large: make(chan struct{}, largeManifests),
-		made: make(chan struct{}, maxMade)}
+	return manifestTurns{received: make(chan struct{}, maxReceived), large: make(chan struct{}, largeManifests)}
 }
 
 // errBusy reports that too many manifests were being received for as long as a client may pause.
@@ -162,6 +160,9 @@ func busy(err error) *problem {
 var diskFull = problem{http.StatusInsufficientStorage, "UNKNOWN",
 	"the registry's disk is full: no space left on device"}
 
+// tooManyFiles is the problem of a process that may open no more files.
+var tooManyFiles = problem{http.StatusServiceUnavailable, "UNAVAILABLE", "the registry has too many open files"}
+
 // spoolProblem is the answer to a request whose manifest could not be stored while it was
 // received. Its cause is in the log.
 func spoolProblem(err error) *problem {
@@ -169,7 +170,7 @@ func spoolProblem(err error) *problem {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &diskFull
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return &problem{http.StatusServiceUnavailable, "UNAVAILABLE", "the registry has too many open files"}
+		return &tooManyFiles
 	}
 	return &problem{http.StatusInternalServerError, "UNKNOWN",
 		"the registry cannot store the manifest: its log has the cause"}

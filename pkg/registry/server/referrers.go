@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
 
 	digest "github.com/opencontainers/go-digest"
@@ -42,7 +42,7 @@ func serveReferrers(w http.ResponseWriter, r *http.Request, dir, name, subject s
 	}
 	query := r.URL.Query()
 	wanted := query.Get("artifactType")
-	found, more, err := referrersOf(filepath.Join(dir, treeDir), name, d, wanted, query.Get("last"))
+	found, more, err := referrersOf(r.Context(), filepath.Join(dir, treeDir), name, d, wanted, query.Get("last"))
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, "UNKNOWN", "the manifests of the repository cannot be listed")
 		return
@@ -66,7 +66,7 @@ func serveReferrers(w http.ResponseWriter, r *http.Request, dir, name, subject s
 // referrersOf reads the manifests of a repository and returns those whose subject is d, in the
 // order of their digests, after the digest last and at most a page of them. artifactType may
 // be "".
-func referrersOf(tree, name string, d digest.Digest, artifactType, last string) (
+func referrersOf(ctx context.Context, tree, name string, d digest.Digest, artifactType, last string) (
 	found []ocispec.Descriptor, more bool, err error) {
 	found = []ocispec.Descriptor{}
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
@@ -79,6 +79,9 @@ func referrersOf(tree, name string, d digest.Digest, artifactType, last string) 
 	}
 	size := 0
 	for _, link := range revisions {
+		if ctx.Err() != nil {
+			return nil, false, context.Cause(ctx) // the client has left, and others wait for this turn
+		}
 		rev := readLink(link)
 		if rev == "" {
 			continue
@@ -126,17 +129,4 @@ func revisionsAfter(dir, last string) ([]string, error) {
 		}
 	}
 	return links, nil
-}
-
-// requestedDigest is the digest of a blob that a request names.
-func requestedDigest(r *http.Request) digest.Digest {
-	i := strings.LastIndex(r.URL.Path, "/blobs/")
-	if i < 0 {
-		return ""
-	}
-	named := r.URL.Query().Get("digest")
-	if !strings.Contains(r.URL.Path, "/uploads/") {
-		named = r.URL.Path[i+len("/blobs/"):]
-	}
-	return validDigest(named)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -364,11 +365,15 @@ func lockDir(dir, holder string) (*filelock.Lock, error) {
 // registry may start at any time.
 func checkUnlocked(dir string) error {
 	lock, err := filelock.OpenExisting(filepath.Join(dir, lockFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // no registry was started in it
+	}
 	if err != nil {
-		return nil // no registry was started in it, or the directory is another user's
+		return &DirError{Dir: dir, Err: err}
 	}
 	defer lock.Close()
-	if err := lock.TryLock(); err != nil {
+	// A shared lock is no obstacle for other readers.
+	if err := lock.TryRLock(); err != nil {
 		return lockError(dir, err)
 	}
 	return nil

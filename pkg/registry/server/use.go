@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -70,24 +71,27 @@ func (u *contentUse) record(digests ...digest.Digest) {
 
 // recordManifest records the use of a manifest and of everything that it refers to, in
 // one step, so that garbage collection does not remove the blobs of a used manifest.
-func (u *contentUse) recordManifest(repository string, d digest.Digest, m manifest) {
+//
+// It ends early if ctx ends, because the client that would use the content has left then.
+func (u *contentUse) recordManifest(ctx context.Context, repository string, d digest.Digest, m manifest) {
 	var used []digest.Digest
 	seen := map[digest.Digest]bool{}
 	var add func(digest.Digest, manifest, int)
 	add = func(d digest.Digest, m manifest, depth int) {
-		if d != "" && seen[d] {
-			return
-		}
 		seen[d] = true
 		used = append(used, d)
 		for _, b := range m.blobs() {
 			used = append(used, b, aliasTarget(u.tree, repository, b))
 		}
 		for _, child := range m.children() {
+			if seen[child] || ctx.Err() != nil {
+				continue
+			}
 			inner, err := readManifest(u.blob(child))
 			if depth < maxIndexDepth && err == nil {
 				add(child, inner, depth+1)
 			} else {
+				seen[child] = true
 				used = append(used, child)
 			}
 		}
@@ -126,7 +130,7 @@ func (u *contentUse) blob(d digest.Digest) string { return filepath.Join(u.tree,
 func (u *contentUse) begin(r *http.Request, uploaded manifest) (done func(stored string)) {
 	query := r.URL.Query()
 	if m := manifestPath.FindStringSubmatch(r.URL.Path); m != nil && filepath.IsLocal(filepath.FromSlash(m[1])) {
-		u.beginManifest(r.Method, m[1], m[2], uploaded)
+		u.beginManifest(r.Context(), r.Method, m[1], m[2], uploaded)
 		if r.Method != http.MethodPut {
 			return func(string) {}
 		}
@@ -176,10 +180,10 @@ func (u *contentUse) storing(d digest.Digest, unresolved bool) (done func(stored
 	}
 }
 
-func (u *contentUse) beginManifest(method, repository, ref string, uploaded manifest) {
+func (u *contentUse) beginManifest(ctx context.Context, method, repository, ref string, uploaded manifest) {
 	switch method {
 	case http.MethodPut:
-		u.recordManifest(repository, uploaded.digest, uploaded)
+		u.recordManifest(ctx, repository, uploaded.digest, uploaded)
 		u.record(validDigest(ref))
 	case http.MethodGet, http.MethodHead:
 		d := validDigest(ref)
@@ -191,7 +195,7 @@ func (u *contentUse) beginManifest(method, repository, ref string, uploaded mani
 			return
 		}
 		m, _ := readManifest(u.blob(d)) // content that is not a manifest has no references
-		u.recordManifest(repository, d, m)
+		u.recordManifest(ctx, repository, d, m)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestManifestsAreUsedWithTheirBlobs(t *testing.T) {
 			m.Layers = append(m.Layers, ocispec.Descriptor{Digest: add(fmt.Sprint("layer", i, n))})
 		}
 		var both sync.WaitGroup
-		both.Go(func() { u.recordManifest("kolla/base", m.digest, m) })
+		both.Go(func() { u.recordManifest(t.Context(), "kolla/base", m.digest, m) })
 		removed := false
 		both.Go(func() {
 			for _, d := range append([]digest.Digest{m.digest}, m.blobs()...) {
