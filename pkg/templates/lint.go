@@ -2,8 +2,10 @@ package templates
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 
 	"github.com/kolla-build/kolla-build/internal/console"
@@ -27,6 +29,9 @@ func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 		return err
 	}
 	tree, err := imageset.OpenTree(&normalized)
+	if len(cfg.Args) > 0 && errors.Is(err, fs.ErrNotExist) {
+		return usererr.WithHint(err, "the arguments of lint are files of overrides; it checks the templates of all images")
+	}
 	if err != nil {
 		return err
 	}

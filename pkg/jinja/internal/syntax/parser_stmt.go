@@ -142,6 +142,10 @@ func (p *parser) callStatement(t token) Node {
 
 func (p *parser) blockStatement() Node {
 	n := &Block{pos: pos(p.next().pos)}
+	if t := p.cur(); p.is(tokLBrace) {
+		p.failHint(t.pos, "expected token 'name', got "+pystr.Repr(t.describe()),
+			"the name of a block is written as it is, not as an expression")
+	}
 	n.Name = p.expect(tokName).str
 	n.Scoped = p.skipName("scoped")
 	n.Required = p.skipName("required")

@@ -93,6 +93,7 @@ func TestParseErrors(t *testing.T) {
 		{"{{ f(a=1, 2) }}", 1, 5, "invalid syntax for function call expression", ""},
 		{"{% block a required %}x{% endblock %}", 1, 36, "Required blocks can only contain comments or whitespace", ""},
 		{"{% block a-b %}{% endblock %}", 1, 11, "may not contain hyphens", ""},
+		{"{% block {{ a }}_b %}{% endblock %}", 1, 10, "expected token 'name', got '{'", "is written as it is"},
 		{"{{ a is b is c }}", 1, 11, "You cannot chain multiple tests with is", ""},
 		{"{% from 'a' import _b %}", 1, 20, "names starting with an underline", ""},
 		{"{{ " + strings.Repeat("(", 300) + " }}", 1, 129, "nested too deep", ""},
