@@ -29,14 +29,14 @@ func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 		return err
 	}
 	tree, err := imageset.OpenTree(&normalized)
-	if len(cfg.Args) > 0 && errors.Is(err, fs.ErrNotExist) {
-		return usererr.WithHint(err, "the arguments of lint are files of overrides; it checks the templates of all images")
-	}
 	if err != nil {
 		return err
 	}
 	defer tree.Close()
 	found, err := render.Lint(ctx, tree, normalized.TemplateOverride)
+	if len(cfg.Args) > 0 && errors.Is(err, fs.ErrNotExist) {
+		return usererr.WithHint(err, "the arguments of lint are files of overrides; it checks the templates of all images")
+	}
 	if err != nil {
 		return err
 	}
