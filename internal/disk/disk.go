@@ -38,12 +38,12 @@ func LargestFile(dir string) int64 {
 }
 
 // Usage returns the bytes that the files in a directory occupy. Files with several hard
-// links count once; what cannot be read does not count.
+// links count once; what cannot be read, or is mounted in the directory, does not count.
 func Usage(dir string) int64 {
-	type file struct{ device, inode uint64 }
-	linked := map[file]bool{}
+	linked := map[uint64]bool{} // by inode
 	var bytes int64
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+	var device uint64 // of dir
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return nil
 		}
@@ -55,12 +55,19 @@ func Usage(dir string) int64 {
 		if !ok {
 			return nil
 		}
+		if path == dir {
+			device = st.Dev
+		} else if st.Dev != device {
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
 		if !e.IsDir() && st.Nlink > 1 {
-			id := file{st.Dev, st.Ino}
-			if linked[id] {
+			if linked[st.Ino] {
 				return nil
 			}
-			linked[id] = true
+			linked[st.Ino] = true
 		}
 		bytes += st.Blocks * 512
 		return nil

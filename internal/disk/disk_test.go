@@ -1,8 +1,11 @@
 package disk
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func TestSpace(t *testing.T) {
@@ -20,5 +23,19 @@ func TestDefaultMinFree(t *testing.T) {
 		if got := DefaultMinFree(total); got != want {
 			t.Errorf("of %d bytes %d stay free, want %d", total, got, want)
 		}
+	}
+}
+
+// TestUsageExcludesMounts checks that what is mounted in a directory does not count.
+func TestUsageExcludesMounts(t *testing.T) {
+	mounted := testenv.Tmpfs(t, "4m")
+	if err := os.WriteFile(filepath.Join(mounted, "file"), make([]byte, 1<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := Usage(filepath.Dir(mounted)); got >= 1<<20 {
+		t.Errorf("got %d", got)
+	}
+	if got := Usage(mounted); got < 1<<20 {
+		t.Errorf("the mount itself: got %d", got)
 	}
 }
