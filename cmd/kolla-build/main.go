@@ -84,7 +84,11 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	con := &console.Console{Stdout: out, Stderr: stderr, Environ: environ, Version: version}
 	go func() {
 		interrupted := interruptedError{<-signals}
-		con.Notice("stopping; press Ctrl-C again to exit at once")
+		if console.Terminal(stderr) != nil && interrupted.signal == os.Interrupt {
+			con.Notice("stopping; press Ctrl-C again to exit at once")
+		} else {
+			con.Notice("stopping")
+		}
 		cancel(interrupted)
 		for first := time.Now(); time.Since(first) < sameSignal; {
 			interrupted.signal = <-signals
@@ -146,7 +150,7 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	cfg, err := load(ctx, in)
 	switch {
 	case errors.Is(err, cli.ErrHelp):
-		return help(commands, c.Name, false, con.Stdout)
+		return help(commands, c.Name, slices.Contains(rest, "--all"), con.Stdout)
 	case errors.Is(err, cli.ErrVersion):
 		return writeVersions(con.Stdout)
 	case err != nil:

@@ -46,6 +46,7 @@ var verbs = map[string]string{
 	"setup": "make quickstart builds a small set of images; kolla-build --generate-config > kolla-build.conf starts a " +
 		"configuration",
 	"show":     "kolla-build explain IMAGE shows where an image comes from",
+	"split":    "kolla-build save --split SIZE writes a bundle in parts",
 	"start":    "kolla-build [REGEX…] builds images, kolla-build registry serve runs a registry",
 	"status":   "kolla-build plan shows what a build would do, kolla-build images what was built",
 	"stop":     "a build or a registry ends with Ctrl-C, or with the signal TERM",

@@ -2,6 +2,7 @@ package build
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -65,5 +66,16 @@ func TestCauseOfNothing(t *testing.T) {
 	}
 	if c := f.Cause(137); !strings.Contains(c.Text, "memory") || c.Hint == "" {
 		t.Errorf("a killed command: %+v", c)
+	}
+}
+
+// TestFullDiskHasAHint checks that a failure for lack of disk space says what to do.
+func TestFullDiskHasAHint(t *testing.T) {
+	full := errors.New("failed to solve: failed to copy: write /data/ingest/x/data: no space left on device")
+	if f := failure(full, 1); !strings.Contains(f.Hint, "--data-dir") {
+		t.Errorf("hint %q", f.Hint)
+	}
+	if f := failure(errors.New("exit code: 1"), 1); f.Hint != "" {
+		t.Errorf("another failure has the hint %q", f.Hint)
 	}
 }

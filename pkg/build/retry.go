@@ -42,10 +42,13 @@ func failure(err error, tries int) *Failure {
 	if tries > 1 && f.Err != nil {
 		f.Err = fmt.Errorf("%w (tried %d times)", f.Err, tries)
 	}
-	if d != nil {
-		return f
+	if d == nil {
+		f.Hint = usererr.Hint(err)
 	}
-	f.Hint = usererr.Hint(err)
+	if f.Hint == "" && strings.Contains(err.Error(), "no space left on device") {
+		f.Hint = "the disk of the data directory is full: kolla-build gc removes what no stored image uses, --data-dir names " +
+			"another place, and docs/sizing.md lists what builds need"
+	}
 	return f
 }
 

@@ -128,6 +128,9 @@ func writeReport(w io.Writer, report *bundle.Report) error {
 		notes = append(notes, "signed, not verified without --verify-key")
 	}
 	state := "undamaged"
+	if p := report.Parts; p != nil && p.Restored {
+		state = "complete with the restored parts"
+	}
 	if !report.OK {
 		state = units.Count(len(report.Problems), "problem")
 	}
