@@ -184,7 +184,7 @@ func Transient(err error) bool {
 	}
 	// net/http has no error values for these.
 	text := err.Error()
-	return !strings.Contains(text, "malformed HTTP") && // another protocol
+	return !strings.Contains(text, "malformed ") && !strings.Contains(text, "response headers exceeded") && // not HTTP
 		(strings.Contains(text, "server closed idle connection") || strings.Contains(text, "transport connection broken") ||
 			strings.Contains(text, "REFUSED_STREAM")) // the server did not process the request
 }

@@ -319,13 +319,25 @@ func (h *host) tokenError(ctx context.Context, realm *url.URL, err error) error 
 		return &AnswerError{Host: realm.Host, Status: status.StatusCode, TokenServerOf: h.name, Err: err}
 	}
 	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err
+	if !errors.As(err, &wrapped) { // it answered, but not with a token
+		return &tokenAnswerError{fmt.Errorf("token server %s of registry %s: %w", realm.Host, h.name, err)}
 	}
+	err = wrapped.Err
 	if classified := classify(realm.Host, "", err); classified != err {
 		return fmt.Errorf("token server of registry %s: %w", h.name, classified)
 	}
 	return fmt.Errorf("token server %s of registry %s: %w", realm.Host, h.name, err)
+}
+
+// tokenAnswerError reports an answer of a token server that is not a token.
+type tokenAnswerError struct{ error }
+
+// Unwrap returns the cause.
+func (e *tokenAnswerError) Unwrap() error { return e.error }
+
+// Hint returns what the user can do.
+func (e *tokenAnswerError) Hint() string {
+	return "check the address of the token server in the registry's settings, and a proxy in front of it"
 }
 
 // covers reports whether scopes include all wanted ones.
@@ -363,10 +375,22 @@ type limitTransport struct {
 func (t *limitTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.inner.RoundTrip(req)
 	if err == nil {
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(resp.Body, t.limit), resp.Body}
+		resp.Body = &limitedBody{ReadCloser: resp.Body, limit: t.limit}
 	}
 	return resp, err
+}
+
+// limitedBody is a body that ends with an error after its limit.
+type limitedBody struct {
+	io.ReadCloser
+	read, limit int64
+}
+
+// Read implements io.Reader.
+func (b *limitedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.read += int64(n); b.read > b.limit {
+		return 0, &SizeError{What: "the answer", Limit: b.limit}
+	}
+	return n, err
 }

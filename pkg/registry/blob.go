@@ -178,7 +178,7 @@ func (r *Repository) begin(ctx context.Context, query url.Values, scopes []strin
 	if err != nil {
 		return nil, err
 	}
-	if err := transport.CheckError(resp, http.StatusAccepted, http.StatusCreated); err != nil {
+	if err := checkStatus(resp, http.StatusAccepted, http.StatusCreated); err != nil {
 		drain(resp)
 		return nil, err
 	}
@@ -218,7 +218,7 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 		return err
 	}
 	defer drain(resp)
-	err = transport.CheckError(resp, http.StatusCreated, http.StatusNoContent, http.StatusAccepted)
+	err = checkStatus(resp, http.StatusCreated, http.StatusNoContent, http.StatusAccepted)
 	switch {
 	case err == nil:
 		return nil

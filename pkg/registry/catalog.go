@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // catalogScope is the scope of a token that may list repositories.
@@ -75,7 +73,7 @@ func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]s
 				return final(err)
 			}
 			defer resp.Body.Close()
-			if err := transport.CheckError(resp, http.StatusOK); err != nil {
+			if err := checkStatus(resp, http.StatusOK); err != nil {
 				return final(err)
 			}
 			names, next, err = readCatalog(resp)

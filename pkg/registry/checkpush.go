@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"path"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kolla-build/kolla-build/pkg/imageref"
@@ -48,12 +47,13 @@ func (r *Repository) checkPush(ctx context.Context) error {
 	switch resp.StatusCode {
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		// A registry in maintenance, or a cache of another one.
-		return &ReadOnlyError{Name: r.Name(), Err: transport.CheckError(resp, http.StatusAccepted)}
+		return &ReadOnlyError{Name: r.Name(), Err: checkStatus(resp, http.StatusAccepted)}
 	}
-	if err := transport.CheckError(resp, http.StatusAccepted, http.StatusCreated); err != nil {
+	if err := checkStatus(resp, http.StatusAccepted, http.StatusCreated); err != nil {
 		return fail(err)
 	}
-	if location, err := resp.Location(); err == nil {
+	// On another host, a request to delete could remove what the registry does not own.
+	if location, err := resp.Location(); err == nil && sameHost(location, r.host.addr) {
 		r.cancelUpload(ctx, location)
 	}
 	return nil

@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	digest "github.com/opencontainers/go-digest"
@@ -132,7 +131,7 @@ func (r *Repository) delete(ctx context.Context, identifier string) (int, error)
 		return 0, r.host.failure(ref, err)
 	}
 	defer drain(resp)
-	err = transport.CheckError(resp, http.StatusAccepted, http.StatusOK, http.StatusNoContent)
+	err = checkStatus(resp, http.StatusAccepted, http.StatusOK, http.StatusNoContent)
 	switch resp.StatusCode {
 	case http.StatusMethodNotAllowed, http.StatusForbidden, http.StatusUnauthorized, http.StatusNotImplemented:
 		return resp.StatusCode, &DeleteError{Host: r.Registry(), Err: err}

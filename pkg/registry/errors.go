@@ -22,7 +22,12 @@ type NotFoundError struct {
 }
 
 // Error implements error.
-func (e *NotFoundError) Error() string { return fmt.Sprintf("%s: not found in the registry", e.Ref) }
+func (e *NotFoundError) Error() string {
+	if e.Ref == "" {
+		return "not found in the registry"
+	}
+	return fmt.Sprintf("%s: not found in the registry", e.Ref)
+}
 
 // Unwrap returns the registry's answer.
 func (e *NotFoundError) Unwrap() error { return e.Err }

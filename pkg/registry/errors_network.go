@@ -1,11 +1,14 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -17,6 +20,7 @@ import (
 // UnreachableError reports that the registry's address does not answer.
 type UnreachableError struct {
 	Host string // HOST[:PORT]
+	From string // the registry that led to the address, or "" if it is the registry's own
 	Err  error  // the network's error
 }
 
@@ -25,6 +29,9 @@ func (e *UnreachableError) Error() string {
 	cause := networkCause(e.Err)
 	if retry.OfProxy(e.Err) {
 		cause = "the proxy does not answer: " + cause
+	}
+	if e.From != "" {
+		return fmt.Sprintf("registry %s leads to %s, which cannot be reached: %s", e.From, e.Host, cause)
 	}
 	return fmt.Sprintf("registry %s cannot be reached: %s", e.Host, cause)
 }
@@ -38,6 +45,9 @@ func (e *UnreachableError) Hint() string {
 	switch {
 	case retry.OfProxy(e.Err):
 		return retry.ProxyHint
+	case e.From != "":
+		return fmt.Sprintf("%s must be reachable from this host too: check its name, the firewall and the proxy variables, or the "+
+			"external URL of the registry", e.Host)
 	case imageref.IsLoopback(e.Host):
 		hint := "start one with `kolla-build registry serve"
 		if _, port, err := net.SplitHostPort(e.Host); err == nil && port != defaultPort {
@@ -92,6 +102,38 @@ func networkCause(err error) string {
 	return err.Error()
 }
 
+// maxErrorAnswer is how many bytes of an answer are read that is not what was requested, and
+// maxSays is how many of them are shown.
+const (
+	maxErrorAnswer = 64 << 10
+	maxSays        = 1000
+)
+
+// checkStatus returns a *transport.Error if an answer has none of the wanted statuses. The status
+// decides, also if the rest of the answer is too long or does not arrive.
+func checkStatus(resp *http.Response, want ...int) error {
+	if slices.Contains(want, resp.StatusCode) {
+		return nil
+	}
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorAnswer))
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{bytes.NewReader(b), resp.Body}
+	return transport.CheckError(resp, want...)
+}
+
+// oneLine makes one line of what a registry says, which could imitate lines of this program.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// shorten omits the end of a text after a number of bytes.
+func shorten(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
+}
+
 // classify turns an error of the transport into one of this package's types if there
 // is one for it. ref is what was requested, host its registry.
 func classify(host, ref string, err error) error {
@@ -116,8 +158,9 @@ func classify(host, ref string, err error) error {
 		}
 		e := &AnswerError{Host: host, Ref: ref, Status: status.StatusCode, Err: err}
 		for _, d := range status.Errors {
-			e.Says = strings.TrimPrefix(e.Says+"; "+d.String(), "; ")
+			e.Says = strings.TrimPrefix(e.Says+"; "+oneLine(d.String()), "; ")
 		}
+		e.Says = shorten(e.Says, maxSays)
 		return e
 	}
 	if isTLS(err) {
@@ -141,7 +184,7 @@ func isNetwork(err error) bool {
 func (h *host) failure(ref string, err error) error {
 	err = classify(h.name, ref, err)
 	var t *TLSError
-	if errors.As(err, &t) {
+	if errors.As(err, &t) && t.Host == h.name {
 		t.Presented = h.client.presentsCertificate(h.key())
 	}
 	var u *UnauthorizedError

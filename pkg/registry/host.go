@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/kolla-build/kolla-build/internal/memo"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
@@ -208,7 +208,7 @@ func (h *host) pingScheme(ctx context.Context, scheme string) answer {
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized &&
 		resp.StatusCode != http.StatusForbidden {
-		return fail(classify(h.name, "", transport.CheckError(resp, http.StatusOK)))
+		return fail(classify(h.name, "", checkStatus(resp, http.StatusOK)))
 	}
 	ch, err := h.challengeOf(resp)
 	return answer{scheme: scheme, challenge: ch, err: err}
@@ -266,9 +266,25 @@ func (h *host) send(rt http.RoundTripper, req *http.Request) (*http.Response, er
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		err = wrapped.Err // the caller's message contains the URL
+		err = h.elsewhere(wrapped.URL, wrapped.Err) // the caller's message contains the URL
 	}
 	return resp, err
+}
+
+// elsewhere returns the error of a request to an address. If that is not the registry's, the
+// error names its host.
+func (h *host) elsewhere(address string, err error) error {
+	var known interface{ Hint() string }
+	u, parseErr := url.Parse(address)
+	switch {
+	case parseErr != nil || u.Host == "" || sameHost(u, h.addr) || errors.As(err, &known):
+		return err
+	case isTLS(err):
+		return &TLSError{Host: u.Host, Err: err}
+	case isNetwork(err):
+		return &UnreachableError{Host: u.Host, From: h.name, Err: err}
+	}
+	return err
 }
 
 // RedirectError reports that a request was redirected too often.
@@ -290,10 +306,14 @@ func (e *RedirectError) Hint() string {
 // checkTarget returns an error for an address of another protocol that an answer named, and
 // for one of plain HTTP that an answer over HTTPS named, unless the user or the address
 // allows that: manifests of tags are verified by nothing else, and an upload would be
-// readable by all.
+// readable by all. Neither may it lead to this machine, unless it is there.
 func (h *host) checkTarget(scheme string, u *url.URL) error {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return fmt.Errorf("registry %s leads to an address with the protocol %.20q", h.name, u.Scheme)
+	}
+	// The registry of another host could have requests sent to one that answers only this machine.
+	if imageref.IsLoopback(u.Host) && !imageref.IsLoopback(h.addr) && !h.client.listedAsInsecure(u.Host) {
+		return usererr.Errorf("set the external URL of the registry", "registry %s leads to this machine (%s)", h.name, u.Host)
 	}
 	if scheme != "https" || u.Scheme != "http" || h.mayBeInsecureAt(u.Host) || h.insecure {
 		return nil

@@ -61,6 +61,9 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) (
 			if page, err = ocijson.ParseLayoutIndex(b, ocijson.MaxManifests); err != nil {
 				return err
 			}
+			if err := checkDigests(page); err != nil {
+				return final(err)
+			}
 			next, err = nextPage(resp.Header)
 			return final(err)
 		})
@@ -96,7 +99,20 @@ func (r *Repository) taggedReferrers(ctx context.Context, subject digest.Digest)
 		return nil, err
 	}
 	parsed, err := ocijson.Parse(m.Raw)
+	if err == nil {
+		err = checkDigests(parsed.Manifests)
+	}
 	return parsed.Manifests, err
+}
+
+// checkDigests returns an error for a list with an invalid digest.
+func checkDigests(list []ocispec.Descriptor) error {
+	for _, d := range list {
+		if err := d.Digest.Validate(); err != nil {
+			return fmt.Errorf("digest %.100q: %w", d.Digest, err)
+		}
+	}
+	return nil
 }
 
 // ReferrerDescriptor describes a manifest as lists of referrers do.

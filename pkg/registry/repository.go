@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/retry"
@@ -79,7 +78,7 @@ func (r *Repository) exchange(req *http.Request, actions string, want ...int) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := transport.CheckError(resp, want...); err != nil {
+	if err := checkStatus(resp, want...); err != nil {
 		resp.Body.Close()
 		return resp, err
 	}
@@ -185,7 +184,7 @@ func (r *Repository) has(ctx context.Context, path string, d digest.Digest, acti
 			return false, nil
 		}
 	}
-	return false, r.host.failure(r.Name()+"@"+d.String(), transport.CheckError(resp, http.StatusOK))
+	return false, r.host.failure(r.Name()+"@"+d.String(), checkStatus(resp, http.StatusOK))
 }
 
 // Manifest reads a manifest by tag or digest. What is read by digest has been checked

@@ -197,7 +197,8 @@ func TestBrokenTokenServers(t *testing.T) {
 		"page":      {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "token server"},
 		"no token":  {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }, "token server"},
 		"redirects": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), http.StatusFound) }, "redirects"},
-		"endless":   {endless, "token server"},
+		"endless":   {endless, "larger than the limit of 1048576 bytes"},
+		"empty":     {func(http.ResponseWriter, *http.Request) {}, "unable to decode token response"},
 		"large token": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, `{"token":%q}`, strings.Repeat("t", 100_000))
 		}, "a token of more than 64.0 KiB"},
@@ -216,6 +217,9 @@ func TestBrokenTokenServers(t *testing.T) {
 			_, err := registrytest.Client(t, registry.Options{Retries: 2}).Head(context.Background(), host+"/kolla/base:t")
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), realm) {
 				t.Errorf("got %v", err)
+			}
+			if reached := name != "disconnected"; reached && strings.Contains(err.Error(), "cannot be reached") {
+				t.Errorf("it answers: %v", err)
 			}
 			if n := requests.Load(); n > 15 {
 				t.Errorf("%d requests", n)

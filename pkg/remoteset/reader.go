@@ -296,12 +296,16 @@ func (w *blobWalk) config(ctx context.Context, e *store.Entry, d ocispec.Descrip
 	var raw []byte
 	err := retry.Policy{Retries: 3}.Do(ctx, func() error {
 		body, err := w.set.client.SourceBlob(ctx, w.ref, d.Digest, d.Size)
-		if err != nil {
-			return err
+		if err == nil {
+			raw, err = io.ReadAll(body)
+			body.Close()
 		}
-		defer body.Close()
-		raw, err = io.ReadAll(body)
-		return retryable(err)
+		err = retryable(err)
+		var damaged *retry.Error
+		if err != nil && !errors.As(err, &damaged) {
+			err = &retry.Error{Err: err} // the client has already repeated it
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("reading config %s: %w", d.Digest, err)
