@@ -116,10 +116,8 @@ func (l *loader) read(ctx context.Context, in Input) error {
 	if err != nil {
 		return err
 	}
-	if src.rest != nil {
-		if _, err := io.Copy(io.Discard, src.rest); err != nil {
-			return err
-		}
+	if err := src.finish(ctx); err != nil {
+		return err
 	}
 	if err := l.checkMembers(ctx); err != nil {
 		return err

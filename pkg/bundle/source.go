@@ -40,6 +40,7 @@ type source struct {
 	plain sectioned // the file or directory if contents are in it as they are, else nil
 	close func()
 	parts *parts.Set // nil for one file
+	tail  tail       // its r is nil for a directory or device
 	rest  io.Reader  // the rest of the parts after the tar, whose end is verified
 	dir   bool       // it is a directory
 	extra []string   // of a directory: files that do not belong to the bundle
@@ -97,6 +98,9 @@ func openSource(ctx context.Context, file string, stdin io.Reader, report Progre
 		return nil, err
 	}
 	s.track = track
+	if isDevice(file, stdin) {
+		s.tail.r = nil
+	}
 	return s, nil
 }
 
@@ -183,23 +187,23 @@ func newSource(r io.Reader, closer func()) (*source, error) {
 		if err != nil {
 			return nil, &FormatError{Detail: "damaged gzip", Err: err}
 		}
-		return &source{tr: tar.NewReader(z), close: closer}, nil
+		return &source{tr: tar.NewReader(z), tail: tail{z, true}, close: closer}, nil
 	case untar.Zstd:
 		z, err := zstd.NewReader(stream, zstd.WithDecoderMaxWindow(128<<20),
 			zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, &FormatError{Detail: "damaged zstd", Err: err}
 		}
-		return &source{tr: tar.NewReader(z), close: func() { z.Close(); closer() }}, nil
+		return &source{tr: tar.NewReader(z), tail: tail{z, true}, close: func() { z.Close(); closer() }}, nil
 	case untar.XZ, untar.Bzip2:
 		z, err := untar.Decompress(stream)
 		if err != nil {
 			return nil, &FormatError{Detail: "damaged", Err: err}
 		}
-		return &source{tr: tar.NewReader(z), close: func() { z.Close(); closer() }}, nil
+		return &source{tr: tar.NewReader(z), tail: tail{z, true}, close: func() { z.Close(); closer() }}, nil
 	}
 	plain, _ := stream.(*trackedFile)
-	s := &source{tr: tar.NewReader(stream), close: closer}
+	s := &source{tr: tar.NewReader(stream), tail: tail{r: stream}, close: closer}
 	if plain != nil {
 		s.plain = plain
 	}

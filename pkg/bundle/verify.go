@@ -134,13 +134,11 @@ func (v *verifier) source(ctx context.Context, src *source) error {
 	if err := v.read(ctx, src); err != nil {
 		return err
 	}
-	if src.rest != nil {
-		switch _, err := io.Copy(io.Discard, src.rest); {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err != nil && !v.stopped:
-			v.problem(Problem{Kind: ProblemDamaged, Detail: err.Error()})
-		}
+	switch err := src.finish(ctx); {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil && !v.stopped:
+		v.problem(Problem{Kind: ProblemDamaged, Detail: err.Error()})
 	}
 	for _, name := range src.extra {
 		v.problem(Problem{Kind: ProblemExtra, File: name, Detail: "it does not belong to the bundle"})
