@@ -16,6 +16,6 @@ status=0
 # go test prints results of a single package at once, but those of several only at their end.
 for package in ./cmd/kolla-build ./pkg/config ./pkg/facts ./pkg/jinja ./pkg/render ./dockerfiles; do
   go test -v -count=1 -timeout 3h "$package" -run "${RUN:-TestKolla|TestAgainstOslo|AsUpstream|TestFunctionsAsPython}" |
-    grep --line-buffered -vE '^=== ' || status=1
+    grep -a --line-buffered -vE '^=== ' || status=1
 done
 exit $status
