@@ -26,57 +26,59 @@ func FindRemains(state string) (Remains, error) {
 	if lock.TryLock() != nil {
 		return Remains{}, nil // it is in use
 	}
-	return countRemains(state)
-}
-
-func countRemains(state string) (Remains, error) {
-	l, err := findLeftovers(state)
+	found, err := findRemains(state)
 	if err != nil {
 		return Remains{}, err
 	}
-	r := Remains{Steps: len(l.steps)}
-	for _, dir := range l.dirs {
-		points, err := mounts.Below(dir)
-		if err != nil {
-			return r, err
-		}
-		r.Mounts += len(points)
-	}
-	for _, path := range l.partial {
-		r.Bytes += disk.Usage(path)
-	}
-	entries, err := os.ReadDir(l.tmp)
-	if err != nil && !os.IsNotExist(err) {
-		return r, err
-	}
-	for _, e := range entries {
-		r.Bytes += disk.Usage(filepath.Join(l.tmp, e.Name()))
-	}
-	return r, nil
+	return found.count()
 }
 
-// leftovers are the paths of what a killed daemon has left.
-type leftovers struct {
+// remains are the paths of what a killed daemon has left.
+type remains struct {
 	steps   []string // directories of containers
 	partial []string // partial blobs in the daemon's store
 	tmp     string   // the directory of the daemon's temporary files
 	dirs    []string // those with mounts: the state directory and, if it exists, that of the socket
 }
 
-func findLeftovers(state string) (leftovers, error) {
-	l := leftovers{tmp: filepath.Join(state, "tmp"), dirs: []string{state}}
+// findRemains finds what a killed daemon has left.
+func findRemains(state string) (remains, error) {
+	r := remains{tmp: filepath.Join(state, "tmp"), dirs: []string{state}}
 	found, err := globIn(state, "runc-*/executor/*")
 	if err != nil {
-		return l, err
+		return r, err
 	}
 	for _, path := range found {
 		if st, err := os.Lstat(path); err == nil && st.IsDir() && isContainerID(filepath.Base(path)) {
-			l.steps = append(l.steps, path)
+			r.steps = append(r.steps, path)
 		}
 	}
 	if dir := recordedSocketDir(state); dir != "" {
-		l.dirs = append(l.dirs, dir)
+		r.dirs = append(r.dirs, dir)
 	}
-	l.partial, err = globIn(state, "runc-*/content/ingest/*")
-	return l, err
+	r.partial, err = globIn(state, "runc-*/content/ingest/*")
+	return r, err
+}
+
+// count returns how much there is to remove.
+func (r remains) count() (Remains, error) {
+	n := Remains{Steps: len(r.steps)}
+	for _, dir := range r.dirs {
+		points, err := mounts.Below(dir)
+		if err != nil {
+			return n, err
+		}
+		n.Mounts += len(points)
+	}
+	for _, path := range r.partial {
+		n.Bytes += disk.Usage(path)
+	}
+	entries, err := os.ReadDir(r.tmp)
+	if err != nil && !os.IsNotExist(err) {
+		return n, err
+	}
+	for _, e := range entries {
+		n.Bytes += disk.Usage(filepath.Join(r.tmp, e.Name()))
+	}
+	return n, nil
 }

@@ -22,14 +22,18 @@ func RemoveRemains(state string) (Remains, error) {
 		return Remains{}, nil // it is in use, or another user's
 	}
 	defer lock.Close()
-	found, err := countRemains(state)
+	found, err := findRemains(state)
+	var n Remains
 	if err == nil {
-		err = Sweep(state)
+		n, err = found.count()
+	}
+	if err == nil {
+		err = found.remove()
 	}
 	if err != nil {
 		return Remains{}, fmt.Errorf("removing the remains of a killed builder: %w", err)
 	}
-	return found, nil
+	return n, nil
 }
 
 // RemoveCache removes the cache of the builder that is started with its state in a
@@ -53,8 +57,8 @@ func RemoveCache(state string) (int64, error) {
 	}
 	defer lock.Close()
 	// Mounts of a killed builder show files outside of the directory.
-	var leftover *leftoverError
-	if err := Sweep(state); err != nil && !errors.As(err, &leftover) {
+	var files *filesError
+	if err := Sweep(state); err != nil && !errors.As(err, &files) {
 		return 0, fmt.Errorf("removing the builder's cache: %w", err)
 	}
 	used := disk.Usage(state)

@@ -28,13 +28,18 @@ const sweepTimeout = 10 * time.Second
 // inherits, so no running process uses its content. Containers are found by their
 // directories in it, mounts by their path: those of another daemon are not touched.
 func Sweep(state string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
-	defer cancel()
-	l, err := findLeftovers(state)
+	found, err := findRemains(state)
 	if err != nil {
 		return err
 	}
-	for _, step := range l.steps {
+	return found.remove()
+}
+
+// remove removes what was found. If only files are left then, the error is a *filesError.
+func (r remains) remove() error {
+	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
+	defer cancel()
+	for _, step := range r.steps {
 		id := filepath.Base(step)
 		// It fails if runc does not know the container, which needs no handling.
 		_ = exec.CommandContext(ctx, "runc", "delete", "--force", id).Run()
@@ -42,32 +47,32 @@ func Sweep(state string) error {
 			return err
 		}
 	}
-	for _, dir := range l.dirs {
+	for _, dir := range r.dirs {
 		if err := mounts.UnmountBelow(dir); err != nil {
 			return err
 		}
 	}
 	// The daemon would append to partial blobs, and a damaged beginning would stay damaged.
 	var errs []error
-	for _, path := range slices.Concat(l.partial, l.steps, []string{l.tmp}) {
+	for _, path := range slices.Concat(r.partial, r.steps, []string{r.tmp}) {
 		errs = append(errs, removeAll(ctx, path))
 	}
-	for _, dir := range l.dirs[1:] {
+	for _, dir := range r.dirs[1:] {
 		_ = os.RemoveAll(dir) // SweepSocketDirs tries again
 	}
 	if err := errors.Join(errs...); err != nil {
-		return &leftoverError{err}
+		return &filesError{err}
 	}
-	return os.Mkdir(l.tmp, 0o700)
+	return os.Mkdir(r.tmp, 0o700)
 }
 
-// leftoverError reports files that Sweep could not remove. Nothing runs or is mounted in the
+// filesError reports files of a killed daemon that could not be removed. Nothing runs or is mounted in the
 // directory any more.
-type leftoverError struct{ err error }
+type filesError struct{ err error }
 
-func (e *leftoverError) Error() string { return e.err.Error() }
+func (e *filesError) Error() string { return e.err.Error() }
 
-func (e *leftoverError) Unwrap() error { return e.err }
+func (e *filesError) Unwrap() error { return e.err }
 
 // removeAll removes a directory. As long as something in it is busy or is added, it tries
 // again until ctx ends: a killed process or its mounts may not have ended completely.

@@ -49,7 +49,7 @@ func TestSweepReportsWhatIsLeft(t *testing.T) {
 	}
 	remount(syscall.MS_RDONLY)
 	err := Sweep(state)
-	if leftover := (*leftoverError)(nil); !errors.As(err, &leftover) {
+	if files := (*filesError)(nil); !errors.As(err, &files) {
 		t.Errorf("gc does not go on after %v", err)
 	}
 	if !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), step) || !strings.Contains(err.Error(), blob) {

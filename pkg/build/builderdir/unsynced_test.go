@@ -38,12 +38,12 @@ func TestCacheOfAnEarlierBootIsDropped(t *testing.T) {
 	}
 	second.Flush()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		leftover, err := os.ReadDir(unsyncedDir(state))
-		if err == nil && len(leftover) == 0 {
+		notes, err := os.ReadDir(unsyncedDir(state))
+		if err == nil && len(notes) == 0 {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d notes are left after the flush", len(leftover))
+			t.Fatalf("%d notes are left after the flush", len(notes))
 		}
 	}
 	_ = first
