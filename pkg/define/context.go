@@ -12,6 +12,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
@@ -135,7 +136,7 @@ type contextFiles struct {
 	inline int64 // bytes of the files that are held in memory
 }
 
-// add reads a small file, and writes a large one to the store. A file with a known
+// add reads a small file, and writes a large one to the store, see writeBlob. A file with a known
 // digest is not read if the store has it.
 func (c *contextFiles) add(ctx context.Context, path string, mode os.FileMode, size int64, knownDigest digest.Digest,
 	open func() (io.ReadCloser, error)) error {
@@ -187,18 +188,33 @@ func (c *contextFiles) read(
 			defer close(done)
 			pw.CloseWithError(buildkit.Archive(pw, cf.Path, cf.Mode, size, r))
 		}()
-		blob, _, err := c.opts.Store.WriteBlob(ctx, pr, "", -1)
+		blob, err := c.writeBlob(ctx, pr, "", -1)
 		pr.Close() // ends Archive if the blob was not written
 		<-done     // waits for the goroutine, which reads r
 		return nil, blob, err
 	}
 	if !inline {
-		blob, _, err := c.opts.Store.WriteBlob(ctx, r, knownDigest, size)
+		blob, err := c.writeBlob(ctx, r, knownDigest, size)
 		return nil, blob, err
 	}
 	var b bytes.Buffer
 	_, err = io.Copy(&b, r)
 	return b.Bytes(), "", err
+}
+
+// writeBlob writes a file to the store and returns its digest, which is all that commands need
+// which only read the store.
+func (c *contextFiles) writeBlob(ctx context.Context, r io.Reader, known digest.Digest, size int64) (
+	digest.Digest, error) {
+	switch {
+	case !c.opts.Store.ReadOnly():
+		blob, _, err := c.opts.Store.WriteBlob(ctx, r, known, size)
+		return blob, err
+	case known != "":
+		return known, nil
+	default:
+		return digest.FromReader(ctxio.NewReader(ctx, r))
+	}
 }
 
 // labels are the OCI labels that upstream sets on each image.

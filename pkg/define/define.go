@@ -49,6 +49,9 @@ type Options struct {
 	Epoch time.Time
 	// Offline uses only content on this machine and does not fetch.
 	Offline bool
+	// Scratch returns a directory for archives of sources that have to be made, so that their
+	// cache is only read, see source.Options. nil means that they are cached.
+	Scratch func() (string, error)
 	// Provided returns sources that are on this machine, see source.Options.
 	Provided func(source.Spec) (source.Provided, bool, error)
 	// Compatibility is BuildKit's compatibility version; 0 means the default, which is

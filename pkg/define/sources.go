@@ -43,6 +43,7 @@ func newArchiver(cfg *config.Config, opts Options) (*archiver, error) {
 		Timeout:    time.Duration(cfg.Timeout) * time.Second,
 		UserAgent:  "kolla-build/" + opts.Console.Version,
 		Offline:    opts.Offline,
+		Scratch:    opts.Scratch,
 		Provided:   opts.Provided,
 	})
 	return &archiver{cfg: cfg, fetcher: f}, err

@@ -33,8 +33,10 @@ type refresher struct {
 }
 
 func newRefresher(in *Inputs, defined *define.Defined) *refresher {
-	packages.Prune(in.repositories.CacheDir)
-	packages.Prune(in.opts.Reader.CacheDir)
+	if !in.opts.ReadOnly {
+		packages.Prune(in.repositories.CacheDir)
+		packages.Prune(in.opts.Reader.CacheDir)
+	}
 	return &refresher{Inputs: in, defined: defined, warned: map[string]bool{}}
 }
 

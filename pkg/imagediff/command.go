@@ -43,7 +43,9 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b str
 			return err
 		}
 	}
-	d, err := compareImages(ctx, images[0], images[1], workspace.PackageReader(cfg))
+	reader := workspace.PackageReader(cfg)
+	reader.ReadOnly = !images[0].remote && !images[1].remote // the cache saves downloads
+	d, err := compareImages(ctx, images[0], images[1], reader)
 	if err != nil {
 		return err
 	}

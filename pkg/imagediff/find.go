@@ -90,7 +90,7 @@ func (f *Finder) Find(ctx context.Context, ref string) (Image, error) {
 		if name == "" {
 			name = e.Digest.String()
 		}
-		return Image{name, e.Digest, img}, err
+		return Image{Name: name, Digest: e.Digest, content: img}, err
 	}
 	if !strings.Contains(ref, "/") {
 		if err := FileMistake(ref); err != nil {
@@ -160,7 +160,7 @@ func (f *Finder) inRegistry(ctx context.Context, ref string) (Image, error) {
 		return Image{}, err
 	}
 	d, err := img.Digest()
-	return Image{ref, digest.Digest(d.String()), img}, err
+	return Image{Name: ref, Digest: digest.Digest(d.String()), content: img, remote: true}, err
 }
 
 // withRegistry returns the stored name that consists of a registry and ref, "" if there
@@ -296,5 +296,5 @@ func inLayout(dir, name string) (Image, error) {
 	}
 	d := found[len(found)-1].Digest // the last one with a name is the current one
 	img, err := index.Image(d)
-	return Image{strings.TrimSuffix("oci:"+dir+":"+name, ":"), digest.Digest(d.String()), img}, err
+	return Image{Name: strings.TrimSuffix("oci:"+dir+":"+name, ":"), Digest: digest.Digest(d.String()), content: img}, err
 }

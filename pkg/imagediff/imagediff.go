@@ -32,6 +32,7 @@ type Image struct {
 	Digest digest.Digest `json:"digest"`
 
 	content v1.Image
+	remote  bool // in a registry
 }
 
 // Content returns the image itself. It can be read as long as the context of

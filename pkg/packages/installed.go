@@ -26,6 +26,8 @@ type Reader struct {
 	// CacheDir caches results by the digest of the layer; "" disables the cache.
 	// Prune removes entries that are no longer used.
 	CacheDir string
+	// ReadOnly leaves the cache unchanged.
+	ReadOnly bool
 
 	mu     sync.Mutex
 	layers map[digest.Digest]*layerResult
@@ -273,11 +275,14 @@ func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts]
 	if r.CacheDir != "" {
 		part, cached = readCached(file)
 	}
+	if cached && !r.ReadOnly {
+		touch(file)
+	}
 	if !cached {
 		if part, err = readFacts(ctx, l); err != nil {
 			return part, err
 		}
-		if r.CacheDir != "" {
+		if r.CacheDir != "" && !r.ReadOnly {
 			writeCached(file, part)
 		}
 	}
@@ -346,7 +351,6 @@ func readCached(file string) (p inspect.Part[fileFacts], ok bool) {
 	if err != nil || json.Unmarshal(data, &p) != nil {
 		return inspect.Part[fileFacts]{}, false
 	}
-	touch(file)
 	return p, true
 }
 

@@ -72,6 +72,9 @@ func (s *session) define(ctx context.Context, p *planned) (err error) {
 		BaseImage: s.baseImage, Epoch: s.epoch, Compression: s.compression,
 		Offline: s.local, KeepDamaged: s.mode != modeBuild, VersionLabel: publish.UndatedTag(s.cfg.Tag, s.cfg.AlsoTag),
 	}
+	if s.local {
+		opts.Scratch = s.scratch.open
+	}
 	if s.mode == modeBuild && s.cfg.BuildkitAddr == "" {
 		opts.BeforeBootstrap = func() error {
 			if err := buildkit.CheckStart(s.cfg.Buildkitd); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"sync"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
@@ -26,12 +28,33 @@ type session struct {
 	*settings
 	runOptions
 	store  *store.Store
-	local  bool // only content on this machine is used, and nothing is fetched
+	local  bool // only content on this machine is used, and nothing is fetched or written
 	client *registry.Client
 	engine *engine.Engine // nil if images stay in the store
 
 	secrets *buildkit.Secrets // of steps; only their names in explanations
 	inputs  *inputs.Dir       // nil unless the run is offline
+
+	scratch scratch
+}
+
+// scratch is a temporary directory that is made when it is first needed.
+type scratch struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// open returns the directory.
+func (s *scratch) open() (string, error) {
+	s.once.Do(func() { s.dir, s.err = os.MkdirTemp("", "kolla-build-") })
+	return s.dir, s.err
+}
+
+func (s *scratch) close() {
+	if s.dir != "" {
+		os.RemoveAll(s.dir)
+	}
 }
 
 // mode is the purpose of a session.
@@ -154,6 +177,7 @@ func (s *session) openStore() (err error) {
 }
 
 func (s *session) close() {
+	s.scratch.close()
 	if s.engine != nil {
 		s.engine.Close()
 	}

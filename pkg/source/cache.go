@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,7 +32,15 @@ import (
 //	tmp/             files being written; moved to blobs when complete
 //
 // Any file may be removed between runs; it is then fetched again.
-type cache struct{ dir string }
+type cache struct {
+	dir string
+	// scratch returns the directory for what has to be written if dir is only read. It is nil
+	// if dir is written.
+	scratch func() (string, error)
+
+	mu      sync.Mutex
+	written string // the directory that is written, "" before the first write
+}
 
 // blob is content in the cache.
 type blob struct {
@@ -57,23 +66,58 @@ func (n note) isRecent(maxAge time.Duration) bool {
 	return age >= 0 && age < maxAge
 }
 
-func openCache(dir string) (*cache, error) {
+// openCache returns the cache in dir. It makes no directory: the first write does.
+func openCache(dir string, scratch func() (string, error)) (*cache, error) {
 	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
+	return &cache{dir: dir, scratch: scratch}, err
+}
+
+// toWrite returns the path of a file that will be written. Its directory exists.
+func (c *cache) toWrite(sub, name string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.written == "" {
+		dir, err := c.dir, error(nil)
+		if c.scratch != nil {
+			dir, err = c.scratch()
+		}
+		if err == nil {
+			err = makeCache(dir)
+		}
+		if err == nil {
+			dir, err = filepath.EvalSymlinks(dir) // git compares directories by their real paths
+		}
+		if err != nil {
+			return "", fmt.Errorf("opening the cache of sources: %w", err)
+		}
+		c.written = dir
 	}
+	return filepath.Join(c.written, sub, name), nil
+}
+
+// toRead returns the path of a file: the one that was written if there are two.
+func (c *cache) toRead(sub, name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.written != "" {
+		path := filepath.Join(c.written, sub, name)
+		if _, err := os.Lstat(path); err == nil || c.scratch == nil {
+			return path
+		}
+	}
+	return filepath.Join(c.dir, sub, name)
+}
+
+// makeCache makes the directories of a cache, and removes what killed processes left in them.
+func makeCache(dir string) error {
 	for _, sub := range []string{"blobs", "checks", "notes", "partial", "lock", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	removeOld(filepath.Join(dir, "tmp"), 24*time.Hour)
 	removeOld(filepath.Join(dir, "partial"), partialAge)
-	// git compares directories by their real paths.
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return nil, err
-	}
-	return &cache{dir: dir}, nil
+	return nil
 }
 
 // partialAge is how long an interrupted download can be resumed. Its location may never be
@@ -98,7 +142,7 @@ func keyOf(parts ...string) string {
 }
 
 func (c *cache) path(d digest.Digest) string {
-	return filepath.Join(c.dir, "blobs", d.Encoded())
+	return c.toRead("blobs", d.Encoded())
 }
 
 // has reports whether the cache has an undamaged blob with this digest.
@@ -119,7 +163,7 @@ func (c *cache) find(ctx context.Context, d digest.Digest) (blob, bool) {
 		return blob{}, false
 	}
 	b := blob{Digest: d, Size: current.Size}
-	if data, err := inputfile.ReadRegular(c.checkFile(d), inputfile.MaxState); err == nil {
+	if data, err := inputfile.ReadRegular(c.toRead("checks", checkFile(d)), inputfile.MaxState); err == nil {
 		var known check
 		if json.Unmarshal(data, &known) == nil && known == current {
 			return b, true
@@ -130,7 +174,9 @@ func (c *cache) find(ctx context.Context, d digest.Digest) (blob, bool) {
 		return blob{}, false
 	}
 	if got != d {
-		os.Remove(path)
+		if c.scratch == nil {
+			os.Remove(path)
+		}
 		return blob{}, false
 	}
 	c.writeCheck(d)
@@ -158,18 +204,29 @@ func checkOf(path string) (check, error) {
 	return check{info.Size(), st.Mtim.Nano(), st.Ctim.Nano(), st.Ino}, nil
 }
 
-func (c *cache) checkFile(d digest.Digest) string {
-	return filepath.Join(c.dir, "checks", d.Encoded()+".json")
-}
+func checkFile(d digest.Digest) string { return d.Encoded() + ".json" }
 
 // writeCheck records the state of a blob. Errors are ignored: without the record,
 // the blob is read again.
 func (c *cache) writeCheck(d digest.Digest) {
 	if state, err := checkOf(c.path(d)); err == nil {
 		if data, err := json.Marshal(state); err == nil {
-			_ = atomicfile.WriteFile(c.checkFile(d), data, atomicfile.Options{TempDir: filepath.Join(c.dir, "tmp")})
+			_ = c.writeFile("checks", checkFile(d), data)
 		}
 	}
+}
+
+// writeFile writes a small file atomically.
+func (c *cache) writeFile(sub, name string, data []byte) error {
+	path, err := c.toWrite(sub, name)
+	if err != nil {
+		return err
+	}
+	temp, err := c.toWrite("tmp", "")
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(path, data, atomicfile.Options{TempDir: temp})
 }
 
 func digestOf(ctx context.Context, path string) (digest.Digest, error) {
@@ -183,7 +240,7 @@ func digestOf(ctx context.Context, path string) (digest.Digest, error) {
 
 // readNote reads a note. A damaged note counts as missing.
 func (c *cache) readNote(key string) (note, bool) {
-	data, err := inputfile.ReadRegular(filepath.Join(c.dir, "notes", key+".json"), inputfile.MaxState)
+	data, err := inputfile.ReadRegular(c.toRead("notes", key+".json"), inputfile.MaxState)
 	if err != nil {
 		return note{}, false
 	}
@@ -200,11 +257,17 @@ func (c *cache) writeNote(key string, n note) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(filepath.Join(c.dir, "notes", key+".json"), append(data, '\n'),
-		atomicfile.Options{TempDir: filepath.Join(c.dir, "tmp")})
+	return c.writeFile("notes", key+".json", append(data, '\n'))
 }
 
-func (c *cache) temp() (*os.File, error) { return os.CreateTemp(filepath.Join(c.dir, "tmp"), "new-*") }
+// temp makes a temporary file. Its name begins with the prefix.
+func (c *cache) temp(prefix string) (*os.File, error) {
+	dir, err := c.toWrite("tmp", "")
+	if err != nil {
+		return nil, err
+	}
+	return os.CreateTemp(dir, prefix+"-*")
+}
 
 // adopt moves a complete file into the cache.
 func (c *cache) adopt(ctx context.Context, path string, b blob) error {
@@ -214,7 +277,11 @@ func (c *cache) adopt(ctx context.Context, path string, b blob) error {
 	if err := os.Chmod(path, 0o444); err != nil {
 		return err
 	}
-	if err := os.Rename(path, c.path(b.Digest)); err != nil {
+	final, err := c.toWrite("blobs", b.Digest.Encoded())
+	if err == nil {
+		err = os.Rename(path, final)
+	}
+	if err != nil {
 		return err
 	}
 	c.writeCheck(b.Digest)
@@ -239,7 +306,7 @@ func (c *cache) addFile(ctx context.Context, path string) (blob, error) {
 
 // add stores the output of write. If write fails, nothing is stored.
 func (c *cache) add(ctx context.Context, write func(io.Writer) error) (blob, error) {
-	f, err := c.temp()
+	f, err := c.temp("new")
 	if err != nil {
 		return blob{}, err
 	}
@@ -265,7 +332,11 @@ func (c *cache) add(ctx context.Context, write func(io.Writer) error) (blob, err
 
 // lock keeps other processes and goroutines from working on the same location.
 func (c *cache) lock(ctx context.Context, key string) (unlock func(), err error) {
-	l, err := filelock.AcquireContext(ctx, filepath.Join(c.dir, "lock", key), nil)
+	path, err := c.toWrite("lock", key)
+	if err != nil {
+		return nil, err
+	}
+	l, err := filelock.AcquireContext(ctx, path, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -23,9 +23,7 @@ func TestKilledCheckoutsAreRemoved(t *testing.T) {
 	if err := os.Chtimes(killed, old, old); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(Options{CacheDir: dir}); err != nil {
-		t.Fatal(err)
-	}
+	resolveLocal(t, Options{CacheDir: dir})
 	if _, err := os.Stat(killed); !os.IsNotExist(err) {
 		t.Errorf("a killed checkout: %v", err)
 	}
@@ -47,11 +45,34 @@ func TestOldPartialDownloadsAreRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := New(Options{CacheDir: filepath.Dir(dir)}); err != nil {
-		t.Fatal(err)
-	}
+	resolveLocal(t, Options{CacheDir: filepath.Dir(dir)})
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 || entries[0].Name() != "recent" || entries[1].Name() != "recent.json" {
 		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+// resolveLocal archives a local source, which writes to the cache.
+func resolveLocal(t *testing.T, opts Options) {
+	t.Helper()
+	f, err := New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Resolve(t.Context(), Spec{Name: "x", Type: TypeLocal, Location: "cache_test.go", Enabled: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNothingIsCreated checks that a Fetcher without a source makes no directories, and that one with
+// a scratch directory leaves its cache unchanged.
+func TestNothingIsCreated(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	if _, err := New(Options{CacheDir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	resolveLocal(t, Options{CacheDir: dir, Scratch: func() (string, error) { return t.TempDir(), nil }})
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the cache was created: %v", err)
 	}
 }

@@ -75,7 +75,11 @@ func (f *Fetcher) fetchGit(ctx context.Context, spec Spec) (blob, Resolved, erro
 	if b, ok := cached(); ok { // another process fetched it
 		return b, f.resolvedCommit(spec, ref.commit), nil
 	}
-	dir, err := os.MkdirTemp(filepath.Join(f.cache.dir, "tmp"), "git-*")
+	temp, err := f.cache.toWrite("tmp", "")
+	if err != nil {
+		return fail(err)
+	}
+	dir, err := os.MkdirTemp(temp, "git-*")
 	if err != nil {
 		return fail(err)
 	}

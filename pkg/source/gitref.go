@@ -247,7 +247,7 @@ func (f *Fetcher) probe(ctx context.Context, s Spec, r remote) (remote, error) {
 // be used then, because git 2.39 starts itself for each missing object in an endless
 // recursion.
 func (f *Fetcher) lsRemote(ctx context.Context, s Spec, patterns ...string) (string, remote, error) {
-	trace, err := os.CreateTemp(filepath.Join(f.cache.dir, "tmp"), "trace-*")
+	trace, err := f.cache.temp("trace")
 	if err != nil {
 		return "", remote{}, err
 	}
@@ -256,7 +256,7 @@ func (f *Fetcher) lsRemote(ctx context.Context, s Spec, patterns ...string) (str
 	g := &gitCommand{
 		opts:     f.opts,
 		location: remoteLocation(s),
-		workTree: filepath.Join(f.cache.dir, "tmp"),
+		workTree: filepath.Dir(trace.Name()),
 		trace:    trace.Name(),
 		idle:     f.opts.Timeout, // no pack is prepared
 	}

@@ -61,6 +61,10 @@ type Options struct {
 	// use it at the same time. It must not be "".
 	CacheDir string
 
+	// Scratch returns a directory for what has to be written, so that CacheDir is only read. It
+	// is not called before something is written. nil means that CacheDir is written.
+	Scratch func() (string, error)
+
 	// Arch is the Debian name of the architecture (amd64, arm64), the key of
 	// Spec.SHA256. "" means amd64.
 	Arch string
@@ -129,7 +133,7 @@ type Provided struct {
 	Modified time.Time
 }
 
-// New returns a Fetcher and creates its cache directory. It does not use the network.
+// New returns a Fetcher. It creates nothing and does not use the network.
 func New(opts Options) (*Fetcher, error) {
 	if opts.CacheDir == "" {
 		return nil, errors.New("opening the cache of sources: no directory")
@@ -156,7 +160,7 @@ func New(opts Options) (*Fetcher, error) {
 	if opts.Log == nil {
 		opts.Log = func(string) {}
 	}
-	c, err := openCache(opts.CacheDir)
+	c, err := openCache(opts.CacheDir, opts.Scratch)
 	if err != nil {
 		return nil, fmt.Errorf("opening the cache of sources: %w", err)
 	}

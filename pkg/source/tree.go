@@ -242,7 +242,7 @@ func (t *tree) addParents(name, member string) error {
 // spoolContent appends content to the spool.
 func (t *tree) spoolContent(r io.Reader) (off, size int64, err error) {
 	if t.spool == nil {
-		if t.spool, err = t.cache.temp(); err != nil {
+		if t.spool, err = t.cache.temp("new"); err != nil {
 			return 0, 0, err
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -230,7 +229,10 @@ func errorToShow(final []error, last error) error {
 // fromLocation is one attempt at one location.
 func (f *Fetcher) fromLocation(ctx context.Context, spec Spec, location, key, checksum string, cached note,
 	known bool) (blob, note, error) {
-	part := filepath.Join(f.cache.dir, "partial", keyOf(key, location))
+	part, err := f.cache.toWrite("partial", keyOf(key, location))
+	if err != nil {
+		return blob{}, note{}, err
+	}
 	var validators httpget.Validators
 	if known && checksum == "" {
 		validators = httpget.Validators{ETag: cached.ETag, LastModified: cached.LastMod}

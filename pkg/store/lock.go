@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 )
 
@@ -72,16 +73,61 @@ func (s *Store) alone(fn func() error) error {
 	return err
 }
 
+// Temporary counts the temporary files of killed processes.
+type Temporary struct {
+	Files int   // and directories
+	Bytes int64 // that they use
+}
+
+// Temporary returns the temporary files of killed processes that were removed when the store was
+// opened or, if it is open for reading only, would be.
+func (s *Store) Temporary() (Temporary, error) {
+	if !s.readOnly {
+		return s.swept, nil
+	}
+	if s.users != nil {
+		err := s.users.TryLock()
+		if rerr := s.users.RLock(); rerr != nil {
+			return Temporary{}, rerr
+		}
+		var held *filelock.HeldError
+		if errors.As(err, &held) {
+			return Temporary{}, nil // they may be those of another process
+		}
+		if err != nil {
+			return Temporary{}, err
+		}
+	}
+	var found Temporary
+	return found, s.eachTemporary(func(path string) error {
+		found.Files++
+		found.Bytes += disk.Usage(path)
+		return nil
+	})
+}
+
 // sweep removes the temporary files of killed processes. No other process may have the
 // store open.
 func (s *Store) sweep() error {
+	return s.eachTemporary(func(path string) error {
+		size := disk.Usage(path)
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+		s.swept.Files++
+		s.swept.Bytes += size
+		return nil
+	})
+}
+
+func (s *Store) eachTemporary(fn func(path string) error) error {
 	for _, d := range []string{"ingest", "tmp"} {
 		names, err := os.ReadDir(filepath.Join(s.dir, d))
-		if err != nil {
+		if err != nil && !os.IsNotExist(err) {
 			return err
 		}
 		for _, n := range names {
-			if err := os.RemoveAll(filepath.Join(s.dir, d, n.Name())); err != nil {
+			if err := fn(filepath.Join(s.dir, d, n.Name())); err != nil {
 				return err
 			}
 		}

@@ -32,6 +32,7 @@ type Store struct {
 	readOnly bool
 	users    *filelock.Lock // shared for as long as the store is open
 	content  content.Store
+	swept    Temporary // when the store was opened
 
 	mu   sync.Mutex // guards snap and serialises index writers of this process
 	snap *snapshot
@@ -258,6 +259,9 @@ func (s *Store) Close() error {
 	s.users = nil
 	return err
 }
+
+// ReadOnly reports whether the store was opened by OpenReadOnly.
+func (s *Store) ReadOnly() bool { return s.readOnly }
 
 // Dir returns the store's directory as an absolute path.
 func (s *Store) Dir() string { return s.dir }

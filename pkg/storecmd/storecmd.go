@@ -173,11 +173,21 @@ func gcStore(ctx context.Context, cfg *config.Config, con *console.Console, opts
 	} else if forgotten, err = s.Forget(before); err == nil {
 		removed, err = s.GC(ctx)
 	}
+	var temporary store.Temporary
+	if err == nil {
+		temporary, err = s.Temporary()
+	}
 	if err != nil {
 		return err
 	}
+	if temporary.Files > 0 {
+		con.Notice("store: %s of killed processes %sremoved, %s %[2]sfreed", units.Count(temporary.Files, "temporary file"),
+			verb, units.Bytes(temporary.Bytes))
+	}
 	if forgotten += removed.Damaged; forgotten+removed.Blobs == 0 {
-		con.Notice("store: nothing to remove")
+		if temporary.Files == 0 {
+			con.Notice("store: nothing to remove")
+		}
 		return nil
 	}
 	con.Notice("store: %s and %s %sremoved, %s %[3]sfreed", units.Count(forgotten, "unnamed image"),
