@@ -93,7 +93,7 @@ func (d *downloader) download(ctx context.Context, location, path string, valida
 		return downloaded{}, httpget.Cause(ctx, err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotModified {
+	if resp.StatusCode == http.StatusNotModified && validators != (httpget.Validators{}) {
 		return downloaded{validators: validators, unchanged: true}, nil
 	}
 	offset, content, err := part.answer(resp)

@@ -50,11 +50,12 @@ type gitCommand struct {
 	noLazyFetch bool // do not fetch missing objects on demand
 }
 
-// gitLocation matches variables that select a repository. They are set if git runs this
-// program as a hook.
+// gitLocation matches variables that select a repository, or change how one is read and written.
+// Some of them are set if git runs this program as a hook.
 var gitLocation = regexp.MustCompile(`^GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|` +
 	`ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX|CONFIG_COUNT|CONFIG_PARAMETERS|` +
-	`CEILING_DIRECTORIES|TRACE\w*)=`)
+	`CEILING_DIRECTORIES|TRACE\w*|QUARANTINE_PATH|INTERNAL_\w+|INDEX_VERSION|SHALLOW_FILE|GRAFT_FILE|` +
+	`REPLACE_REF_BASE|DEFAULT_\w+|TEMPLATE_DIR|ATTR_SOURCE|\w+_PATHSPECS)=`)
 
 // credentialHelper is a helper of git that prints the login of its environment.
 const credentialHelper = `!f() { [ "$1" = get ] && ` +

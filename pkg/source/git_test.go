@@ -171,7 +171,11 @@ func TestGitBytesAreStable(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(template, "info"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		t.Setenv("GIT_DEFAULT_HASH", "sha256")
+		for name, value := range map[string]string{
+			"GIT_DEFAULT_HASH": "sha256", "GIT_INDEX_VERSION": "4", "GIT_QUARANTINE_PATH": "x", "GIT_TEMPLATE_DIR": template,
+		} {
+			t.Setenv(name, value)
+		}
 		for path, text := range map[string]string{
 			attributes: "* text eol=crlf -delta\n",
 			filepath.Join(template, "info", "attributes"): "* text eol=crlf -delta\n",
