@@ -22,15 +22,16 @@ func FindRemains(state string) (Remains, error) {
 	if err != nil {
 		return Remains{}, nil // no builder was started, or the directory is another user's
 	}
-	defer lock.Close()
-	if lock.TryLock() != nil {
+	if lock.TryRLock() != nil {
+		lock.Close()
 		return Remains{}, nil // it is in use
 	}
 	found, err := findRemains(state)
+	lock.Close() // counting can take long, and a builder must be able to start
 	if err != nil {
 		return Remains{}, err
 	}
-	return found.count()
+	return found.count(), nil
 }
 
 // remains are the paths of what a killed daemon has left.
@@ -60,25 +61,19 @@ func findRemains(state string) (remains, error) {
 	return r, err
 }
 
-// count returns how much there is to remove.
-func (r remains) count() (Remains, error) {
+// count returns how much there is to remove. What cannot be read does not count.
+func (r remains) count() Remains {
 	n := Remains{Steps: len(r.steps)}
 	for _, dir := range r.dirs {
-		points, err := mounts.Below(dir)
-		if err != nil {
-			return n, err
-		}
+		points, _ := mounts.Below(dir)
 		n.Mounts += len(points)
 	}
 	for _, path := range r.partial {
 		n.Bytes += disk.Usage(path)
 	}
-	entries, err := os.ReadDir(r.tmp)
-	if err != nil && !os.IsNotExist(err) {
-		return n, err
-	}
+	entries, _ := os.ReadDir(r.tmp)
 	for _, e := range entries {
 		n.Bytes += disk.Usage(filepath.Join(r.tmp, e.Name()))
 	}
-	return n, nil
+	return n
 }

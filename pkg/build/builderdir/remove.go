@@ -23,10 +23,7 @@ func RemoveRemains(state string) (Remains, error) {
 	}
 	defer lock.Close()
 	found, err := findRemains(state)
-	var n Remains
-	if err == nil {
-		n, err = found.count()
-	}
+	n := found.count()
 	if err == nil {
 		err = found.remove()
 	}
