@@ -22,9 +22,11 @@ type sqliteFile struct {
 	usable int            // bytes of a page that are used
 	newer  map[int][]byte // pages from the log
 	read   map[int]bool   // each page is read once: a loop is damage
+	record []byte         // the last one that has overflow pages
 }
 
-// sqliteBlobs calls yield with the last column of each row of a table.
+// sqliteBlobs calls yield with the last column of each row of a table, which is valid until yield
+// returns.
 func sqliteBlobs(data, wal []byte, table string, yield func([]byte) error) error {
 	if len(data) < 100 {
 		return errSQLite
@@ -153,7 +155,10 @@ func (f *sqliteFile) payload(cell []byte) (record []byte, length int, err error)
 	if local+4 > len(cell) {
 		return nil, 0, errSQLite
 	}
-	record = append(make([]byte, 0, total), cell[:local]...)
+	if cap(f.record) < total {
+		f.record = make([]byte, 0, total)
+	}
+	record = append(f.record[:0], cell[:local]...)
 	next := int(binary.BigEndian.Uint32(cell[local:]))
 	for len(record) < total {
 		p, err := f.get(next)

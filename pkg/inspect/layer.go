@@ -95,6 +95,10 @@ type Options struct {
 	// It is called for regular files and hard links.
 	Want func(path string) int64
 
+	// Large, if it is not nil, is called before a selected file of 32 MiB and more is read, so that
+	// the caller can limit how many are in memory.
+	Large func()
+
 	// Visit is called with each regular file that Want does not select and with its
 	// content. An error ends the reading. The content that it does not read is
 	// skipped.
@@ -118,6 +122,9 @@ func ReadLayer(ctx context.Context, l v1.Layer, opts Options) (*Layer, map[strin
 	}
 	return r.layer, r.files, nil
 }
+
+// largeFile is the size in bytes of files that Options.Large is called for.
+const largeFile = 32 << 20
 
 // maxPath is the longest path, in bytes: Linux opens no longer path.
 const maxPath = 4096
@@ -293,8 +300,16 @@ func (r *reader) capture(body io.Reader, n int64) ([]byte, error) {
 	if r.captured += n; r.captured > r.opts.Limits.Capture {
 		return nil, &LimitError{What: "bytes of content", Max: r.opts.Limits.Capture}
 	}
-	// The size in the header may be wrong: the buffer grows with the data.
-	return io.ReadAll(io.LimitReader(body, n))
+	if n >= largeFile && r.opts.Large != nil {
+		r.opts.Large()
+	}
+	// Memory that the data does not fill is not used, if the size in the header is wrong.
+	b := make([]byte, n)
+	k, err := io.ReadFull(body, b)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return b[:k], err
 }
 
 // resolveLinks gives wanted hard links the content of their targets. If a target was

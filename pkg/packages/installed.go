@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -49,14 +50,14 @@ const cacheVersion = "3"
 
 // Limits for rpm databases. Those of images are below 50 MB.
 const (
-	maxRPMDB  = 256 << 20
+	maxRPMDB  = 160 << 20
 	maxRPMLog = 64 << 20
 )
 
 // Limits for what files list. Images have a tenth of it.
 const (
 	maxInstalled = 500_000      // in one file of dpkg
-	maxFacts     = 64 << 20     // bytes that the facts in an image, or in a layer, take in memory
+	maxFacts     = 16 << 20     // bytes that the facts in an image, or in a layer, take in memory
 	maxUnmerged  = maxFacts / 4 // bytes of layers that wait to be merged
 	maxKept      = maxFacts     // bytes of all layers that a Reader keeps
 )
@@ -67,7 +68,7 @@ var wantedFiles = []struct {
 	pattern []string
 	max     int64
 }{
-	{parts("var/lib/dpkg/status"), 64 << 20},
+	{parts("var/lib/dpkg/status"), 32 << 20},
 	{parts("var/lib/dpkg/status.d/*"), 1 << 20},
 	{parts("var/lib/rpm/rpmdb.sqlite"), maxRPMDB},
 	{parts("var/lib/rpm/rpmdb.sqlite-wal"), maxRPMLog},
@@ -296,16 +297,41 @@ func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts]
 	return part, nil
 }
 
+// largeFiles is held while the large files of a layer are in memory: those of several layers would take
+// a gigabyte.
+var largeFiles sync.Mutex
+
 func readFacts(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts], error) {
-	layer, files, err := inspect.ReadLayer(ctx, l,
-		inspect.Options{Want: func(p string) int64 { limit, _ := matchWanted(p); return limit }})
+	locked := false
+	layer, facts, err := layerFacts(ctx, l, func() {
+		if !locked {
+			largeFiles.Lock()
+			locked = true
+		}
+	})
+	if locked {
+		runtime.GC() // frees the files before others are read
+		largeFiles.Unlock()
+	}
 	if err != nil {
 		return inspect.Part[fileFacts]{}, err
 	}
-	return inspect.MakePart(layer, factsOf(files), func(p string) bool {
+	return inspect.MakePart(layer, facts, func(p string) bool {
 		_, relevant := matchWanted(p)
 		return relevant
 	}), nil
+}
+
+// layerFacts reads a layer and calls large before it reads a large file.
+func layerFacts(ctx context.Context, l v1.Layer, large func()) (*inspect.Layer, map[string]fileFacts, error) {
+	layer, files, err := inspect.ReadLayer(ctx, l, inspect.Options{
+		Want:  func(p string) int64 { limit, _ := matchWanted(p); return limit },
+		Large: large,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return layer, factsOf(files), nil
 }
 
 func factsOf(files map[string]inspect.Content) map[string]fileFacts {

@@ -256,19 +256,30 @@ func (s *Set) Counts() (data, parity int) { return s.header.Data, s.header.Parit
 // Problems returns a line for each part that is known to be missing or damaged.
 func (s *Set) Problems() []string {
 	out := problems(s.bad)
-	for n := range s.header.Data + s.header.Parity {
+	absent := func(n int) bool { return s.parts[n] == nil && !s.explicit }
+	for n, end := 0, 0; n < s.header.Data+s.header.Parity; n = end {
 		p := s.parts[n]
+		for end = n + 1; absent(n) && absent(end) && end != s.header.Data && end < s.header.Data+s.header.Parity; {
+			end++
+		}
 		switch {
-		case p == nil && s.explicit:
-		case p == nil && n < s.header.Data:
-			out = append(out, fmt.Sprintf("part %03d is missing", n+1))
-		case p == nil:
-			out = append(out, fmt.Sprintf("parity part p%02d is missing", n-s.header.Data+1))
-		case p.Err != nil:
+		case p != nil && p.Err != nil:
 			out = append(out, p.File+": "+p.Err.Error())
+		case absent(n) && n < s.header.Data:
+			out = append(out, missing("part", "%03d", n+1, end))
+		case absent(n):
+			out = append(out, missing("parity part", "p%02d", n-s.header.Data+1, end-s.header.Data))
 		}
 	}
 	return out
+}
+
+// missing reports that parts are missing whose numbers have a format.
+func missing(kind, format string, first, last int) string {
+	if first == last {
+		return fmt.Sprintf(kind+" "+format+" is missing", first)
+	}
+	return fmt.Sprintf(kind+"s "+format+" to "+format+" are missing", first, last)
 }
 
 // Consistent returns a *SetError if all data parts are usable, and their headers contradict the
