@@ -1,6 +1,7 @@
 package rpmdb
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -300,5 +301,35 @@ func TestLimits(t *testing.T) {
 	}
 	if _, err := Read(writeNDB(slices.Repeat([][]byte{long}, maxFields/each+1)), nil); !errors.Is(err, errFields) {
 		t.Errorf("names above the limit: %v", err)
+	}
+}
+
+// TestRecordsShareMemory checks that the copies of long records do not add up.
+func TestRecordsShareMemory(t *testing.T) {
+	const page, local, overflows = 4096, 489, 3 // a record of this size has local bytes in its cell
+	total := local + overflows*(page-4)
+	be := binary.BigEndian
+	file := make([]byte, 8*page)
+	cell := func(first int, content byte) []byte {
+		for i := range overflows {
+			p := file[(first-1+i)*page:][:page]
+			be.PutUint32(p, uint32(first+i+1))
+			copy(p[4:], bytes.Repeat([]byte{content}, page-4))
+		}
+		c := append([]byte{0x80 | byte(total>>7), byte(total & 0x7f), 1}, bytes.Repeat([]byte{content}, local)...)
+		return be.AppendUint32(c, uint32(first))
+	}
+	f := &sqliteFile{data: file, page: page, usable: page, read: map[int]bool{}}
+	var first *byte
+	for i, start := range []int{2, 5} {
+		content := byte('a' + i)
+		record, _, err := f.payload(cell(start, content))
+		if err != nil || len(record) != total || bytes.Count(record, []byte{content}) != total {
+			t.Fatalf("record %d: %d bytes, %v", i, len(record), err)
+		}
+		if first != nil && first != &record[0] {
+			t.Error("the second record has memory of its own")
+		}
+		first = &record[0]
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,6 +118,24 @@ func TestHardLinkToUnwanted(t *testing.T) {
 	}
 	if c := files["want"]; string(c.Data) != "tex" || c.Size != 4 {
 		t.Errorf("got %q of %d", c.Data, c.Size)
+	}
+}
+
+// TestLargeFiles checks that the content of a large file takes no more memory than its size, and that
+// the caller is told before it is read.
+func TestLargeFiles(t *testing.T) {
+	const size = largeFile + 1<<20
+	l := layer(t, "small=x", "large="+strings.Repeat("x", size))
+	calls := 0
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, files, err := ReadLayer(t.Context(), l, Options{Want: func(string) int64 { return 2 * size }, Large: func() { calls++ }})
+	runtime.ReadMemStats(&after)
+	if err != nil || len(files["large"].Data) != size || len(files["small"].Data) != 1 || calls != 1 {
+		t.Fatalf("%d bytes, %d calls, %v", len(files["large"].Data), calls, err)
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > size*3/2 {
+		t.Errorf("%d bytes were allocated for %d", got, size)
 	}
 }
 
