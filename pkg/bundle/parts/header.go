@@ -105,7 +105,7 @@ func readHeader(r io.Reader) (*Header, error) {
 	case h.Check != h.check():
 		return nil, errors.New("its header is damaged")
 	case h.Version < 1, h.Version > version, h.Set.Validate() != nil || h.Set.Algorithm() != digest.SHA256,
-		!h.Digest.valid(h.Version), h.Data < 1, h.Parity < 0, h.Data > maxParts, h.Parity > maxParts-h.Data,
+		!h.Digest.valid(h.Version), h.Data < 1, h.Parity < 0, h.Data > maxParts, h.Parity > maxParts-h.Data, h.Parity > h.Data,
 		h.Number < 0, h.Number >= h.Data+h.Parity,
 		h.Payload < 1, h.Size < 1, h.Payload > h.Size, h.Size > int64(h.Data)*h.Payload, h.Size <= int64(h.Data-1)*h.Payload,
 		h.Payload > 1<<50:

@@ -196,6 +196,7 @@ func TestVersions(t *testing.T) {
 		"0":                        {sealed(line(0)), "its header contradicts itself"},
 		"negative":                 {sealed(line(-1)), "its header contradicts itself"},
 		"known":                    {sealed(line(2)), ""},
+		"more parity than data":    {sealed(strings.Replace(line(2), `"parity":1`, `"parity":3`, 1)), "its header contradicts itself"},
 	} {
 		_, err := readHeader(strings.NewReader(fmt.Sprintf("%-*s", headerSize, c.line+"\n")))
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
@@ -254,6 +255,31 @@ func TestEncodingOfHeaders(t *testing.T) {
 		if err != nil || string(b[:headerSize]) != fmt.Sprintf("%-*s", headerSize, line+"\n") {
 			t.Errorf("%s has the header %s (%v)", files[0], bytes.TrimSpace(b[:headerSize]), err)
 		}
+	}
+}
+
+// Many missing parts are one problem.
+func TestMissingParts(t *testing.T) {
+	_, files := write(t, rand.New(rand.NewPCG(13, 13)), 500_000, MinSize, 50)
+	s, err := Open(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, parity := s.Counts()
+	if data < 6 || parity < 3 {
+		t.Fatalf("%d parts and %d parity parts", data, parity)
+	}
+	for _, n := range []int{1, 2, 3, 5, data, data + 1} {
+		if err := os.Remove(files[n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err = Open(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"parts 002 to 004 are missing", "part 006 is missing", "parity parts p01 to p02 are missing"}
+	if got := s.Problems(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
