@@ -8,6 +8,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/define"
@@ -80,7 +81,16 @@ func (s *session) define(ctx context.Context, p *planned) (err error) {
 			if err := buildkit.CheckStart(s.cfg.Buildkitd); err != nil {
 				return err
 			}
-			return checkFirstBuild(s.cfg.DataDir)
+			if err := checkFirstBuild(s.cfg.DataDir); err != nil {
+				return err
+			}
+			// Before the minutes that follow, a user can see what an expression selects.
+			selected := 0
+			for _, set := range p.rendered.Sets {
+				selected += len(set.SelectedReferences())
+			}
+			s.console.Notice("%s selected, with their parents; --list-images shows them", units.Count(selected, "image"))
+			return nil
 		}
 	}
 	if s.inputs != nil {

@@ -59,6 +59,9 @@ func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	if warnings > 0 {
 		result += " and " + units.Count(warnings, "warning")
 	}
+	if err != nil {
+		result += " so far"
+	}
 	c.Notice("%s in the templates of %s", result, units.Count(len(tree.Images()), "image"))
 	if err == nil && len(found) > warnings {
 		return usererr.ErrReported
