@@ -120,8 +120,7 @@ const (
 	maxLibraries = 4096 // that a program can load
 
 	// maxSteps bounds the searches for the libraries of all programs of an image: each name that is
-	// needed is one step, each directory in which it is searched directoryStep. The programs of
-	// the largest images take about a million.
+	// needed is one step, and each directory in which it is searched directoryStep.
 	maxSteps      = 20_000_000
 	directoryStep = 8
 )

@@ -121,8 +121,8 @@ func TestHardLinkToUnwanted(t *testing.T) {
 	}
 }
 
-// TestLargeFiles checks that the content of a large file takes no more memory than its size, and that
-// the caller is told before it is read.
+// TestLargeFiles checks that reading a large file allocates little more than its size, and that
+// Options.Large is called once.
 func TestLargeFiles(t *testing.T) {
 	const size = largeFile + 1<<20
 	l := layer(t, "small=x", "large="+strings.Repeat("x", size))

@@ -23,8 +23,9 @@ func RemoveRemains(state string) (Remains, error) {
 	}
 	defer lock.Close()
 	found, err := findRemains(state)
-	n := found.count()
+	var n Remains
 	if err == nil {
+		n = found.count()
 		err = found.remove()
 	}
 	if err != nil {
