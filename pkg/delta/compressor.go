@@ -141,7 +141,7 @@ func tryCompressor(ctx context.Context, layer Blob, i int, candidates *[]string,
 	defer blob.Close()
 	tar, names, err := openTar(blob)
 	if err != nil {
-		return "", false, fmt.Errorf("layer %s: %w", layer.Digest, &readError{err})
+		return "", false, &readError{err}
 	}
 	defer tar.Close()
 	*candidates = names
@@ -164,7 +164,7 @@ func tryCompressor(ctx context.Context, layer Blob, i int, candidates *[]string,
 		return "", false, nil
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("layer %s: %w", layer.Digest, err)
+		return "", false, err
 	}
 	if rest, err := io.CopyN(io.Discard, want, 1); rest > 0 || err != io.EOF {
 		return "", false, nil // more data follows, such as another gzip member

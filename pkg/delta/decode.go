@@ -3,12 +3,28 @@ package delta
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
 
-// decode writes the tar that the operations make from the base.
-func decode(w io.Writer, r *bufio.Reader, base io.ReaderAt, baseSize, tarSize int64) error {
+// A delta of a few bytes must not make this program copy and compress a small base for hours, whatever
+// sizes it claims. The tar may have ownBytes, and perBase and perRead times the bytes of the base and
+// those that were read of the delta. There may be ownOperations, and one for each bytesPerOperation of
+// the tar. Make carries layers whole whose deltas are not within these limits.
+const (
+	ownBytes          = 1 << 20
+	perBase           = 2
+	perRead           = 64
+	ownOperations     = 64 << 10
+	bytesPerOperation = 8
+)
+
+var errTooMuchWork = errors.New("more than a byte delta of this size may make")
+
+// decode writes the tar that the operations make from the base. read returns how many bytes of the
+// compressed delta were read.
+func decode(w io.Writer, r *bufio.Reader, base io.ReaderAt, baseSize, tarSize int64, read func() int64) error {
 	var done, number, end int64
 	buf, old := make([]byte, maxRun), make([]byte, maxRun)
 	for {
@@ -41,6 +57,10 @@ func decode(w io.Writer, r *bufio.Reader, base io.ReaderAt, baseSize, tarSize in
 			return fail(nil, "it makes more than the %d bytes of the tar", tarSize)
 		case kind != opCopy && n > maxRun:
 			return fail(nil, "%d bytes at once, more than %d", n, maxRun)
+		case done+n > ownBytes+perBase*baseSize+perRead*read():
+			return fail(errTooMuchWork, "%d bytes from a base of %d bytes", done+n, baseSize)
+		case number > ownOperations+done/bytesPerOperation:
+			return fail(errTooMuchWork, "too many operations")
 		}
 		var off int64
 		if kind != opInsert {

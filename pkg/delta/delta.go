@@ -67,6 +67,9 @@ func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir stri
 	if compressor == "" {
 		return Header{}, &CarryWholeError{"no compressor makes exactly this layer of its tar"}
 	}
+	if layer.expands() {
+		return Header{}, &CarryWholeError{fmt.Sprintf("its tar has more than %d times its size", maxRatio)}
+	}
 	h := Header{
 		Target:     layer,
 		Compressor: compressor,
@@ -87,6 +90,9 @@ func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir stri
 			err = &fs.PathError{Op: "write", Path: tempDir, Err: syscall.ENOSPC}
 		}
 		return h, err
+	}
+	if h.Base.expands() {
+		return h, &CarryWholeError{fmt.Sprintf("the tar of its base has more than %d times the size", maxRatio)}
 	}
 	runtime.GC()
 	out, err := atomicfile.Unnamed(tempDir)
@@ -115,7 +121,10 @@ func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir stri
 	if _, err := readHeader(r.Reader); err != nil {
 		return h, err
 	}
-	if err := decode(sum.Hash(), r.Reader, old, h.Base.TarSize, h.Target.TarSize); err != nil {
+	if err := decode(sum.Hash(), r.Reader, old, h.Base.TarSize, h.Target.TarSize, r.read); err != nil {
+		if errors.Is(err, errTooMuchWork) {
+			err = &CarryWholeError{err.Error()}
+		}
 		return h, err
 	}
 	if got := sum.Digest(); got != h.Target.DiffID {
@@ -155,16 +164,33 @@ func encodeTo(ctx context.Context, w io.Writer, h Header, old *os.File, target B
 // deltaReader reads a delta's frame.
 type deltaReader struct {
 	*bufio.Reader
-	close func()
+	compressed *countingReader
+	close      func()
 }
 
-func openDelta(r io.Reader) (*deltaReader, error) {
+// read returns how many compressed bytes were read.
+func (r *deltaReader) read() int64 { return r.compressed.n }
+
+// countingReader counts the bytes that are read.
+type countingReader struct {
+	io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func openDelta(from io.Reader) (*deltaReader, error) {
+	r := &countingReader{Reader: from}
 	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxWindow(16<<20))
 	if err != nil {
 		return nil, &FormatError{Detail: "it is not compressed with zstd", Err: err}
 	}
-	return &deltaReader{bufio.NewReaderSize(z, 64<<10), z.Close}, nil
+	return &deltaReader{bufio.NewReaderSize(z, 64<<10), r, z.Close}, nil
 }
 
 // extract writes the tar of a layer, of at most limit bytes, to a file. Errors of the
@@ -209,15 +235,14 @@ func (e *WrongBaseError) Error() string {
 // CompressorError reports that this program's compressor differs from the one with
 // which the delta was made.
 type CompressorError struct {
-	Target        digest.Digest
 	Wrote, Writes string
 	Digest        digest.Digest // of the result
 }
 
 // Error implements error.
 func (e *CompressorError) Error() string {
-	return fmt.Sprintf("layer %s: compressing its tar gives %s: the delta was made with %q, this program has %q", e.Target,
-		e.Digest, e.Wrote, e.Writes)
+	return fmt.Sprintf("compressing its tar gives %s: the delta was made with %q, this program has %q", e.Digest, e.Wrote,
+		e.Writes)
 }
 
 // Hint returns a hint for the user.
@@ -232,16 +257,8 @@ type OpenBase func(d digest.Digest, size int64) (io.ReadCloser, error)
 // Apply makes a layer from a delta and its base, and writes it, compressed, to w. During
 // this, the tar of the base is kept in an unnamed temporary file in tempDir. Apply checks
 // that the result has the digest target, which comes from the image's manifest. After an
-// error, the output must not be used.
+// error, the output must not be used. Errors do not name the layer.
 func Apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open OpenBase, tempDir string) error {
-	err := apply(ctx, w, delta, target, open, tempDir)
-	if err != nil {
-		return fmt.Errorf("layer %s: %w", target.Digest, err)
-	}
-	return nil
-}
-
-func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open OpenBase, tempDir string) error {
 	r, err := openDelta(delta)
 	if err != nil {
 		return err
@@ -252,8 +269,8 @@ func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open
 		return err
 	}
 	if h.Target.Digest != target.Digest || h.Target.Size != target.Size {
-		return &FormatError{Detail: fmt.Sprintf("it makes %s of %d bytes, not %s of %d bytes", h.Target.Digest,
-			h.Target.Size, target.Digest, target.Size)}
+		return &FormatError{Detail: fmt.Sprintf("it makes %s of %d bytes, not the layer of %d bytes", h.Target.Digest,
+			h.Target.Size, target.Size)}
 	}
 	if _, free := disk.Space(tempDir); free > 0 && h.Base.TarSize > free {
 		return fmt.Errorf("its base needs %d bytes of temporary space in %s, which has %d", h.Base.TarSize, tempDir, free)
@@ -281,7 +298,8 @@ func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open
 	if err != nil {
 		return &FormatError{Detail: "header", Err: err}
 	}
-	err = decode(contextWriter{ctx, io.MultiWriter(tarSum.Hash(), z)}, r.Reader, old, h.Base.TarSize, h.Target.TarSize)
+	err = decode(contextWriter{ctx, io.MultiWriter(tarSum.Hash(), z)}, r.Reader, old, h.Base.TarSize, h.Target.TarSize,
+		r.read)
 	if err == nil {
 		err = z.Close()
 	}
@@ -297,8 +315,7 @@ func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open
 	case err != nil && h.Version == versionOf(h.Compressor):
 		return &FormatError{Detail: fmt.Sprintf("it expands to more than the %d bytes of the layer", h.Target.Size)}
 	case err != nil || sum.Digest() != target.Digest:
-		return &CompressorError{Target: target.Digest, Digest: sum.Digest(), Wrote: h.Compressor + " " + h.Version,
-			Writes: versionOf(h.Compressor)}
+		return &CompressorError{Digest: sum.Digest(), Wrote: h.Compressor + " " + h.Version, Writes: versionOf(h.Compressor)}
 	}
 	return nil
 }

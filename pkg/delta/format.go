@@ -32,13 +32,16 @@ const (
 )
 
 const (
-	maxHeader = 64 << 10
+	maxHeader = 4 << 10
+	maxName   = 128      // bytes of the name or version of a compressor
+	maxDigest = 256      // bytes of a digest
 	maxRun    = 64 << 10 // bytes of one insert or difference
 
-	// maxTar bounds the tar that a delta may expand to, and maxRatio how much larger than
-	// the compressed layer it may be: gzip reaches 1,032.
+	// maxTar bounds the tar that a delta may expand to. A tar of more than smallTar bytes may
+	// have maxRatio times the bytes of its layer. Make carries layers with larger ones whole.
 	maxTar   = 256 << 30
-	maxRatio = 20_000
+	smallTar = 16 << 20
+	maxRatio = 200
 )
 
 // Header describes a delta.
@@ -87,15 +90,21 @@ func (e *FormatError) Hint() string { return "the file is damaged: copy it again
 
 func (l Layer) check(kind string) error {
 	for _, d := range []digest.Digest{l.Digest, l.DiffID} {
+		if len(d) > maxDigest {
+			return &FormatError{Detail: fmt.Sprintf("header: a digest of %d bytes of the %s", len(d), kind)}
+		}
 		if err := d.Validate(); err != nil {
 			return &FormatError{Detail: fmt.Sprintf("header: digest %q of the %s", d, kind), Err: err}
 		}
 	}
-	if l.Size < 0 || l.TarSize < 0 || l.TarSize > maxTar || l.TarSize/maxRatio > l.Size {
+	if l.Size < 0 || l.TarSize < 0 || l.TarSize > maxTar || l.expands() {
 		return &FormatError{Detail: fmt.Sprintf("header: the %s has %d bytes, and its tar %d", kind, l.Size, l.TarSize)}
 	}
 	return nil
 }
+
+// expands reports whether the tar is larger than that of any layer for which a delta is made.
+func (l Layer) expands() bool { return l.TarSize > smallTar && l.TarSize/maxRatio > l.Size }
 
 func writeHeader(w io.Writer, h Header) error {
 	b, err := json.Marshal(h)
@@ -129,6 +138,9 @@ func readHeader(r *bufio.Reader) (Header, error) {
 	}
 	if err := json.Unmarshal(b, &h); err != nil {
 		return fail("header", err)
+	}
+	if n := max(len(h.Compressor), len(h.Version)); n > maxName {
+		return fail(fmt.Sprintf("header: a compressor or version of %d bytes", n), nil)
 	}
 	if err := h.Target.check("target"); err != nil {
 		return Header{}, err
