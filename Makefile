@@ -95,7 +95,7 @@ test-airgap: build ## a set and a delta go to a site without a network: saved in
 
 test-roundtrips: ## images saved, converted and loaded with skopeo, crane, Debian's Docker, Podman and containerd
 	@scripts/deps.sh test
-	KOLLA_TEST_REQUIRE=1 $(GO) test ./pkg/bundle ./pkg/engine ./pkg/engineload -run 'RoundTrip|Foreign|Containerd|Docker|Podman|OnePlatform' -count=1 -v -timeout 20m
+	KOLLA_TEST_REQUIRE=1 $(GO) test ./pkg/bundle ./pkg/bundle/load ./pkg/engine ./pkg/engineload -run 'RoundTrip|Foreign|Containerd|Docker|Podman|OnePlatform' -count=1 -v -timeout 20m
 
 test-hostile: ## thousands of hostile command lines, ten times as many inputs and clients (HOSTILE=N, SEED=N): no panic, no hang, nothing lost
 	KOLLA_HOSTILE=$(or $(HOSTILE),3000) KOLLA_HOSTILE_SEED=$(or $(SEED),1) $(GO) test ./internal/hostile -count=1 -v -timeout 240m

@@ -25,7 +25,7 @@ run() { "${GO:-go}" test "$1" -run "$2" -count=1 -v -timeout 120m; }
 
 status=0
 if [ -n "$save" ]; then
-  run ./pkg/bundle 'TestInterruptedSave$' || status=1
+  run ./pkg/bundle/save 'TestInterruptedSave$' || status=1
 fi
 if [ ${#others[@]} -gt 0 ]; then
   pattern=$(IFS='|' && echo "${others[*]}")

@@ -18,8 +18,11 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/console"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/contents"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
+	"github.com/kolla-build/kolla-build/pkg/bundle/save"
+	"github.com/kolla-build/kolla-build/pkg/bundle/verify"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -64,7 +67,7 @@ func (rs *readers) make() error {
 		if err != nil {
 			return nil, err
 		}
-		_, err = bundle.Load(ctx, file, st, bundle.LoadOptions{Trust: true})
+		_, err = load.Bundle(ctx, file, st, load.Options{Trust: true})
 		return st, err
 	}
 	old := newBundle()
@@ -86,7 +89,7 @@ func (rs *readers) make() error {
 		return err
 	}
 	defer source.Close()
-	if _, err := bundle.Load(ctx, filepath.Join(scratch, "in.tar"), source, bundle.LoadOptions{Replace: true}); err != nil {
+	if _, err := load.Bundle(ctx, filepath.Join(scratch, "in.tar"), source, load.Options{Replace: true}); err != nil {
 		return err
 	}
 	entries, err := source.Entries()
@@ -111,22 +114,22 @@ func (rs *readers) make() error {
 	if err != nil {
 		return err
 	}
-	save := func(st *store.Store, entries []store.Entry, opts bundle.SaveOptions) ([]byte, error) {
+	saveBytes := func(st *store.Store, entries []store.Entry, opts save.Options) ([]byte, error) {
 		var out bytes.Buffer
 		opts.Stdout = &out
-		_, err := bundle.Save(ctx, st, entries, "-", opts)
+		_, err := save.Bundle(ctx, st, entries, "-", opts)
 		return out.Bytes(), err
 	}
 	// The inventory of the other side comes from a bundle with all of its content.
 	oldFile := filepath.Join(scratch, "old.tar")
-	oldBundle, err := save(healthy, oldEntries, bundle.SaveOptions{})
+	oldBundle, err := saveBytes(healthy, oldEntries, save.Options{})
 	if err == nil {
 		err = os.WriteFile(oldFile, oldBundle, 0o644)
 	}
 	if err != nil {
 		return err
 	}
-	since, err := bundle.Inventory(ctx, oldFile, healthy)
+	since, err := contents.Inventory(ctx, oldFile, healthy)
 	if err != nil {
 		return err
 	}
@@ -140,25 +143,25 @@ func (rs *readers) make() error {
 		since.Images[i].Name = strings.Replace(since.Images[i].Name, "/base:", "/new:", 1)
 	}
 	// The byte delta is made from the base in the store that saves.
-	if _, err := bundle.Load(ctx, oldFile, source, bundle.LoadOptions{}); err != nil {
+	if _, err := load.Bundle(ctx, oldFile, source, load.Options{}); err != nil {
 		return err
 	}
 	for _, want := range []struct {
 		to   *[]byte
-		opts bundle.SaveOptions
+		opts save.Options
 	}{
-		{&rs.made.plain, bundle.SaveOptions{}}, {&rs.made.signed, bundle.SaveOptions{SignKey: private}}, {&rs.made.foreign, bundle.SaveOptions{SignKey: other}},
-		{&rs.made.delta, bundle.SaveOptions{Since: since}}, {&rs.made.byteDelta, bundle.SaveOptions{Since: since, Bytes: true}},
+		{&rs.made.plain, save.Options{}}, {&rs.made.signed, save.Options{SignKey: private}}, {&rs.made.foreign, save.Options{SignKey: other}},
+		{&rs.made.delta, save.Options{Since: since}}, {&rs.made.byteDelta, save.Options{Since: since, Bytes: true}},
 	} {
-		if *want.to, err = save(source, entries, want.opts); err != nil {
+		if *want.to, err = saveBytes(source, entries, want.opts); err != nil {
 			return err
 		}
 	}
 	if !slices.ContainsFunc(untarred(rs.made.byteDelta), func(m member) bool { return strings.HasPrefix(m.Name, "deltas/") }) {
 		return errors.New("the byte delta has no delta")
 	}
-	if _, err := bundle.Save(ctx, source, entries, filepath.Join(scratch, "set.tar"),
-		bundle.SaveOptions{Split: 70_000, Parity: 50}); err != nil {
+	if _, err := save.Bundle(ctx, source, entries, filepath.Join(scratch, "set.tar"),
+		save.Options{Split: 70_000, Parity: 50}); err != nil {
 		return err
 	}
 	rs.made.parts = map[string][]byte{}
@@ -191,14 +194,14 @@ func dockerArchive() []byte {
 		file("repositories", []byte(`{"other.example/kolla/d":{"1":"`+dir+`"}}`))})
 }
 
-// load loads files into the store with some of load's options, and compares the output
+// loadFiles loads files into the store with some of load's options, and compares the output
 // of the other commands about the first one.
-func load(ctx context.Context, rnd *rand.Rand, r *reading, files ...string) error {
+func loadFiles(ctx context.Context, rnd *rand.Rand, r *reading, files ...string) error {
 	st, err := r.openStore()
 	if err != nil {
 		return brokenf("the store: %w", err)
 	}
-	opts := bundle.LoadOptions{}
+	opts := load.Options{}
 	if rnd.IntN(6) == 0 {
 		opts.Name = pick(rnd, hostileNames)
 	}
@@ -207,30 +210,30 @@ func load(ctx context.Context, rnd *rand.Rand, r *reading, files ...string) erro
 			opts.Renames = append(opts.Renames, rename)
 		}
 	}
-	var inputs []bundle.Input
+	var inputs []load.Input
 	for _, f := range files {
-		inputs = append(inputs, bundle.Input{Path: f})
+		inputs = append(inputs, load.Input{Path: f})
 	}
 	if rnd.IntN(3) == 0 {
 		preview := opts
 		preview.NamesOnly = true
-		_, _ = bundle.Read(ctx, inputs, nil, preview)
+		_, _ = load.Read(ctx, inputs, nil, preview)
 	}
-	var report *bundle.Report
+	var report *verify.Report
 	if rnd.IntN(2) == 0 && len(files) == 1 {
 		var verr error
-		report, verr = bundle.Verify(ctx, files[0], bundle.VerifyOptions{})
+		report, verr = verify.Bundle(ctx, files[0], verify.Options{})
 		if verr == nil && report.OK && (report.Parts == nil || len(report.Parts.Problems) == 0) {
-			if _, err := bundle.List(ctx, files[0], nil, nil); err != nil {
+			if _, err := contents.List(ctx, files[0], nil, nil); err != nil {
 				return brokenf("verify accepts it, and list does not: %w", err)
 			}
 		}
-		_, _ = bundle.Inventory(ctx, files[0], st)
+		_, _ = contents.Inventory(ctx, files[0], st)
 		if err := printed(ctx, files[0]); err != nil {
 			return err
 		}
 	}
-	loaded, err := bundle.Read(ctx, inputs, st, opts)
+	loaded, err := load.Read(ctx, inputs, st, opts)
 	if err == nil {
 		err = loaded.Name()
 	}
@@ -263,7 +266,7 @@ func (r *reading) loadBytes(ctx context.Context, rnd *rand.Rand, content []byte)
 	if err != nil {
 		return brokenf("%w", err)
 	}
-	return load(ctx, rnd, r, file)
+	return loadFiles(ctx, rnd, r, file)
 }
 
 func readBundle(ctx context.Context, rnd *rand.Rand, r *reading) error {
@@ -297,14 +300,14 @@ func readSigned(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	if err != nil {
 		return brokenf("%w", err)
 	}
-	if report, err := bundle.Verify(ctx, file, bundle.VerifyOptions{VerifyKey: made.key}); err == nil && report.OK && fake {
+	if report, err := verify.Bundle(ctx, file, verify.Options{VerifyKey: made.key}); err == nil && report.OK && fake {
 		return brokenf("verify accepts a bundle that is not signed with the key: %+v", report)
 	}
 	st, err := r.openStore()
 	if err != nil {
 		return brokenf("the store: %w", err)
 	}
-	loaded, err := bundle.Read(ctx, []bundle.Input{{Path: file}}, st, bundle.LoadOptions{VerifyKey: made.key})
+	loaded, err := load.Read(ctx, []load.Input{{Path: file}}, st, load.Options{VerifyKey: made.key})
 	if err != nil {
 		return err
 	}
@@ -425,7 +428,7 @@ func readParts(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	if set, err := parts.Open(first); err == nil {
 		_, _ = set.Problems(), set.Lost()
 	}
-	return load(ctx, rnd, r, first)
+	return loadFiles(ctx, rnd, r, first)
 }
 
 // readBundleDir loads a bundle that is a directory with forbidden content.
@@ -451,7 +454,7 @@ func readBundleDir(ctx context.Context, rnd *rand.Rand, r *reading) error {
 			return brokenf("%w", err)
 		}
 	}
-	return load(ctx, rnd, r, dir)
+	return loadFiles(ctx, rnd, r, dir)
 }
 
 // mutateTarContent changes the content of members alone.
@@ -484,7 +487,7 @@ func readSeveral(ctx context.Context, rnd *rand.Rand, r *reading) error {
 		}
 		files = append(files, file)
 	}
-	return load(ctx, rnd, r, files...)
+	return loadFiles(ctx, rnd, r, files...)
 }
 
 func readDocker(ctx context.Context, rnd *rand.Rand, r *reading) error {
@@ -516,6 +519,6 @@ func readInventory(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	if err != nil {
 		return brokenf("the store: %w", err)
 	}
-	_, err = bundle.Save(ctx, st, entries, "-", bundle.SaveOptions{Stdout: io.Discard, Since: since, Bytes: true})
+	_, err = save.Bundle(ctx, st, entries, "-", save.Options{Stdout: io.Discard, Since: since, Bytes: true})
 	return err
 }

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/procmem"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -159,7 +159,7 @@ func TestReadersAcceptWhatIsWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := bundle.Load(t.Context(), file, st, bundle.LoadOptions{}); err != nil {
+		if _, err := load.Bundle(t.Context(), file, st, load.Options{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := rs.healthyIsWhole(t.Context(), r); err != nil {

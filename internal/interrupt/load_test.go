@@ -14,7 +14,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/archivetest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/save"
 )
 
 // loadTrial is one interrupted load. at is the position of the interruption, from 0 to 1.
@@ -217,14 +217,14 @@ func (l *loadTrial) until(r *run, condition func() bool) {
 func (l *loadTrial) partsRemoved() int {
 	l.t.Helper()
 	return l.removed(filepath.Join(l.dir, "parts"), func(dir string) string {
-		return l.save(l.newStore, "parts/set.tar", bundle.SaveOptions{Split: 400_000})[0]
+		return l.save(l.newStore, "parts/set.tar", save.Options{Split: 400_000})[0]
 	})
 }
 
 // directoryRemoved removes the files of a directory while it is read.
 func (l *loadTrial) directoryRemoved() int {
 	l.t.Helper()
-	return l.removed(filepath.Join(l.dir, "set"), func(dir string) string { return l.save(l.newStore, "set/", bundle.SaveOptions{})[0] })
+	return l.removed(filepath.Join(l.dir, "set"), func(dir string) string { return l.save(l.newStore, "set/", save.Options{})[0] })
 }
 
 func (l *loadTrial) removed(dir string, write func(dir string) string) int {

@@ -22,7 +22,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/archivetest"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/save"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -116,7 +116,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.oldStore, w.old, _ = w.fill("old")
 	w.newStore, w.new, w.images = w.fill("new")
-	w.oldFile, w.newFile = w.save(w.oldStore, "old.tar", bundle.SaveOptions{})[0], w.save(w.newStore, "new.tar", bundle.SaveOptions{})[0]
+	w.oldFile, w.newFile = w.save(w.oldStore, "old.tar", save.Options{})[0], w.save(w.newStore, "new.tar", save.Options{})[0]
 	return w
 }
 
@@ -144,7 +144,7 @@ func (w *world) fill(name string) (*store.Store, map[string]digest.Digest, map[s
 }
 
 // save saves a store and returns the files.
-func (w *world) save(s *store.Store, output string, opts bundle.SaveOptions) []string {
+func (w *world) save(s *store.Store, output string, opts save.Options) []string {
 	w.t.Helper()
 	entries, err := s.Entries()
 	if err != nil {
@@ -154,7 +154,7 @@ func (w *world) save(s *store.Store, output string, opts bundle.SaveOptions) []s
 	if strings.HasSuffix(output, "/") {
 		path += "/"
 	}
-	sum, err := bundle.Save(w.t.Context(), s, entries, path, opts)
+	sum, err := save.Bundle(w.t.Context(), s, entries, path, opts)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/kolla-build/kolla-build/internal/synthetic"
 )
 

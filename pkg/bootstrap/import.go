@@ -22,7 +22,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/untar"
 	"github.com/kolla-build/kolla-build/internal/usererr"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -135,7 +135,7 @@ func sniff(ctx context.Context, path string) (archiveKind, error) {
 
 // importArchive stores an image of an OCI archive: an OCI layout in a tar.
 func importArchive(ctx context.Context, st *store.Store, path string, opts ImportOptions) (store.Entry, error) {
-	sum, err := bundle.Unpack(ctx, path, st, bundle.LoadOptions{})
+	sum, err := load.Unpack(ctx, path, st, load.Options{})
 	if err != nil {
 		return store.Entry{}, err
 	}

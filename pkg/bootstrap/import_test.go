@@ -23,7 +23,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/save"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -55,7 +55,7 @@ func tarOf(t *testing.T, items ...item) []byte {
 	return b.Bytes()
 }
 
-func save(t *testing.T, b []byte) string {
+func writeArchive(t *testing.T, b []byte) string {
 	t.Helper()
 	p := filepath.Join(t.TempDir(), "x.tar")
 	if err := os.WriteFile(p, b, 0o644); err != nil {
@@ -82,7 +82,7 @@ func TestImportRootfs(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t)
 	plain := root(t)
-	e, err := Import(ctx, s, save(t, plain), ImportOptions{})
+	e, err := Import(ctx, s, writeArchive(t, plain), ImportOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,11 +104,11 @@ func TestImportRootfs(t *testing.T) {
 	z.Close()
 	check := func(t *testing.T, b []byte) {
 		t.Helper()
-		other, err := Import(ctx, openStore(t), save(t, b), ImportOptions{})
+		other, err := Import(ctx, openStore(t), writeArchive(t, b), ImportOptions{})
 		if err != nil || other.Digest != e.Digest {
 			t.Errorf("%s, %v, want %s", other.Digest, err, e.Digest)
 		}
-		if _, err := Import(ctx, openStore(t), save(t, b[:len(b)/2]), ImportOptions{}); err == nil {
+		if _, err := Import(ctx, openStore(t), writeArchive(t, b[:len(b)/2]), ImportOptions{}); err == nil {
 			t.Error("half a file was imported")
 		}
 	}
@@ -144,7 +144,7 @@ func TestImportHostile(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := openStore(t)
-			_, err := Import(context.Background(), s, save(t, root(t, item{c.h, ""})), ImportOptions{})
+			_, err := Import(context.Background(), s, writeArchive(t, root(t, item{c.h, ""})), ImportOptions{})
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("err = %v, want %q", err, c.says)
 			}
@@ -163,7 +163,7 @@ func TestImportHostile(t *testing.T) {
 		"bad docker":  tarOf(t, item{reg("manifest.json", "{"), "{"}),
 		"docker miss": tarOf(t, item{reg("manifest.json", `[{"Config":"c.json","Layers":["l.tar"]}]`), `[{"Config":"c.json","Layers":["l.tar"]}]`}),
 	} {
-		if _, err := Import(context.Background(), openStore(t), save(t, b), ImportOptions{}); err == nil {
+		if _, err := Import(context.Background(), openStore(t), writeArchive(t, b), ImportOptions{}); err == nil {
 			t.Errorf("%s: imported", what)
 		}
 	}
@@ -297,7 +297,7 @@ func TestImportArchives(t *testing.T) {
 		t.Fatal("layer not found")
 	}
 	b[i+40] ^= 1
-	if _, err := Import(ctx, openStore(t), save(t, b), ImportOptions{}); err == nil {
+	if _, err := Import(ctx, openStore(t), writeArchive(t, b), ImportOptions{}); err == nil {
 		t.Error("a flipped bit was imported")
 	}
 
@@ -310,7 +310,7 @@ func TestImportArchives(t *testing.T) {
 	}
 	entries, _ := s.Entries()
 	oci := filepath.Join(t.TempDir(), "oci.tar")
-	if _, err := bundle.Save(ctx, s, entries, oci, bundle.SaveOptions{}); err != nil {
+	if _, err := save.Bundle(ctx, s, entries, oci, save.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	to := openStore(t)

@@ -84,7 +84,7 @@ func TestImportExpansion(t *testing.T) {
 		_ = z.Close()
 		var limit *untar.LimitError
 		s := openStore(t)
-		if _, err := Import(context.Background(), s, save(t, b.Bytes()), ImportOptions{}); !errors.As(err, &limit) {
+		if _, err := Import(context.Background(), s, writeArchive(t, b.Bytes()), ImportOptions{}); !errors.As(err, &limit) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if leftover, _ := os.ReadDir(s.Dir() + "/blobs/sha256"); len(leftover) != 0 {
@@ -143,7 +143,7 @@ func TestImportDocuments(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Import(t.Context(), openStore(t), save(t, b.Bytes()), ImportOptions{})
+		_, err := Import(t.Context(), openStore(t), writeArchive(t, b.Bytes()), ImportOptions{})
 		if err == nil || !strings.Contains(err.Error(), "more than") && !strings.Contains(err.Error(), "larger than") &&
 			!strings.Contains(err.Error(), "regular file") {
 			t.Errorf("%s: %v", name, err)

@@ -1,4 +1,4 @@
-package bundle
+package bundle_test
 
 import (
 	"encoding/binary"
@@ -10,7 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/storetest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/bundle/contents"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
+	"github.com/kolla-build/kolla-build/pkg/bundle/save"
 	"github.com/kolla-build/kolla-build/pkg/compress"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -27,26 +31,24 @@ func TestByteDeltasHelper(t *testing.T) {
 	if dir == "" {
 		t.Skip("started by TestMemoryOfByteDeltas")
 	}
-	st := must[*store.Store](t)(store.Open(filepath.Join(dir, "store")))
+	st := testenv.Must[*store.Store](t)(store.Open(filepath.Join(dir, "store")))
 	defer st.Close()
 	first, changes := filepath.Join(dir, "first.tar"), filepath.Join(dir, "delta.tar")
-	var sum Summary
-	if exists(changes) {
-		site := must[*store.Store](t)(store.Open(filepath.Join(dir, "site")))
+	deltas := 0
+	if _, err := os.Stat(changes); err == nil {
+		site := testenv.Must[*store.Store](t)(store.Open(filepath.Join(dir, "site")))
 		defer site.Close()
 		for _, file := range []string{first, changes} {
-			var err error
-			if sum, err = Load(t.Context(), file, site, LoadOptions{Replace: true}); err != nil {
-				t.Fatal(err)
-			}
+			deltas = testenv.Must[load.Summary](t)(load.Bundle(t.Context(), file, site, load.Options{Replace: true})).Deltas
 		}
 	} else {
-		since := must[*inventory.Inventory](t)(Inventory(t.Context(), first, st))
-		entries := must[[]store.Entry](t)(st.Entries())
-		sum = must[Summary](t)(Save(t.Context(), st, entries, changes, SaveOptions{Since: since, Bytes: true}))
+		since := testenv.Must[*inventory.Inventory](t)(contents.Inventory(t.Context(), first, st))
+		entries := testenv.Must[[]store.Entry](t)(st.Entries())
+		deltas = testenv.Must[save.Summary](t)(save.Bundle(t.Context(), st, entries, changes,
+			save.Options{Since: since, Bytes: true})).Deltas
 	}
-	if sum.Deltas != memoryImages {
-		t.Fatalf("%d byte deltas, want %d", sum.Deltas, memoryImages)
+	if deltas != memoryImages {
+		t.Fatalf("%d byte deltas, want %d", deltas, memoryImages)
 	}
 	testenv.PrintPeakMemory(t)
 }
@@ -60,7 +62,7 @@ func TestMemoryOfByteDeltas(t *testing.T) {
 	testenv.Slow(t)
 	for _, algorithm := range []string{compress.Gzip, compress.Zstd, compress.Zstd + ":12"} {
 		t.Run(algorithm, func(t *testing.T) {
-			settings := must[compress.Settings](t)(compress.Parse(algorithm))
+			settings := testenv.Must[compress.Settings](t)(compress.Parse(algorithm))
 			dir := twoMonthsOfLargeLayers(t, settings)
 			for _, command := range []string{"save", "load"} {
 				cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestByteDeltasHelper$", "-test.v")
@@ -85,7 +87,7 @@ func twoMonthsOfLargeLayers(t *testing.T, settings compress.Settings) string {
 	t.Helper()
 	const layerSize = 80 << 20 // too many blocks for a table of the smallest ones
 	dir := t.TempDir()
-	st := must[*store.Store](t)(store.Open(filepath.Join(dir, "store")))
+	st := testenv.Must[*store.Store](t)(store.Open(filepath.Join(dir, "store")))
 	defer st.Close()
 	layer := make([]byte, layerSize)
 	for month := range 2 {
@@ -96,10 +98,10 @@ func twoMonthsOfLargeLayers(t *testing.T, settings compress.Settings) string {
 				binary.LittleEndian.PutUint64(layer[at:], rng.Uint64())
 			}
 			copy(layer[1000:], fmt.Sprintf("month %d", month))
-			entries = append(entries, putCompressed(t, st, settings, fmt.Sprintf("kolla/image%d:t", i), layer))
+			entries = append(entries, storetest.PutCompressed(t, st, settings, fmt.Sprintf("kolla/image%d:t", i), layer))
 		}
 		if month == 0 {
-			if _, err := Save(t.Context(), st, entries, filepath.Join(dir, "first.tar"), SaveOptions{}); err != nil {
+			if _, err := save.Bundle(t.Context(), st, entries, filepath.Join(dir, "first.tar"), save.Options{}); err != nil {
 				t.Fatal(err)
 			}
 		}

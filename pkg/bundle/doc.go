@@ -1,4 +1,4 @@
-// Package bundle owns bundles: sets of images as one file, for transport. A bundle
+// Package bundle owns the format of bundles: sets of images as one file, for transport. A bundle
 // is a tar in the form of an OCI image layout, with each blob once.
 //
 //	oci-layout
@@ -8,13 +8,13 @@
 //	manifest.json      the same for docker load before version 25
 //	blobs/sha256/…     manifests and configs first, then layers, each group sorted
 //
+// A delta has delta.json, the list of the blobs that the other side must have, in place of
+// manifest.json, and byte deltas in deltas/sha256/.
+//
 // The same images, options and version give the same bytes, whoever saves them. Other tools can read the
 // file: skopeo as oci-archive:FILE:NAME, ctr image import, docker load.
 //
-// Load treats a bundle as hostile: names, types, sizes and digests are checked before any image
-// appears in the store, memory is bounded, and claims of the index about its images are used only
-// if the user trusts it. The tar is read once, from front to back, so that it can come through a
-// pipe.
-//
-// The package must not know registries, builders, or what images are for.
+// The package parses the documents of a bundle within limits, and knows the order of its files. It
+// must not know how bundles are opened (package reader), written (save), loaded (load), verified
+// (verify) or listed (contents).
 package bundle

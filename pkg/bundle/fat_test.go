@@ -1,4 +1,4 @@
-package bundle
+package bundle_test
 
 import (
 	"fmt"
@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/storetest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/bundle/save"
+	"github.com/kolla-build/kolla-build/pkg/bundle/verify"
 )
 
 // fatDrivers mount an image of FAT: as a program, and in the kernel.
@@ -72,10 +75,10 @@ func run(t *testing.T, command ...string) (output []byte, err error) {
 
 // saveToFAT saves bundles to a medium and verifies them there.
 func saveToFAT(t *testing.T, medium string) {
-	s, entries := fill(t)
+	s, entries := storetest.Fill(t)
 	for range 2 { // the second replaces the first
-		for name, opts := range map[string]SaveOptions{"set.tar": {}, "parts.tar": {Split: 70_000, Parity: 50}, "set/": {}} {
-			sum, err := Save(t.Context(), s, entries, filepath.Join(medium, name)+name[len(filepath.Clean(name)):], opts)
+		for name, opts := range map[string]save.Options{"set.tar": {}, "parts.tar": {Split: 70_000, Parity: 50}, "set/": {}} {
+			sum, err := save.Bundle(t.Context(), s, entries, filepath.Join(medium, name)+name[len(filepath.Clean(name)):], opts)
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 				continue
@@ -84,7 +87,7 @@ func saveToFAT(t *testing.T, medium string) {
 			if len(sum.Parts) > 0 {
 				file = sum.Parts[1]
 			}
-			if r, err := Verify(t.Context(), file, VerifyOptions{}); err != nil || !r.OK {
+			if r, err := verify.Bundle(t.Context(), file, verify.Options{}); err != nil || !r.OK {
 				t.Errorf("%s: %+v (%v)", name, r, err)
 			}
 		}

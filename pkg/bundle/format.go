@@ -11,15 +11,13 @@ import (
 // Limits of a bundle. They bound the memory that reading one takes; manifests have
 // the limits of package ocijson.
 const (
-	maxLayout   = 4 << 10
-	maxIndex    = 32 << 20
-	maxImages   = 50_000
-	maxBlobs    = 250_000 // blobs in a bundle or referred to by it
-	maxDirs     = 1000
-	maxManifest = ocijson.MaxBytes
+	MaxLayout   = 4 << 10
+	MaxIndex    = 32 << 20
+	MaxImages   = 50_000
+	MaxBlobs    = 250_000 // blobs in a bundle or referred to by it
+	MaxDirs     = 1000
+	MaxManifest = ocijson.MaxBytes
 )
-
-const dockerManifest = "manifest.json"
 
 // FormatError reports that a file is not a bundle or is damaged.
 type FormatError struct {
@@ -31,6 +29,7 @@ type FormatError struct {
 	Err    error
 }
 
+// Error implements error.
 func (e *FormatError) Error() string {
 	var s string
 	switch {
@@ -57,10 +56,18 @@ func (e *FormatError) Hint() string { return e.Advice }
 // Unwrap returns the cause.
 func (e *FormatError) Unwrap() error { return e.Err }
 
+// Hints about a bundle that cannot be read.
 const (
-	adviceTruncated = "the file is truncated: copy it again; blobs that arrived complete are kept, so that loading it " +
+	AdviceTruncated = "the file is truncated: copy it again; blobs that arrived complete are kept, so that loading it " +
 		"again continues from there"
-	adviceDamaged  = "the file is damaged: copy it again"
-	adviceForeign  = "save does not write this: do not trust the file"
-	adviceNoBundle = "a bundle is written by kolla-build save"
+	AdviceDamaged  = "the file is damaged: copy it again"
+	AdviceForeign  = "save does not write this: do not trust the file"
+	AdviceNoBundle = "a bundle is written by kolla-build save"
 )
+
+// AdviceForeignArchive is the hint for archives of other tools that are damaged.
+const AdviceForeignArchive = "no tool writes this: the file is damaged or was changed"
+
+// Progress is called with the bytes that were written or read so far; total is 0 while it
+// is not known. It is called often, possibly from several goroutines, and must not block.
+type Progress func(done, total int64)

@@ -1,4 +1,4 @@
-package bundle
+package bundle_test
 
 import (
 	"archive/tar"
@@ -18,7 +18,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
+	"github.com/kolla-build/kolla-build/pkg/bundle/save"
+	"github.com/kolla-build/kolla-build/pkg/bundle/verify"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -32,22 +36,23 @@ const largeHelper = "KOLLA_TEST_LARGE_DO"
 func TestLargeHelper(t *testing.T) {
 	switch command, dir, _ := strings.Cut(os.Getenv(largeHelper), " "); command {
 	case "verify":
-		if r := must[*Report](t)(Verify(t.Context(), "-", VerifyOptions{})); !r.OK {
+		if r := testenv.Must[*verify.Report](t)(verify.Bundle(t.Context(), "-", verify.Options{})); !r.OK {
 			t.Errorf("%+v", r.Problems)
 		}
 	case "parts":
-		r := must[*Report](t)(Verify(t.Context(), dir, VerifyOptions{}))
+		r := testenv.Must[*verify.Report](t)(verify.Bundle(t.Context(), dir, verify.Options{}))
 		if !r.OK || !r.Parts.Restored {
 			t.Errorf("%+v", r)
 		}
 	case "load":
-		st := must[*store.Store](t)(store.Open(dir))
+		st := testenv.Must[*store.Store](t)(store.Open(dir))
 		defer st.Close()
-		must[Summary](t)(Load(t.Context(), "-", st, LoadOptions{}))
+		testenv.Must[load.Summary](t)(load.Bundle(t.Context(), "-", st, load.Options{}))
 	case "save":
-		st := must[*store.Store](t)(store.OpenReadOnly(dir))
+		st := testenv.Must[*store.Store](t)(store.OpenReadOnly(dir))
 		defer st.Close()
-		must[Summary](t)(Save(t.Context(), st, must[[]store.Entry](t)(st.Entries()), filepath.Join(filepath.Dir(dir), "set.tar"), SaveOptions{}))
+		testenv.Must[save.Summary](t)(save.Bundle(t.Context(), st, testenv.Must[[]store.Entry](t)(st.Entries()),
+			filepath.Join(filepath.Dir(dir), "set.tar"), save.Options{}))
 	default:
 		t.Skip("started by the tests of memory")
 	}
@@ -67,10 +72,10 @@ func TestMemoryOfLargeBundles(t *testing.T) {
 		}
 		size := int64(160 << 20)
 		if text := os.Getenv(variable); text != "" {
-			size = must[int64](t)(config.ParseSize(text))
+			size = testenv.Must[int64](t)(config.ParseSize(text))
 		}
 		cmd := helper(t, command+" "+dir)
-		in := must[io.WriteCloser](t)(cmd.StdinPipe())
+		in := testenv.Must[io.WriteCloser](t)(cmd.StdinPipe())
 		var out strings.Builder
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if err := cmd.Start(); err != nil {
@@ -99,12 +104,12 @@ func TestMemoryOfDamagedParts(t *testing.T) {
 	testenv.Slow(t)
 	size := int64(80 << 20)
 	if text := os.Getenv("KOLLA_TEST_LARGE"); text != "" {
-		size = must[int64](t)(config.ParseSize(text))
+		size = testenv.Must[int64](t)(config.ParseSize(text))
 	}
 	dir := t.TempDir()
-	w := must[*parts.Writer](t)(parts.Create(t.Context(), dir+"/set.tar", size/42, 10))
+	w := testenv.Must[*parts.Writer](t)(parts.Create(t.Context(), dir+"/set.tar", size/42, 10))
 	streamLarge(t, writeOnly{w}, size)
-	files := must[[]string](t)(w.Close())
+	files := testenv.Must[[]string](t)(w.Close())
 	for _, lost := range []int{1, 2, 5, 41} {
 		if err := os.Remove(files[lost]); err != nil {
 			t.Fatal(err)
@@ -115,7 +120,7 @@ func TestMemoryOfDamagedParts(t *testing.T) {
 		}
 		memory := testenv.PeakMemory(t, string(out))
 		t.Logf("verify of %d MB in %d parts, %d of them lost: memory %d MB", size>>20, len(files),
-			len(files)-len(must[[]string](t)(filepath.Glob(dir+"/*"))), memory>>20)
+			len(files)-len(testenv.Must[[]string](t)(filepath.Glob(dir+"/*"))), memory>>20)
 		if memory > mostMemory && !raceEnabled {
 			t.Errorf("verify took %d bytes of memory, more than %d", memory, mostMemory)
 		}
@@ -143,13 +148,13 @@ func streamLarge(t *testing.T, w io.WriteCloser, size int64) {
 		return io.LimitReader(rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)}), min(most, size-n*most))
 	}
 	blob := func(mediaType string, v any) (ocispec.Descriptor, []byte) {
-		b := must[[]byte](t)(json.Marshal(v))
+		b := testenv.Must[[]byte](t)(json.Marshal(v))
 		return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}, b
 	}
 	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
 	for n := int64(0); n*most < size; n++ {
 		h := digest.Canonical.Digester()
-		length := must[int64](t)(io.Copy(h.Hash(), layer(n)))
+		length := testenv.Must[int64](t)(io.Copy(h.Hash(), layer(n)))
 		manifest.Layers = append(manifest.Layers,
 			ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: h.Digest(), Size: length})
 	}
@@ -173,10 +178,10 @@ func streamLarge(t *testing.T, w io.WriteCloser, size int64) {
 	text := func(name string, b []byte) { add(name, int64(len(b)), strings.NewReader(string(b))) }
 	text(ocispec.ImageLayoutFile, []byte(fmt.Sprintf(`{"imageLayoutVersion":%q}`, ocispec.ImageLayoutVersion)))
 	text(ocispec.ImageIndexFile, index)
-	text(blobName(d.Digest), manifestBytes)
-	text(blobName(configBlob.Digest), configBytes)
+	text(bundle.BlobPath(d.Digest), manifestBytes)
+	text(bundle.BlobPath(configBlob.Digest), configBytes)
 	for n, l := range manifest.Layers {
-		add(blobName(l.Digest), l.Size, layer(int64(n)))
+		add(bundle.BlobPath(l.Digest), l.Size, layer(int64(n)))
 	}
 	if err := tw.Close(); err != nil {
 		t.Fatal(err)

@@ -2,27 +2,28 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
+// ManifestName is the file of the manifest, ManifestVersion the version of its format.
 const (
-	manifestFile    = "kolla-bundle.json"
-	manifestVersion = 1
+	ManifestName    = "kolla-bundle.json"
+	ManifestVersion = 1
 
-	maxBundleManifest = 64 << 20 // bytes of kolla-bundle.json
+	MaxBundleManifest = 64 << 20 // bytes of kolla-bundle.json
 	maxManifestEntry  = 64 << 10 // bytes of one image or file in it
-	maxFiles          = maxBlobs + 16
+	MaxFiles          = MaxBlobs + 16
 )
 
 // Manifest is the content of kolla-bundle.json: the images of a bundle, and the size
@@ -56,68 +57,31 @@ type ManifestFile struct {
 	Digest digest.Digest `json:"digest,omitempty"`
 }
 
-// sum returns the digest of the file's content.
-func (f ManifestFile) sum() digest.Digest {
-	if d, ok := blobDigest(f.Name); ok {
+// Sum returns the digest of the file's content.
+func (f ManifestFile) Sum() digest.Digest {
+	if d, ok := BlobDigest(f.Name); ok {
 		return d
 	}
 	return f.Digest
 }
 
-// blobDigest returns the digest in the name of a blob.
-func blobDigest(name string) (digest.Digest, bool) {
-	parts := strings.Split(name, "/")
-	if len(parts) != 3 || parts[0] != "blobs" {
-		return "", false
-	}
-	d := digest.NewDigestFromEncoded(digest.Algorithm(parts[1]), parts[2])
-	return d, d.Validate() == nil
-}
-
-// manifest returns the manifest of a planned bundle.
-func (p *plan) manifest(opts SaveOptions, files []file) ([]byte, error) {
-	m := Manifest{Version: manifestVersion, Tool: opts.Tool, Configuration: opts.Configuration, Images: []ManifestImage{}}
-	for _, e := range p.entries {
-		image := ManifestImage{
-			Name: e.Name, Digest: e.Digest, Size: e.Size, Platforms: p.platforms[e.Name],
-			Key: e.Key, Kind: e.Kind, Origin: e.Origin,
-		}
-		if e.Kind == store.KindLoaded {
-			image.Kind = ""
-		}
-		if !e.Created.IsZero() {
-			image.Created = e.Created.UTC().Format(time.RFC3339Nano)
-		}
-		m.Images = append(m.Images, image)
-	}
-	for _, f := range files {
-		mf := ManifestFile{Name: f.name, Size: f.size}
-		if _, ok := blobDigest(f.name); !ok {
-			mf.Digest = f.digest
-		}
-		m.Files = append(m.Files, mf)
-	}
-	b, err := json.Marshal(m)
-	return seal(b), err
-}
-
 const checkField = `,"check":"`
 
-// seal adds the last field of a manifest, which reveals damage that no other check
+// Seal adds the last field of a manifest, which reveals damage that no other check
 // finds.
-func seal(b []byte) []byte {
+func Seal(b []byte) []byte {
 	body := bytes.TrimSuffix(b, []byte("}"))
 	return fmt.Appendf(bytes.Clone(body), `%s%s"}`, checkField, digest.FromBytes(body))
 }
 
 func isSealed(b []byte) bool {
 	at := bytes.LastIndex(b, []byte(checkField))
-	return at >= 0 && bytes.Equal(b, seal(append(bytes.Clone(b[:at]), '}')))
+	return at >= 0 && bytes.Equal(b, Seal(append(bytes.Clone(b[:at]), '}')))
 }
 
-// parseManifest parses kolla-bundle.json, in at most a small multiple of its size in
+// ParseManifest parses kolla-bundle.json, in at most a small multiple of its size in
 // memory.
-func parseManifest(b []byte) (*Manifest, error) {
+func ParseManifest(b []byte) (*Manifest, error) {
 	if !isSealed(b) {
 		return nil, errors.New("its content does not have the digest that it ends with")
 	}
@@ -134,14 +98,14 @@ func parseManifest(b []byte) (*Manifest, error) {
 			m.Configuration, err = parseConfiguration(dec)
 			return err
 		case "images":
-			return elements(dec, maxImages, func(dec *json.Decoder) error {
+			return elements(dec, MaxImages, func(dec *json.Decoder) error {
 				var image ManifestImage
 				err := dec.Decode(&image)
 				m.Images = append(m.Images, image)
 				return err
 			})
 		case "files":
-			return elements(dec, maxFiles, func(dec *json.Decoder) error {
+			return elements(dec, MaxFiles, func(dec *json.Decoder) error {
 				var f ManifestFile
 				if err := dec.Decode(&f); err != nil {
 					return err
@@ -159,14 +123,14 @@ func parseManifest(b []byte) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Version != manifestVersion {
-		return nil, fmt.Errorf("its version is %d, this program knows %d", m.Version, manifestVersion)
+	if m.Version != ManifestVersion {
+		return nil, fmt.Errorf("its version is %d, this program knows %d", m.Version, ManifestVersion)
 	}
 	return m, nil
 }
 
-// names returns the names of all files in the manifest.
-func (m *Manifest) names() map[string]bool {
+// Names returns the names of all files in the manifest.
+func (m *Manifest) Names() map[string]bool {
 	names := make(map[string]bool, len(m.Files))
 	for _, f := range m.Files {
 		names[f.Name] = true
@@ -174,63 +138,13 @@ func (m *Manifest) names() map[string]bool {
 	return names
 }
 
-// bytes returns the size of all files in the manifest.
-func (m *Manifest) bytes() int64 {
+// Bytes returns the size of all files in the manifest.
+func (m *Manifest) Bytes() int64 {
 	var n int64
 	for _, f := range m.Files {
 		n += f.Size
 	}
 	return n
-}
-
-// object calls field for each field of a JSON object, which decodes its value.
-func object(b []byte, field func(key string, dec *json.Decoder) error) error {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return errors.New("not a JSON object")
-	}
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		key, _ := t.(string)
-		if err := field(key, dec); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("data follows the JSON object")
-	}
-	return nil
-}
-
-func ignore(dec *json.Decoder) error {
-	var value json.RawMessage
-	return dec.Decode(&value)
-}
-
-// elements calls decode for each element of an array.
-func elements(dec *json.Decoder, limit int, decode func(*json.Decoder) error) error {
-	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return errors.New("not an array")
-	}
-	for n, last := 0, dec.InputOffset(); dec.More(); n, last = n+1, dec.InputOffset() {
-		if n == limit {
-			return fmt.Errorf("more than %d entries", limit)
-		}
-		if err := decode(dec); err != nil {
-			return fmt.Errorf("entry %d: %w", n+1, err)
-		}
-		if size := dec.InputOffset() - last; size > maxManifestEntry {
-			return fmt.Errorf("entry %d has %d bytes, more than %d", n+1, size, maxManifestEntry)
-		}
-	}
-	_, err := dec.Token()
-	return err
 }
 
 func parseConfiguration(dec *json.Decoder) (map[string]string, error) {
@@ -254,10 +168,10 @@ func (f ManifestFile) check() error {
 	case f.Name == "" || f.Name != path.Clean(f.Name) || path.IsAbs(f.Name) || strings.HasPrefix(f.Name, "..") ||
 		strings.Contains(f.Name, `\`):
 		return fmt.Errorf("file %q: the name is not a path within the bundle", f.Name)
-	case f.Name == manifestFile || f.Name == signatureFile:
+	case f.Name == ManifestName || f.Name == SignatureName:
 		return fmt.Errorf("file %q may not be listed", f.Name)
 	}
-	d, isBlob := blobDigest(f.Name)
+	d, isBlob := BlobDigest(f.Name)
 	switch {
 	case isBlob && f.Digest != "" && f.Digest != d:
 		return fmt.Errorf("file %q has digest %q", f.Name, f.Digest)
@@ -267,25 +181,20 @@ func (f ManifestFile) check() error {
 	return nil
 }
 
-// sameImages reports whether the manifest lists the images of an index.
-func (m *Manifest) sameImages(index []imageName) bool {
-	var listed []imageName
-	for _, image := range m.Images {
-		listed = append(listed, imageName{image.Name, image.Digest})
+// SameImages reports whether the manifest lists the images of an index.
+func (m *Manifest) SameImages(index []ocispec.Descriptor) bool {
+	type image struct{ name, digest string }
+	var listed, indexed []image
+	for _, i := range m.Images {
+		listed = append(listed, image{i.Name, i.Digest.String()})
 	}
-	compare := func(a, b imageName) int {
-		if c := strings.Compare(a.name, b.name); c != 0 {
-			return c
-		}
-		return strings.Compare(string(a.digest), string(b.digest))
+	for _, d := range index {
+		indexed = append(indexed, image{ImageName(d), d.Digest.String()})
 	}
-	index = slices.Clone(index)
-	slices.SortFunc(index, compare)
+	compare := func(a, b image) int {
+		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.digest, b.digest))
+	}
+	slices.SortFunc(indexed, compare)
 	slices.SortFunc(listed, compare)
-	return slices.Equal(index, listed)
-}
-
-type imageName struct {
-	name   string
-	digest digest.Digest
+	return slices.Equal(indexed, listed)
 }

@@ -1,4 +1,4 @@
-package bundle
+package bundle_test
 
 import (
 	"bytes"
@@ -8,13 +8,19 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"github.com/kolla-build/kolla-build/internal/storetest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
+	"github.com/kolla-build/kolla-build/pkg/bundle/save"
+	"github.com/kolla-build/kolla-build/pkg/bundle/verify"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -80,7 +86,7 @@ func (m *medium) remove() {
 }
 
 // removeAt returns a Progress that removes the medium at a fraction of the total.
-func (m *medium) removeAt(fraction float64) Progress {
+func (m *medium) removeAt(fraction float64) bundle.Progress {
 	return func(done, total int64) {
 		if float64(done) >= fraction*float64(total) {
 			m.remove()
@@ -93,23 +99,23 @@ func (m *medium) removeAt(fraction float64) Progress {
 func TestSaveToRemovedMedium(t *testing.T) {
 	testenv.Slow(t)
 	testenv.Root(t)
-	s, entries := fillSize(t, 2<<20)
+	s, entries := storetest.FillSize(t, 2<<20)
 	undisturbed := t.TempDir()
-	for name, opts := range map[string]SaveOptions{"set.tar": {}, "parts": {Split: 700_000, Parity: 20}, "set/": {}} {
-		want := must[Summary](t)(Save(t.Context(), s, entries, undisturbed+"/"+name, opts))
+	for name, opts := range map[string]save.Options{"set.tar": {}, "parts": {Split: 700_000, Parity: 20}, "set/": {}} {
+		want := testenv.Must[save.Summary](t)(save.Bundle(t.Context(), s, entries, undisturbed+"/"+name, opts))
 		for _, at := range []float64{0, 0.3, 0.6, 0.99, 1} {
 			m := newMedium(t)
 			opts.Progress = m.removeAt(at)
 			output := m.dir + "/" + name
-			if _, err := Save(t.Context(), s, entries, output, opts); err == nil {
+			if _, err := save.Bundle(t.Context(), s, entries, output, opts); err == nil {
 				t.Errorf("%s, removed at %v: no error", name, at)
 			}
-			if left := must[[]os.DirEntry](t)(os.ReadDir(m.dir)); len(left) > 0 {
+			if left := testenv.Must[[]os.DirEntry](t)(os.ReadDir(m.dir)); len(left) > 0 {
 				t.Errorf("%s, removed at %v: %d files were written where the medium had been", name, at, len(left))
 			}
 			m.insert()
 			opts.Progress = nil
-			sum := must[Summary](t)(Save(t.Context(), s, entries, output, opts))
+			sum := testenv.Must[save.Summary](t)(save.Bundle(t.Context(), s, entries, output, opts))
 			if at > 0.5 && at < 1 && sum.Kept == 0 && name != "set/" {
 				t.Errorf("%s, removed at %v: nothing was kept", name, at)
 			}
@@ -126,23 +132,24 @@ func compareTrees(t *testing.T, dir, undisturbed, name string, parts int) {
 	switch {
 	case parts > 0:
 		pattern = name + ".*"
-	case isDir(name):
+	case strings.HasSuffix(name, "/"):
 		pattern = name + "*"
 	}
-	files := must[[]string](t)(filepath.Glob(filepath.Join(undisturbed, pattern)))
-	if isDir(name) {
-		files = append(files, must[[]string](t)(filepath.Glob(filepath.Join(undisturbed, name, "blobs", "*", "*")))...)
+	files := testenv.Must[[]string](t)(filepath.Glob(filepath.Join(undisturbed, pattern)))
+	if strings.HasSuffix(name, "/") {
+		files = append(files, testenv.Must[[]string](t)(filepath.Glob(filepath.Join(undisturbed, name, "blobs", "*",
+			"*")))...)
 	}
 	if len(files) == 0 || parts > 0 && len(files) != parts {
 		t.Fatalf("%s: %d files", name, len(files))
 	}
 	for _, file := range files {
-		if st := must[os.FileInfo](t)(os.Stat(file)); st.IsDir() {
+		if st := testenv.Must[os.FileInfo](t)(os.Stat(file)); st.IsDir() {
 			continue
 		}
-		rel := must[string](t)(filepath.Rel(undisturbed, file))
+		rel := testenv.Must[string](t)(filepath.Rel(undisturbed, file))
 		got, err := os.ReadFile(filepath.Join(dir, rel))
-		if err != nil || !bytes.Equal(got, must[[]byte](t)(os.ReadFile(file))) {
+		if err != nil || !bytes.Equal(got, testenv.Must[[]byte](t)(os.ReadFile(file))) {
 			t.Errorf("%s differs from that of an undisturbed save (%v)", rel, err)
 		}
 	}
@@ -153,26 +160,26 @@ func compareTrees(t *testing.T, dir, undisturbed, name string, parts int) {
 func TestLoadFromRemovedMedium(t *testing.T) {
 	testenv.Slow(t)
 	testenv.Root(t)
-	s, entries := fillSize(t, 2<<20)
-	for name, opts := range map[string]SaveOptions{"set.tar": {}, "parts": {Split: 700_000, Parity: 20}, "set/": {}} {
+	s, entries := storetest.FillSize(t, 2<<20)
+	for name, opts := range map[string]save.Options{"set.tar": {}, "parts": {Split: 700_000, Parity: 20}, "set/": {}} {
 		for _, at := range []float64{0.1, 0.6, 0.9} {
 			m := newMedium(t)
 			file := m.dir + "/" + name
-			if parts := must[Summary](t)(Save(t.Context(), s, entries, file, opts)).Parts; len(parts) > 0 {
+			if parts := testenv.Must[save.Summary](t)(save.Bundle(t.Context(), s, entries, file, opts)).Parts; len(parts) > 0 {
 				file = parts[0]
 			}
-			st := must[*store.Store](t)(store.Open(t.TempDir()))
-			if _, err := Load(t.Context(), file, st, LoadOptions{Progress: m.removeAt(at)}); err == nil {
+			st := testenv.Must[*store.Store](t)(store.Open(t.TempDir()))
+			if _, err := load.Bundle(t.Context(), file, st, load.Options{Progress: m.removeAt(at)}); err == nil {
 				t.Errorf("%s, removed at %v: no error", name, at)
 			}
-			if named := must[[]store.Entry](t)(st.Entries()); len(named) > 0 {
+			if named := testenv.Must[[]store.Entry](t)(st.Entries()); len(named) > 0 {
 				t.Errorf("%s, removed at %v: %d images have names", name, at, len(named))
 			}
-			if _, err := Verify(t.Context(), file, VerifyOptions{}); !errors.Is(err, os.ErrNotExist) {
+			if _, err := verify.Bundle(t.Context(), file, verify.Options{}); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("%s: verifying without the medium: %v", name, err)
 			}
 			m.insert()
-			sum := must[Summary](t)(Load(t.Context(), file, st, LoadOptions{}))
+			sum := testenv.Must[load.Summary](t)(load.Bundle(t.Context(), file, st, load.Options{}))
 			if at == 0.9 && sum.Reused == 0 {
 				t.Errorf("%s, removed at %v: nothing was kept", name, at)
 			}

@@ -1,8 +1,7 @@
-package bundle
+package bundle_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,40 +9,29 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/archivetest"
+	"github.com/kolla-build/kolla-build/internal/bundletest"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/storetest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
+	"github.com/kolla-build/kolla-build/pkg/bundle/save"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
-
-// tool returns a function that runs a program.
-func tool(t *testing.T, bin string, env ...string) func(args ...string) {
-	return func(args ...string) {
-		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, bin, args...)
-		cmd.Env = append(os.Environ(), env...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s %s: %v\n%s", filepath.Base(bin), strings.Join(args, " "), err, out)
-		}
-	}
-}
 
 // TestRoundTripSkopeo saves an image, has skopeo convert the bundle into each of its
 // forms, and loads these again. Config and layers are the same.
 func TestRoundTripSkopeo(t *testing.T) {
 	testenv.Slow(t)
-	skopeo := tool(t, testenv.Program(t, "skopeo", "skopeo"))
+	skopeo := bundletest.Tool(t, testenv.Program(t, "skopeo", "skopeo"))
 	const name = "site.example/kolla/nova:1"
 	img := registrytest.Image(t, registrytest.Base(t, 3000), 2000, 2)
-	d := digest.Digest(must[v1.Hash](t)(img.Digest()).String())
+	d := digest.Digest(testenv.Must[v1.Hash](t)(img.Digest()).String())
 	dir := t.TempDir()
 	saved := saveOne(t, name, img)
 	unpacked := filepath.Join(dir, "unpacked")
@@ -63,12 +51,13 @@ func TestRoundTripSkopeo(t *testing.T) {
 		{"docker-archive", "docker.tar:" + name, "", false},
 	} {
 		t.Run(c.transport+" "+c.path, func(t *testing.T) {
-			skopeo("copy", "--quiet", "--insecure-policy", "oci-archive:"+saved+":"+name, c.transport+":"+filepath.Join(dir, c.path))
+			skopeo("copy", "--quiet", "--insecure-policy", "oci-archive:"+saved+":"+name,
+				c.transport+":"+filepath.Join(dir, c.path))
 			path, _, _ := strings.Cut(c.path, ":")
 			check := func(path string) {
 				t.Helper()
-				to := openStore(t)
-				sum, err := Load(t.Context(), path, to, LoadOptions{Name: c.name})
+				to := storetest.Open(t)
+				sum, err := load.Bundle(t.Context(), path, to, load.Options{Name: c.name})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -83,13 +72,13 @@ func TestRoundTripSkopeo(t *testing.T) {
 					t.Error(err)
 				}
 				a, _ := got.ConfigName()
-				if b, _ := img.ConfigName(); a != b || !slices.Equal(diffIDs(t, got), diffIDs(t, img)) {
+				if b, _ := img.ConfigName(); a != b || !slices.Equal(bundletest.DiffIDs(t, got), bundletest.DiffIDs(t, img)) {
 					t.Errorf("config %s, want %s", a, b)
 				}
 			}
 			check(filepath.Join(dir, path))
 			if c.transport == "docker-archive" {
-				tool(t, testenv.Program(t, "tar", "tar"))("-xf", filepath.Join(dir, path), "-C", unpacked)
+				bundletest.Tool(t, testenv.Program(t, "tar", "tar"))("-xf", filepath.Join(dir, path), "-C", unpacked)
 				check(unpacked)
 				for _, program := range []string{"gzip", "xz", "zstd", "bzip2"} {
 					pack := exec.Command(testenv.Program(t, program, program), "-c", filepath.Join(dir, path))
@@ -111,12 +100,12 @@ func TestRoundTripSkopeo(t *testing.T) {
 // saveOne saves an image and returns the file.
 func saveOne(t *testing.T, name string, img v1.Image) string {
 	t.Helper()
-	st := openStore(t)
-	d := must[digest.Digest](t)(st.WriteImage(t.Context(), img))
+	st := storetest.Open(t)
+	d := testenv.Must[digest.Digest](t)(st.WriteImage(t.Context(), img))
 	if err := st.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBuilt}); err != nil {
 		t.Fatal(err)
 	}
-	return saveTo(t, st, must[[]store.Entry](t)(st.Entries()), SaveOptions{})
+	return bundletest.Save(t, st, testenv.Must[[]store.Entry](t)(st.Entries()), save.Options{})
 }
 
 // TestRoundTripCrane has crane push a bundle to a registry, from the file and from the files
@@ -131,18 +120,18 @@ func TestRoundTripCrane(t *testing.T) {
 	if err := os.Mkdir(unpacked, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, testenv.Program(t, "tar", "tar"))("-xf", saved, "-C", unpacked)
-	crane := tool(t, registrytest.Tool(t, "crane"))
+	bundletest.Tool(t, testenv.Program(t, "tar", "tar"))("-xf", saved, "-C", unpacked)
+	crane := bundletest.Tool(t, registrytest.Tool(t, "crane"))
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	for i, from := range []string{saved, unpacked} {
 		ref := fmt.Sprintf("%s/kolla/nova:%d", host, i)
 		crane("push", from, ref)
 		crane("validate", "--remote", ref)
 		for _, format := range []string{"tarball", "legacy", "oci"} {
-			to := openStore(t)
+			to := storetest.Open(t)
 			path := filepath.Join(dir, fmt.Sprint(i, format))
 			crane("pull", "--format", format, ref, path)
-			sum, err := Load(t.Context(), path, to, LoadOptions{Name: name})
+			sum, err := load.Bundle(t.Context(), path, to, load.Options{Name: name})
 			if err != nil {
 				t.Errorf("%s: %v", format, err)
 				continue
@@ -150,9 +139,9 @@ func TestRoundTripCrane(t *testing.T) {
 			if len(sum.Images) != 1 || format == "oci" && sum.Images[0].Name != name {
 				t.Errorf("%s: loaded %+v", format, sum.Images)
 			}
-			got := must[v1.Image](t)(to.Image(sum.Images[0].Digest))
-			if !slices.Equal(diffIDs(t, got), diffIDs(t, img)) {
-				t.Errorf("%s: layers %v, want %v", format, diffIDs(t, got), diffIDs(t, img))
+			got := testenv.Must[v1.Image](t)(to.Image(sum.Images[0].Digest))
+			if !slices.Equal(bundletest.DiffIDs(t, got), bundletest.DiffIDs(t, img)) {
+				t.Errorf("%s: layers %v, want %v", format, bundletest.DiffIDs(t, got), bundletest.DiffIDs(t, img))
 			}
 			if err := to.Verify(t.Context(), sum.Images[0].Digest); err != nil {
 				t.Errorf("%s: %v", format, err)
@@ -168,14 +157,15 @@ func TestRoundTripEngines(t *testing.T) {
 	img := registrytest.Image(t, registrytest.Base(t, 3000), 2000, 2)
 	path := filepath.Join(t.TempDir(), "image.tar")
 	if err := os.WriteFile(path,
-		archivetest.Archive(t, archivetest.Docker10, archivetest.Image{Image: img, Names: []string{name}}), 0o644); err != nil {
+		archivetest.Archive(t, archivetest.Docker10, archivetest.Image{Image: img,
+			Names: []string{name}}), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	saved := saveOne(t, name, img)
 	check := func(t *testing.T, file string, sameConfig bool) {
 		t.Helper()
-		to := openStore(t)
-		sum, err := Load(t.Context(), file, to, LoadOptions{})
+		to := storetest.Open(t)
+		sum, err := load.Bundle(t.Context(), file, to, load.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,13 +177,14 @@ func TestRoundTripEngines(t *testing.T) {
 			t.Fatal(err)
 		}
 		a, _ := got.ConfigName()
-		if b, _ := img.ConfigName(); sameConfig && a != b || !slices.Equal(diffIDs(t, got), diffIDs(t, img)) {
-			t.Errorf("%s: config %s, want %s; layers %s", file, a, b, diffIDs(t, got))
+		if b, _ := img.ConfigName(); sameConfig && a != b ||
+			!slices.Equal(bundletest.DiffIDs(t, got), bundletest.DiffIDs(t, img)) {
+			t.Errorf("%s: config %s, want %s; layers %s", file, a, b, bundletest.DiffIDs(t, got))
 		}
 	}
 	t.Run("Docker", func(t *testing.T) {
 		d := testenv.Dockerd(t, "")
-		docker := tool(t, testenv.Program(t, "docker", "docker.io"), "DOCKER_HOST="+d.Addr)
+		docker := bundletest.Tool(t, testenv.Program(t, "docker", "docker.io"), "DOCKER_HOST="+d.Addr)
 		for _, file := range []string{path, saved} {
 			out := filepath.Join(t.TempDir(), "out.tar")
 			docker("load", "--input", file)
@@ -204,7 +195,7 @@ func TestRoundTripEngines(t *testing.T) {
 	})
 	t.Run("Podman", func(t *testing.T) {
 		_, environment := testenv.Podman(t)
-		podman := tool(t, testenv.Program(t, "podman", "podman"), environment)
+		podman := bundletest.Tool(t, testenv.Program(t, "podman", "podman"), environment)
 		podman("load", "--quiet", "--input", saved) // Podman reads it as docker-archive, by its manifest.json
 		out := filepath.Join(t.TempDir(), "own")
 		podman("save", "--quiet", "--output", out, name)
@@ -217,8 +208,9 @@ func TestRoundTripEngines(t *testing.T) {
 			out := filepath.Join(t.TempDir(), format)
 			podman("save", "--quiet", "--format", format, "--output", out, name)
 			if format == "docker-dir" {
-				to := openStore(t)
-				if sum, err := Load(t.Context(), out, to, LoadOptions{Name: name}); err != nil || sum.Images[0].Name != name {
+				to := storetest.Open(t)
+				if sum, err := load.Bundle(t.Context(), out, to, load.Options{Name: name}); err != nil ||
+					sum.Images[0].Name != name {
 					t.Errorf("%s: %+v, %v", format, sum.Images, err)
 				}
 				continue
@@ -231,13 +223,13 @@ func TestRoundTripEngines(t *testing.T) {
 // FuzzLoadForeign loads any bytes: an error, or images that are complete.
 func FuzzLoadForeign(f *testing.F) {
 	for _, format := range archivetest.Formats {
-		f.Add(archivetest.Archive(f, format, foreignImages(f)[1]))
+		f.Add(archivetest.Archive(f, format, bundletest.ForeignImages(f)[1]))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		st := openStore(t)
-		sum, err := Load(t.Context(), "-", st, LoadOptions{Stdin: bytes.NewReader(b)})
+		st := storetest.Open(t)
+		sum, err := load.Bundle(t.Context(), "-", st, load.Options{Stdin: bytes.NewReader(b)})
 		if err != nil {
-			noImages(t, st)
+			storetest.NoImages(t, st)
 			return
 		}
 		for _, e := range sum.Images {

@@ -12,9 +12,9 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// signatureFile contains the Ed25519 signature of kolla-bundle.json: 64 bytes, in the
+// SignatureName contains the Ed25519 signature of kolla-bundle.json: 64 bytes, in the
 // format of openssl pkeyutl.
-const signatureFile = "kolla-bundle.sig"
+const SignatureName = "kolla-bundle.sig"
 
 const (
 	maxKey = 64 << 10
@@ -98,21 +98,14 @@ func (e *SignatureError) Hint() string {
 		"without --verify-key, no signature is required and content keys do not count"
 }
 
-// sign signs a manifest. Without a key it returns nil.
-func sign(manifest []byte, key ed25519.PrivateKey) []byte {
-	if key == nil {
-		return nil
-	}
-	return ed25519.Sign(key, manifest)
-}
-
-func checkSignature(manifest, signature []byte, key ed25519.PublicKey) error {
+// CheckSignature checks the signature of a manifest.
+func CheckSignature(manifest, signature []byte, key ed25519.PublicKey) error {
 	if len(signature) != ed25519.SignatureSize {
-		return &FormatError{Member: signatureFile, Detail: fmt.Sprintf(
+		return &FormatError{Member: SignatureName, Detail: fmt.Sprintf(
 			"it has %d bytes, not the %d of a signature", len(signature), ed25519.SignatureSize)}
 	}
 	if !ed25519.Verify(key, manifest, signature) {
-		return &SignatureError{Detail: "its signature was made with another key, or " + manifestFile + " was changed"}
+		return &SignatureError{Detail: "its signature was made with another key, or " + ManifestName + " was changed"}
 	}
 	return nil
 }

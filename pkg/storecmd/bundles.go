@@ -14,7 +14,9 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/contents"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
+	"github.com/kolla-build/kolla-build/pkg/bundle/verify"
 )
 
 // VerifyOptions are the options of Verify.
@@ -32,7 +34,7 @@ func Verify(ctx context.Context, con *console.Console, files []string, o VerifyO
 		return usererr.Usage(usererr.Errorf("omit --each: it verifies parts separately, and the signature covers all of them",
 			"--each and --verify-key exclude each other"))
 	}
-	opts := bundle.VerifyOptions{EachPart: o.EachPart}
+	opts := verify.Options{EachPart: o.EachPart}
 	if len(files) > 1 {
 		opts.Parts = files
 	}
@@ -42,7 +44,7 @@ func Verify(ctx context.Context, con *console.Console, files []string, o VerifyO
 	}
 	progress := transfer.Start(con, "verifying", o.Progress)
 	opts.Progress = progress.Update
-	report, err := bundle.Verify(ctx, files[0], opts)
+	report, err := verify.Bundle(ctx, files[0], opts)
 	progress.Stop()
 	if err != nil {
 		return err
@@ -71,7 +73,7 @@ func readVerifyKey(ctx context.Context, path string) (ed25519.PublicKey, error) 
 }
 
 // goodParts counts the undamaged parts.
-func goodParts(p *bundle.PartsReport) string {
+func goodParts(p *verify.PartsReport) string {
 	text := units.Count(len(p.Good), "part")
 	if p.Parity > 0 {
 		text += " (parity parts included)"
@@ -80,7 +82,7 @@ func goodParts(p *bundle.PartsReport) string {
 }
 
 // writeReport prints what was found: a line for each problem, and a summary.
-func writeReport(w io.Writer, report *bundle.Report) error {
+func writeReport(w io.Writer, report *verify.Report) error {
 	if p := report.Parts; p != nil {
 		for _, line := range p.Problems {
 			fmt.Fprintln(w, usererr.Printable(line))
@@ -138,7 +140,7 @@ func writeReport(w io.Writer, report *bundle.Report) error {
 	return err
 }
 
-func problemText(p bundle.Problem) string {
+func problemText(p verify.Problem) string {
 	s := p.Kind
 	if p.File != "" {
 		s += " " + usererr.Printable(p.File)
@@ -161,28 +163,28 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 	if len(files) > 1 {
 		set = files
 	}
-	contents, err := bundle.List(ctx, files[0], set, nil)
+	listed, err := contents.List(ctx, files[0], set, nil)
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		return con.PrintJSON(contents)
+		return con.PrintJSON(listed)
 	}
-	for _, name := range contents.Extra {
-		con.Notice("%s: %s does not belong to the bundle", usererr.Printable(contents.Bundle), usererr.Printable(name))
+	for _, name := range listed.Extra {
+		con.Notice("%s: %s does not belong to the bundle", usererr.Printable(listed.Bundle), usererr.Printable(name))
 	}
 	w := console.NewTable(con.Stdout)
 	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tOWN")
-	for _, image := range contents.Images {
+	for _, image := range listed.Images {
 		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", usererr.Printable(image.Name), strings.Join(image.Platforms, ","),
 			image.Digest, units.Bytes(image.Size), units.Bytes(image.Own))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(con.Stdout, "\n%s, %s, %s (%s without sharing layers)\n", units.Count(len(contents.Images), "image"),
-		units.Count(contents.Blobs, "blob"), units.Bytes(contents.Bytes), units.Bytes(contents.Bytes+contents.Shared))
-	if d := contents.Delta; d != nil {
+	fmt.Fprintf(con.Stdout, "\n%s, %s, %s (%s without sharing layers)\n", units.Count(len(listed.Images), "image"),
+		units.Count(listed.Blobs, "blob"), units.Bytes(listed.Bytes), units.Bytes(listed.Bytes+listed.Shared))
+	if d := listed.Delta; d != nil {
 		from := ""
 		if d.Since != "" {
 			from = " of " + d.Since
@@ -190,14 +192,14 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 		fmt.Fprintf(con.Stdout, "a delta: it requires %s%s, %s\n", units.Count(len(d.Requires), "blob"), from,
 			units.Bytes(d.Bytes))
 	}
-	if contents.Tool != "" {
-		fmt.Fprintf(con.Stdout, "saved by %s", contents.Tool)
-		for _, key := range slices.Sorted(maps.Keys(contents.Configuration)) {
-			fmt.Fprintf(con.Stdout, ", %s %s", usererr.Printable(key), usererr.Printable(contents.Configuration[key]))
+	if listed.Tool != "" {
+		fmt.Fprintf(con.Stdout, "saved by %s", listed.Tool)
+		for _, key := range slices.Sorted(maps.Keys(listed.Configuration)) {
+			fmt.Fprintf(con.Stdout, ", %s %s", usererr.Printable(key), usererr.Printable(listed.Configuration[key]))
 		}
 		fmt.Fprintln(con.Stdout)
 	}
-	if contents.Signed {
+	if listed.Signed {
 		fmt.Fprintln(con.Stdout, "signed; kolla-build verify --verify-key FILE verifies the signature")
 	}
 	return nil

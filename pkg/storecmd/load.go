@@ -15,6 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
@@ -109,8 +110,8 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 
 // bundleOptions returns how the images are read and named.
 func bundleOptions(ctx context.Context, cfg *config.Config, con *console.Console, o LoadOptions) (
-	bundle.LoadOptions, error) {
-	opts := bundle.LoadOptions{Replace: o.Replace, Trust: o.Trust, NamesOnly: o.DryRun || o.List, Name: o.Name}
+	load.Options, error) {
+	opts := load.Options{Replace: o.Replace, Trust: o.Trust, NamesOnly: o.DryRun || o.List, Name: o.Name}
 	naming, notes, err := workspace.Naming(cfg).Normalize()
 	if err != nil {
 		return opts, err
@@ -151,7 +152,7 @@ func bundleOptions(ctx context.Context, cfg *config.Config, con *console.Console
 
 // loadInputs puts together the parts of bundles that were split. They can be in different
 // directories, and bundles of different months can have the same name.
-func loadInputs(paths []string) ([]bundle.Input, error) {
+func loadInputs(paths []string) ([]load.Input, error) {
 	sets := map[string]string{} // by part, by path of its bundle and by name of its bundle
 	for _, p := range paths {
 		if p == "-" {
@@ -161,7 +162,7 @@ func loadInputs(paths []string) ([]bundle.Input, error) {
 			sets[p], sets[bundlePath(p)], sets[filepath.Base(bundlePath(p))] = set.String(), set.String(), set.String()
 		}
 	}
-	var inputs []bundle.Input
+	var inputs []load.Input
 	positions := map[string]int{} // of sets in inputs
 	stdin := 0
 	for _, p := range paths {
@@ -181,7 +182,7 @@ func loadInputs(paths []string) ([]bundle.Input, error) {
 		i, known := positions[set]
 		if set == "" || !known {
 			positions[set] = len(inputs)
-			inputs = append(inputs, bundle.Input{Path: p})
+			inputs = append(inputs, load.Input{Path: p})
 			continue
 		}
 		if inputs[i].Parts == nil {
@@ -199,8 +200,8 @@ func bundlePath(part string) string { return strings.TrimSuffix(part, filepath.E
 // user named one.
 func loadBundles(
 	ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store,
-	inputs []bundle.Input, opts bundle.LoadOptions,
-) (*bundle.Loaded, publish.Set, error) {
+	inputs []load.Input, opts load.Options,
+) (*load.Loaded, publish.Set, error) {
 	var e *engine.Engine
 	if cfg.IsSet("engine") {
 		var err error
@@ -213,7 +214,7 @@ func loadBundles(
 	}
 	progress := transfer.Start(con, "loading", cfg.Progress)
 	opts.Progress = progress.Update
-	loaded, err := bundle.Read(ctx, inputs, s, opts)
+	loaded, err := load.Read(ctx, inputs, s, opts)
 	progress.Stop()
 	for _, p := range loaded.Restored {
 		con.Notice("%s", p)
@@ -253,7 +254,7 @@ func isArtifact(reference string) bool {
 }
 
 // report prints what was read.
-func report(con *console.Console, inputs []bundle.Input, sum bundle.Summary) {
+func report(con *console.Console, inputs []load.Input, sum load.Summary) {
 	if sum.Signed {
 		con.Notice("the signature was made with the given key")
 	}

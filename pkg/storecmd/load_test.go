@@ -15,7 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -355,8 +355,8 @@ func TestLoadShowsProgress(t *testing.T) {
 func TestReportIsPrintable(t *testing.T) {
 	f := site(t)
 	evil := "linux/\x1b[2J"
-	report(f.con, []bundle.Input{{Path: "set.tar"}},
-		bundle.Summary{Partial: []bundle.Partial{{Name: evil, Loaded: []string{evil}, Missing: []string{evil}}}})
+	report(f.con, []load.Input{{Path: "set.tar"}},
+		load.Summary{Partial: []load.Partial{{Name: evil, Loaded: []string{evil}, Missing: []string{evil}}}})
 	if out := f.stderr.String(); strings.Contains(out, "\x1b") || strings.Count(out, `linux/\x1b[2J`) != 3 {
 		t.Errorf("%q", out)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/transfer"
 	"github.com/kolla-build/kolla-build/internal/units"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/publish"
@@ -46,7 +46,7 @@ func (t *pushTarget) check(ctx context.Context, set publish.Set) error {
 // if one does not take them all, the store has none of the names, either.
 func publishSet(
 	ctx context.Context, cfg *config.Config, con *console.Console, to *pushTarget, s *store.Store,
-	loaded *bundle.Loaded, set publish.Set,
+	loaded *load.Loaded, set publish.Set,
 ) error {
 	tags := slices.Clone(cfg.AlsoTag)
 	for _, ref := range set.References() {

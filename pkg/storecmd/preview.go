@@ -12,7 +12,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/usererr"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/publish"
@@ -74,10 +74,10 @@ func (r *retags) warn(con *console.Console) {
 // preview prints what loading a bundle would store and push: the names or, with what the store
 // and the registry have, a table.
 func preview(
-	ctx context.Context, cfg *config.Config, con *console.Console, inputs []bundle.Input,
-	opts bundle.LoadOptions, tags *retags, client *registry.Client, namesOnly bool,
+	ctx context.Context, cfg *config.Config, con *console.Console, inputs []load.Input,
+	opts load.Options, tags *retags, client *registry.Client, namesOnly bool,
 ) error {
-	loaded, err := bundle.Read(ctx, inputs, nil, opts)
+	loaded, err := load.Read(ctx, inputs, nil, opts)
 	if err != nil {
 		return err
 	}

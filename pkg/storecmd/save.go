@@ -21,6 +21,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
+	"github.com/kolla-build/kolla-build/pkg/bundle/save"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/remoteset"
@@ -57,7 +58,7 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	if err != nil {
 		return usererr.Usage(err)
 	}
-	opts := bundle.SaveOptions{Stdout: con.Stdout, Bytes: o.Delta != "", Split: split, Parity: parity,
+	opts := save.Options{Stdout: con.Stdout, Bytes: o.Delta != "", Split: split, Parity: parity,
 		Tool: "kolla-build " + con.Version, Resume: o.Resume}
 	if o.SignKey != "" {
 		if opts.SignKey, err = bundle.ReadSignKey(ctx, o.SignKey); err != nil {
@@ -68,7 +69,7 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	defer progress.Stop()
 	opts.DeltaProgress = func(done, total int64) { progress.UpdateAs("making byte deltas", done, total) }
 	opts.Progress = func(done, total int64) { progress.UpdateAs("saving", done, total) }
-	var sum bundle.Summary
+	var sum save.Summary
 	if o.From != "" {
 		sum, err = saveFromRegistry(ctx, cfg, con, output, o, &opts)
 	} else {
@@ -119,7 +120,7 @@ func isDir(path string) bool {
 }
 
 // reportSaved prints what was saved with these options.
-func reportSaved(con *console.Console, output string, sum bundle.Summary, opts bundle.SaveOptions) {
+func reportSaved(con *console.Console, output string, sum save.Summary, opts save.Options) {
 	con.Notice("%s: %s, %s, %s", usererr.Printable(output),
 		units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
 	if sum.Kept > 0 {
@@ -195,35 +196,35 @@ func noticeUnfinished(con *console.Console, dir string, failed error) {
 // saveFromStore saves images of the local store.
 func saveFromStore(
 	ctx context.Context, cfg *config.Config, con *console.Console, output string,
-	o SaveOptions, opts *bundle.SaveOptions,
-) (bundle.Summary, error) {
+	o SaveOptions, opts *save.Options,
+) (save.Summary, error) {
 	s, err := workspace.OpenStoreForCopying(cfg)
 	if err != nil {
-		return bundle.Summary{}, err
+		return save.Summary{}, err
 	}
 	defer s.Close()
 	q, err := selection(cfg, con)
 	if err != nil {
-		return bundle.Summary{}, err
+		return save.Summary{}, err
 	}
 	q.builtOnly = true
 	entries, err := find(s, q)
 	if err != nil {
-		return bundle.Summary{}, err
+		return save.Summary{}, err
 	}
 	if len(entries) == 0 {
-		return bundle.Summary{}, usererr.Errorf("kolla-build images lists what is stored", "save: no built images%s in %s",
+		return save.Summary{}, usererr.Errorf("kolla-build images lists what is stored", "save: no built images%s in %s",
 			q.limits(), s.Dir())
 	}
 	if entries, err = withArtifacts(ctx, s, entries); err != nil {
-		return bundle.Summary{}, err
+		return save.Summary{}, err
 	}
 	if o.Since != "" {
 		if opts.Since, err = readSince(ctx, cfg, con, s, o.Since); err != nil {
-			return bundle.Summary{}, err
+			return save.Summary{}, err
 		}
 	}
-	sum, err := bundle.Save(ctx, s, entries, output, *opts)
+	sum, err := save.Bundle(ctx, s, entries, output, *opts)
 	if err != nil {
 		return sum, repair.RemoveDamaged(ctx, s, err)
 	}
@@ -304,28 +305,28 @@ func withOrphans(ctx context.Context, s *store.Store, entries []store.Entry) ([]
 // saveFromRegistry saves images of a registry, without storing them.
 func saveFromRegistry(
 	ctx context.Context, cfg *config.Config, con *console.Console, output string,
-	o SaveOptions, opts *bundle.SaveOptions,
-) (bundle.Summary, error) {
+	o SaveOptions, opts *save.Options,
+) (save.Summary, error) {
 	from, err := setcopy.ParseLocation(o.From)
 	if err != nil {
-		return bundle.Summary{}, fmt.Errorf("--from: %w", err)
+		return save.Summary{}, fmt.Errorf("--from: %w", err)
 	}
 	for _, option := range []string{"registry", "namespace"} {
 		// A configuration file can have them for other commands.
 		if cfg.Origin(option).Kind == config.OriginFlag {
 			hint := "omit it: --from HOST[:PORT]/NAMESPACE[:TAG] names the registry and the namespace"
-			return bundle.Summary{}, cfg.Mistake(option, hint, "--from "+o.From+" is another place")
+			return save.Summary{}, cfg.Mistake(option, hint, "--from "+o.From+" is another place")
 		}
 	}
 	if from.Tag != "" && cfg.Origin("tag").Kind == config.OriginFlag && cfg.Tag != from.Tag {
-		return bundle.Summary{}, cfg.Mistake("tag", "name the tag once", "--from "+o.From+" has another tag")
+		return save.Summary{}, cfg.Mistake("tag", "name the tag once", "--from "+o.From+" has another tag")
 	}
 	if from.Tag == "" && cfg.IsSet("tag") {
 		from.Tag = cfg.Tag
 	}
 	client, err := workspace.RegistryClient(ctx, cfg, con)
 	if err != nil {
-		return bundle.Summary{}, err
+		return save.Summary{}, err
 	}
 	defer client.Close()
 	if o.Since != "" {
@@ -336,21 +337,21 @@ func saveFromRegistry(
 		case isMissing(err):
 			s = nil // a bundle or an inventory lists what the other side has
 		default:
-			return bundle.Summary{}, err
+			return save.Summary{}, err
 		}
 		if opts.Since, err = readSince(ctx, cfg, con, s, o.Since); err != nil {
-			return bundle.Summary{}, err
+			return save.Summary{}, err
 		}
 	}
 	set, err := remoteset.Open(ctx, client, from, cfg.Regex)
 	if err != nil {
-		return bundle.Summary{}, err
+		return save.Summary{}, err
 	}
 	if opts.Since != nil {
 		set.AddOlderLayers(opts.Since)
 	}
 	opts.ReadOnce = true
-	return bundle.Save(ctx, set, set.Entries(), output, *opts)
+	return save.Bundle(ctx, set, set.Entries(), output, *opts)
 }
 
 // recordedConfiguration returns what a bundle records about the configuration: the options

@@ -25,7 +25,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/faultproxy"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/contents"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
@@ -63,7 +63,7 @@ func TestSaveFromRegistryDelta(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	contents, err := bundle.List(t.Context(), delta, nil, nil)
+	listed, err := contents.List(t.Context(), delta, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,8 +71,8 @@ func TestSaveFromRegistryDelta(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if contents.Delta == nil || info.Size() > 20_000 {
-		t.Errorf("delta %v has %d bytes", contents.Delta, info.Size())
+	if listed.Delta == nil || info.Size() > 20_000 {
+		t.Errorf("delta %v has %d bytes", listed.Delta, info.Size())
 	}
 	if err := Load(t.Context(), other.config(), other.con, []string{delta}, LoadOptions{}); err != nil {
 		t.Fatal(err)

@@ -27,7 +27,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/contents"
+	"github.com/kolla-build/kolla-build/pkg/bundle/verify"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
@@ -200,14 +201,14 @@ func TestSaveFromRegistry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		contents, err := bundle.List(t.Context(), path, nil, nil)
+		listed, err := contents.List(t.Context(), path, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(contents.Images) != 4 {
-			t.Errorf("%d images in the bundle, want 2, a list of referrers and a signature", len(contents.Images))
+		if len(listed.Images) != 4 {
+			t.Errorf("%d images in the bundle, want 2, a list of referrers and a signature", len(listed.Images))
 		}
-		report, err := bundle.Verify(t.Context(), path, bundle.VerifyOptions{})
+		report, err := verify.Bundle(t.Context(), path, verify.Options{})
 		if err != nil || !report.OK {
 			t.Fatalf("%+v (%v)", report, err)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
-	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/contents"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
@@ -88,12 +88,12 @@ func registryInventory(ctx context.Context, cfg *config.Config, con *console.Con
 func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, since string) (
 	*inventory.Inventory, error) {
 	if parts.IsPart(since) { // which begins as JSON does
-		return bundle.Inventory(ctx, since, s)
+		return contents.Inventory(ctx, since, s)
 	}
 	f, err := inputfile.Open(ctx, since)
 	switch {
 	case errors.Is(err, syscall.EISDIR):
-		return bundle.Inventory(ctx, since, s)
+		return contents.Inventory(ctx, since, s)
 	case errors.Is(err, fs.ErrNotExist):
 		if part := parts.First(since); part != "" {
 			return nil, usererr.Usage(usererr.Errorf("it was saved in parts: name one of them, such as "+part,
@@ -118,7 +118,7 @@ func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s 
 		return inv, nil
 	}
 	if _, regular := f.(*os.File); !regular {
-		return bundle.InventoryOf(ctx, since, r, s)
+		return contents.InventoryOf(ctx, since, r, s)
 	}
-	return bundle.Inventory(ctx, since, s)
+	return contents.Inventory(ctx, since, s)
 }
