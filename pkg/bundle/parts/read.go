@@ -348,6 +348,7 @@ func (s *Set) Verify(ctx context.Context) error {
 func (s *Set) verifyAll(ctx context.Context, selected func(*Part) bool) error {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
+	buffers := sync.Pool{New: func() any { return new([1 << 20]byte) }}
 	for _, n := range s.numbers() {
 		p := s.parts[n]
 		if p.Err != nil || !selected(p) {
@@ -355,7 +356,9 @@ func (s *Set) verifyAll(ctx context.Context, selected func(*Part) bool) error {
 		}
 		s.plan(s.length(p.Number))
 		g.Go(func() error {
-			if err := s.verify(ctx, p, make([]byte, 1<<20)); ctx.Err() != nil {
+			buf := buffers.Get().(*[1 << 20]byte)
+			defer buffers.Put(buf)
+			if err := s.verify(ctx, p, buf[:]); ctx.Err() != nil {
 				return context.Cause(ctx)
 			} else if err != nil {
 				p.Err = err

@@ -83,19 +83,20 @@ func (s *Set) reconstruct(ctx context.Context, out map[int]io.Writer) error {
 	}
 	lost := slices.Sorted(maps.Keys(out))
 	remaining := map[int]int64{}
-	required := make([]bool, s.header.Data+s.header.Parity)
+	// Of data parts only: with one for each part, the code for more than 256 parts would compute all
+	// missing parity parts too, in memory of its own for each block.
+	required := make([]bool, s.header.Data)
 	for _, n := range lost {
 		required[n], remaining[n] = true, s.length(n)
 	}
 	s.plan(int64(len(files)) * s.header.shard())
-	buffers := make([][]byte, len(required))
-	blocksOf := make([][]byte, len(required))
+	buffers := make([][]byte, s.header.Data+s.header.Parity)
+	blocksOf := make([][]byte, len(buffers))
 	return blocks(ctx, &s.header, func(offset int64, size int) error {
 		for n := range blocksOf {
 			f := files[n]
-			if f == nil && !required[n] {
-				blocksOf[n] = nil // the Reed-Solomon code may have computed it
-				continue
+			if f == nil && n >= s.header.Data {
+				continue // a parity part that is not needed
 			}
 			if cap(buffers[n]) < size {
 				buffers[n] = make([]byte, size)

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 )
@@ -65,5 +67,38 @@ func TestLostPartsAreRestoredInOneReading(t *testing.T) {
 	}
 	if again := read(missing); again < one+3*int64(len(stream)) {
 		t.Errorf("%d bytes read without space: where do the restored parts come from?", again)
+	}
+}
+
+// TestRestoringAllocatesNoParity checks that the memory for restoring one part does not grow with the size
+// of the parts, as it did while missing parity parts were computed too.
+func TestRestoringAllocatesNoParity(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	allocated := func(size int64) uint64 {
+		t.Helper()
+		_, files := write(t, rng, 200*payloadOf(size), size, 50)
+		if err := os.Remove(files[3]); err != nil {
+			t.Fatal(err)
+		}
+		set, err := Open(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, parity := set.Counts(); data != 200 || parity < 99 {
+			t.Fatalf("%d parts and %d parity parts", data, parity)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if err := set.reconstruct(t.Context(), map[int]io.Writer{3: io.Discard}); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // the collector would free memory that is used again
+	allocated(MinSize)                               // tables of the code, which stay
+	small, large := allocated(MinSize), allocated(4*MinSize)
+	if large > small+8<<20 {
+		t.Errorf("%d bytes were allocated for parts of %d bytes, and %d for parts of %d", large, 4*MinSize, small, MinSize)
 	}
 }
