@@ -215,7 +215,7 @@ func readVariables(ctx context.Context, r *reading, path string) error {
 	if err != nil {
 		return brokenf("%w", err)
 	}
-	_, err = render.RenderFile(ctx, render.FileOptions{Template: template, VarsFile: path})
+	_, _, err = render.RenderFile(ctx, render.FileOptions{Template: template, VarsFile: path})
 	return err
 }
 

@@ -44,6 +44,7 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 			}
 			findings = append(findings, render.Finding{File: file, Line: at, Message: text, Warning: true})
 		}
+		findings = append(findings, f.Undefined...)
 		if f.Err != nil {
 			findings = append(findings, findingOf(f.Err, f))
 			if f.Content == nil {

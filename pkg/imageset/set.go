@@ -245,6 +245,7 @@ func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any))
 	if err := s.choose(opts.Exists, warn); err != nil {
 		return cmp.Or(s.mistakes, err)
 	}
+	s.checkUndefined(warn)
 	if opts.KeepMistakes {
 		return nil
 	}
@@ -374,6 +375,24 @@ func (s *Set) checkOverrides(ctx context.Context, warn func(string, ...any)) {
 			return
 		}
 		show(f)
+	}
+}
+
+// checkUndefined warns of values that the templates of the selected images use, and that do not
+// exist.
+func (s *Set) checkUndefined(warn func(string, ...any)) {
+	var found []render.Finding
+	for _, im := range s.Selection.With(graph.Matched) {
+		found = append(found, s.byName[im.Name].Undefined...)
+	}
+	found = render.SortFindings(found)
+	for i, f := range found {
+		if len(found) > maxEntries+1 && i == maxEntries {
+			warn("warning: %d more undefined values in templates; kolla-build lint lists them", len(found)-i)
+			return
+		}
+		f.Source, f.Warning = "", false
+		warn("warning: %v", f)
 	}
 }
 

@@ -83,7 +83,7 @@ func (c *compiler) operation(n syntax.Node, sc *scope) expr {
 		return func(fr *frame) any {
 			v := left(fr)
 			if value.Truth(v) == or {
-				return v
+				return value.WithoutOrigin(v) // its truth is tested here
 			}
 			return right(fr)
 		}
@@ -125,11 +125,11 @@ func (c *compiler) operation(n syntax.Node, sc *scope) expr {
 	case *syntax.Compare:
 		return c.compareExpr(n, sc)
 	case *syntax.Getattr:
-		e, at, attr := c.expr(n.Expr, sc), n.Pos(), n.Attr
+		e, at, attr, origin := c.expr(n.Expr, sc), n.Pos(), n.Attr, c.origin(n)
 		return func(fr *frame) any {
 			v := e(fr)
 			fr.pos = at
-			return method.Getattr(&fr.Frame, v, attr)
+			return value.WithOrigin(method.Getattr(&fr.Frame, v, attr), origin)
 		}
 	case *syntax.Getitem:
 		return c.getitemExpr(n, sc)
@@ -154,7 +154,7 @@ func (c *compiler) nameExpr(n *syntax.Name, sc *scope) expr {
 	id := c.refName(sc, n.Name, n.Pos())
 	depth, slot := c.ref(id)
 	kind, ok := sc.symbols.FindLoad(id)
-	mode, name := c.env.cfg.Undefined, n.Name
+	mode, name, origin := c.env.cfg.Undefined, n.Name, c.origin(n)
 	if ok && kind == resolve.LoadParam {
 		if depth == 0 {
 			return func(fr *frame) any { return fr.slotValue(slot) }
@@ -163,7 +163,7 @@ func (c *compiler) nameExpr(n *syntax.Name, sc *scope) expr {
 	}
 	check := func(v any) any {
 		if v == value.Missing {
-			return value.UndefinedName(mode, name)
+			return value.UndefinedName(mode, name, origin)
 		}
 		return v
 	}
@@ -177,6 +177,22 @@ func (c *compiler) nameExpr(n *syntax.Name, sc *scope) expr {
 		}
 	}
 	return func(fr *frame) any { return check(fr.outer(depth).slotValue(slot)) }
+}
+
+// origin returns the origin of an undefined value of an expression.
+func (c *compiler) origin(n syntax.Node) *value.Origin {
+	o := &value.Origin{Template: c.tmpl, Pos: n.Pos()}
+	var object syntax.Node
+	switch n := n.(type) {
+	case *syntax.Getattr:
+		object = n.Expr
+	case *syntax.Getitem:
+		object = n.Expr
+	}
+	if name, ok := object.(*syntax.Name); ok {
+		o.Object = name.Name
+	}
+	return o
 }
 
 func (c *compiler) constExpr(v any) expr {
@@ -316,11 +332,11 @@ func (c *compiler) getitemExpr(n *syntax.Getitem, sc *scope) expr {
 			return value.Subscript(&fr.Frame, v, &bounds)
 		}
 	}
-	arg := c.expr(n.Arg, sc)
+	arg, origin := c.expr(n.Arg, sc), c.origin(n)
 	return func(fr *frame) any {
 		v := e(fr)
 		a := arg(fr)
 		fr.pos = at
-		return method.Getitem(&fr.Frame, v, a)
+		return value.WithOrigin(method.Getitem(&fr.Frame, v, a), origin)
 	}
 }

@@ -20,15 +20,26 @@ type mark struct {
 	text   bool // its text, which has as many lines as the output
 }
 
-// RenderPlaces renders the template as Render does, and returns the origin of each line
-// of the output. The origin of the output of a macro, a filter or an expression is the
-// line that prints it.
-func (t *Template) RenderPlaces(ctx context.Context, vars map[string]any) (text string, places []Place, err error) {
+// Rendering is the output of a render, and what is known about it.
+type Rendering struct {
+	Text string
+	// Places are the origins of the lines. The origin of the output of a macro, a filter or
+	// an expression is the line that prints it.
+	Places []Place
+	// Undefined are the undefined values that were used, in the order of the uses.
+	Undefined []UndefinedUse
+}
+
+// RenderPlaces renders the template as Render does, and returns where the output comes from.
+// After an error, only Undefined is set.
+func (t *Template) RenderPlaces(ctx context.Context, vars map[string]any) (r Rendering, err error) {
 	var marks []mark
-	if text, err = t.render(ctx, vars, &marks); err != nil {
-		return "", nil, err
+	text, undefined, err := t.render(ctx, vars, &marks)
+	r.Undefined = undefined
+	if err == nil {
+		r.Text, r.Places = text, placesOf(text, marks)
 	}
-	return text, placesOf(text, marks), nil
+	return r, err
 }
 
 // mark records the origin of the following output.

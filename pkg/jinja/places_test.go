@@ -37,7 +37,8 @@ func TestRenderPlaces(t *testing.T) {
 				t.Fatal(err)
 			}
 			vars := map[string]any{"v": "v"}
-			text, places, err := tpl.RenderPlaces(t.Context(), vars)
+			r, err := tpl.RenderPlaces(t.Context(), vars)
+			text := r.Text
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,7 +46,7 @@ func TestRenderPlaces(t *testing.T) {
 				t.Errorf("RenderPlaces returns %q, Render %q, %v", text, plain, err)
 			}
 			var got []string
-			for _, p := range places {
+			for _, p := range r.Places {
 				got = append(got, fmt.Sprintf("%s:%d", p.Template, p.Line))
 			}
 			if s := strings.Join(got, " "); s != c.want {

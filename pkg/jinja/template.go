@@ -32,17 +32,25 @@ type Template struct {
 // error is an [*Error]; if the context ends, it is of KindCanceled and wraps the
 // context's error.
 func (t *Template) Render(ctx context.Context, vars map[string]any) (text string, err error) {
-	return t.render(ctx, vars, nil)
+	text, _, err = t.render(ctx, vars, nil)
+	return text, err
 }
 
-func (t *Template) render(ctx context.Context, vars map[string]any, marks *[]mark) (text string, err error) {
+// render renders the template, with the origins and the undefined values if marks is not nil.
+func (t *Template) render(ctx context.Context, vars map[string]any, marks *[]mark) (
+	text string, undefined []UndefinedUse, err error) {
 	st := newState(t.env, &t.env.cfg.Limits, ctx.Err)
 	defer recoverTo(&err, func() *state { return st })
+	if marks != nil {
+		collector := &undefinedUses{st: st}
+		st.OnUndefined = collector.add
+		defer func() { undefined = collector.uses }()
+	}
 	st.Check()
 	scope := newContext(t.env, t, t.env.rootVars(st, vars))
 	out := &buffer{st: st, marks: marks, b: make([]byte, 0, len(t.src)+len(t.src)/2+64)}
 	t.root.call(st, scope, out)
-	return out.text(), nil
+	return out.text(), nil, nil
 }
 
 func newState(env *Environment, limits *Limits, interrupted func() error) *state {

@@ -156,6 +156,7 @@ func customizable(call *jinja.Call) (any, error) {
 			return nil, notAList(prefix+"remove", removed)
 		}
 		for _, d := range drop {
+			call.Use(d)
 			for i, v := range list.Items {
 				if equal(v, d) {
 					list.Items = append(list.Items[:i:i], list.Items[i+1:]...)

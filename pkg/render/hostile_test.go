@@ -43,7 +43,7 @@ func TestUserFilesAreBounded(t *testing.T) {
 			return err
 		},
 		"variables": func(ctx context.Context, path string) error {
-			_, err := RenderFile(ctx, FileOptions{Template: os.DevNull, VarsFile: path})
+			_, _, err := RenderFile(ctx, FileOptions{Template: os.DevNull, VarsFile: path})
 			return err
 		},
 	} {

@@ -43,11 +43,19 @@ func ErrorFinding(err error, template string) Finding {
 func SortFindings(found []Finding) []Finding {
 	slices.SortFunc(found, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
-			cmp.Compare(a.Message, b.Message))
+			cmp.Compare(a.Message, b.Message), cmp.Compare(severity(b), severity(a)))
 	})
 	return slices.CompactFunc(found, func(a, b Finding) bool {
 		return a.File == b.File && a.Line == b.Line && a.Message == b.Message
 	})
+}
+
+// severity is 0 for a warning and 1 for another finding.
+func severity(f Finding) int {
+	if f.Warning {
+		return 0
+	}
+	return 1
 }
 
 // String formats the finding: FILE:LINE:COLUMN: message (hint), and the line below.
@@ -80,18 +88,8 @@ func (f Finding) String() string {
 // findings are sorted by place. It returns an error if a file cannot be read.
 func Lint(ctx context.Context, t *Tree, overrides []string) ([]Finding, error) {
 	l := &linter{tree: t, templates: map[string]*template{}}
-	for _, dir := range t.images {
-		if err := l.template(path.Join(dir, templateName), true); err != nil {
-			return nil, err
-		}
-	}
-	// Templates at the top of the tree are for imports, even if nothing imports them.
-	for _, p := range t.sorted {
-		if path.Ext(p) == ".j2" && !strings.Contains(p, "/") && !t.files[p].IsDir() {
-			if err := l.template(p, false); err != nil {
-				return nil, err
-			}
-		}
+	if err := l.load(); err != nil {
+		return nil, err
 	}
 	for _, dir := range t.images {
 		l.checkFrom(path.Join(dir, templateName))
@@ -116,6 +114,7 @@ type template struct {
 	place  func(line int) (string, int) // the file and line in messages for a line
 	pieces []piece
 	*jinja.Analysis
+	names  *jinja.Names
 	broken bool     // it does not parse: the analysis is empty
 	uses   []string // templates of the tree that it extends, includes or imports
 }
@@ -158,7 +157,7 @@ func (l *linter) template(name string, required bool) error {
 
 // analyze analyzes a template and adds the mistakes that the engine finds.
 func (l *linter) analyze(src string, placeOf func(int) (string, int)) *template {
-	t := &template{source: src, place: placeOf, pieces: scanTemplate(src), Analysis: &jinja.Analysis{}}
+	t := &template{source: src, place: placeOf, pieces: scanTemplate(src), Analysis: &jinja.Analysis{}, names: &jinja.Names{}}
 	l.checkMarks(t)
 	parsed, refused, err := parseAny(src)
 	if err != nil {
@@ -171,7 +170,7 @@ func (l *linter) analyze(src string, placeOf func(int) (string, int)) *template 
 		}
 		return t
 	}
-	t.Analysis = parsed.Analyze()
+	t.Analysis, t.names = parsed.Analyze(), parsed.Names()
 	for _, refs := range [][]jinja.Ref{t.Extends, t.Includes, t.Imports} {
 		for _, r := range refs {
 			t.uses = append(t.uses, path.Clean(r.Name))

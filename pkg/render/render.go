@@ -52,6 +52,9 @@ type Dockerfile struct {
 	// Err is the mistake in the image's templates, or nil. An image with one has no
 	// content.
 	Err error
+	// Undefined are the names, attributes and items without a value that the templates
+	// print, compare or iterate over. They are rendered as empty text.
+	Undefined []Finding
 
 	onBuild []string      // its ONBUILD instructions that refer to images
 	places  []jinja.Place // of the lines of Content
@@ -168,15 +171,17 @@ func (r *renderer) image(ctx context.Context, dir string) (Dockerfile, error) {
 		vars["parent_template"] = tpl
 		tpl = r.overrideTemplate
 	}
-	content, places, err := tpl.RenderPlaces(ctx, vars)
+	rendering, err := tpl.RenderPlaces(ctx, vars)
+	for _, u := range rendering.Undefined {
+		d.Undefined = append(d.Undefined, undefinedFinding(u, r.placeOf))
+	}
 	if err != nil {
 		return d, &TemplateError{d.Template, d.Place, r.locate(err)}
 	}
-	d.Content = []byte(content)
-	for i, p := range places {
-		places[i].Template, places[i].Line = r.placeOf(p.Template, p.Line)
+	d.Content, d.places = []byte(rendering.Text), rendering.Places
+	for i, p := range d.places {
+		d.places[i].Template, d.places[i].Line = r.placeOf(p.Template, p.Line)
 	}
-	d.places = places
 	r.readReferences(&d)
 	d.Context, d.Series, d.Patches = r.context(d)
 	return d, nil

@@ -50,27 +50,27 @@ type FileOptions struct {
 
 // RenderFile renders a template with Jinja2's default settings and Kolla's filters and
 // functions, to show the effect of an override. A mistake in a template is a
-// *jinja.Error.
-func RenderFile(ctx context.Context, o FileOptions) (string, error) {
+// *jinja.Error. The findings are the undefined values that it uses.
+func RenderFile(ctx context.Context, o FileOptions) (string, []Finding, error) {
 	vars, err := fileVars(ctx, o)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	t := &Tree{overrides: map[string]*repoFile{}, sets: map[repoKey]repoSet{}}
 	if o.Repos != nil {
 		if t.repos, err = parseRepos(cmp.Or(o.ReposName, "repos.yaml"), o.Repos); err != nil {
-			return "", err
+			return "", nil, err
 		}
 	}
 	if path, ok := vars["repos_yaml"].(string); ok && path != "" {
 		if _, err := t.loadRepos(ctx, path); err != nil {
-			return "", err
+			return "", nil, err
 		}
 	}
 	if len(o.Search) == 0 {
 		dir := filepath.Dir(o.Template)
 		if _, err := os.Stat(dir); err != nil {
-			return "", &noTemplateError{o.Template, []string{"."}}
+			return "", nil, &noTemplateError{o.Template, []string{"."}}
 		}
 		o.Search = []string{dir}
 		o.Template = filepath.Base(o.Template)
@@ -79,7 +79,7 @@ func RenderFile(ctx context.Context, o FileOptions) (string, error) {
 	for _, dir := range o.Search {
 		l, err := DirLayer(dir)
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
 		defer l.close()
 		loader = append(loader, l)
@@ -87,16 +87,20 @@ func RenderFile(ctx context.Context, o FileOptions) (string, error) {
 	env := newEnvironment(t, loader)
 	if o.Parent != "" {
 		if vars["parent_template"], err = fileTemplate(ctx, env, loader, o.Parent); err != nil {
-			return "", fmt.Errorf("parent: %w", err)
+			return "", nil, fmt.Errorf("parent: %w", err)
 		}
 	}
 	tpl, err := fileTemplate(ctx, env, loader, o.Template)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	text, err := tpl.Render(ctx, vars)
+	rendering, err := tpl.RenderPlaces(ctx, vars)
+	var undefined []Finding
+	for _, u := range rendering.Undefined {
+		undefined = append(undefined, undefinedFinding(u, func(template string, line int) (string, int) { return template, line }))
+	}
 	_, known := vars["users"]
-	return text, hintVariables(err, known)
+	return rendering.Text, undefined, hintVariables(err, known)
 }
 
 // hintVariables adds a hint for setting variables to the error for an undefined one.

@@ -72,7 +72,7 @@ debian: {mine: {url: u, suite: s, component: c, gpg_key: k}}
 		{"no mapping", FileOptions{Template: at("two/b.j2"), VarsFile: at("one/a.j2")}, "error: D/one/a.j2:1: not valid YAML"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := RenderFile(t.Context(), c.o)
+			got, _, err := RenderFile(t.Context(), c.o)
 			if err != nil {
 				got = "error: " + strings.ReplaceAll(err.Error(), dir, "D")
 			}

@@ -99,6 +99,7 @@ func lintRendered(ctx context.Context, cfg *config.Config, profiles []string, c 
 		return nil, err
 	}
 	defer rendered.Close()
-	rendered.First().CheckNames(profiles, c.Notice)
-	return define.Check(ctx, rendered.First()), nil
+	set := rendered.First()
+	set.CheckNames(profiles, c.Notice)
+	return append(define.Check(ctx, set), render.UndefinedNames(ctx, set.Options)...), nil
 }

@@ -45,7 +45,8 @@ func Render(ctx context.Context, cfg *config.Config, c *console.Console, opts re
 		return err
 	}
 	opts.Version, opts.Env = c.Version, imageset.Environment(c)
-	text, err := render.RenderFile(ctx, opts)
+	text, undefined, err := render.RenderFile(ctx, opts)
+	warnUndefined(c, undefined)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) && usererr.Hint(err) == "" {
 			hint := suggest.DidYouMean(opts.Template, imageset.Names(cfg))
@@ -73,6 +74,14 @@ func treeImage(tree *render.Tree, template string) string {
 	return ""
 }
 
+// warnUndefined warns of values that a template uses, and that do not exist.
+func warnUndefined(c *console.Console, undefined []render.Finding) {
+	for _, f := range render.SortFindings(undefined) {
+		f.Source, f.Warning = "", false
+		c.Notice("warning: %v", f)
+	}
+}
+
 // renderImage prints the Dockerfile of an image of the tree.
 func renderImage(ctx context.Context, cfg *config.Config, c *console.Console, tree *render.Tree, name string) error {
 	normalized := *cfg
@@ -93,6 +102,7 @@ func renderImage(ctx context.Context, cfg *config.Config, c *console.Console, tr
 			return f.Err
 		}
 		if f.Name == name {
+			warnUndefined(c, f.Undefined)
 			_, err = c.Stdout.Write(f.Content)
 			return err
 		}

@@ -26,6 +26,9 @@ func (c *Call) Lookup(name string) (any, bool) {
 	return v, v != Missing
 }
 
+// Use notes that the function uses a value that may be undefined.
+func (c *Call) Use(v any) { c.fr.UseUndefined(v) }
+
 // Items returns the items that iteration over a value yields: the items of a list, the
 // keys of a dict, the characters of a string. It counts against the limits of the
 // render. ok is false for a value that is not iterable.

@@ -29,10 +29,10 @@ func Identical(a, b any) bool {
 // Equal is a == b.
 func Equal(fr *Frame, a, b any) bool {
 	if u, ok := a.(*Undefined); ok {
-		return undefinedEqual(u, b)
+		return undefinedEqual(fr, u, b)
 	}
 	if u, ok := b.(*Undefined); ok {
-		return undefinedEqual(u, a)
+		return undefinedEqual(fr, u, a)
 	}
 	switch x := a.(type) {
 	case string:
@@ -82,7 +82,7 @@ func Equal(fr *Frame, a, b any) bool {
 	return Identical(a, b)
 }
 
-func undefinedEqual(u *Undefined, other any) bool {
+func undefinedEqual(fr *Frame, u *Undefined, other any) bool {
 	if u.mode == Strict {
 		RaiseUndefined(u)
 	}
@@ -90,6 +90,8 @@ func undefinedEqual(u *Undefined, other any) bool {
 	if ok && o.mode == Strict {
 		RaiseUndefined(o)
 	}
+	fr.UseUndefined(u)
+	fr.UseUndefined(other)
 	return ok && o.mode == u.mode
 }
 
@@ -314,6 +316,7 @@ func Contains(fr *Frame, container, item any) bool {
 		if c.mode == Strict {
 			RaiseUndefined(c)
 		}
+		fr.UseUndefined(c)
 		return false
 	case Bytes:
 		fr.Scan(len(c))

@@ -180,6 +180,7 @@ func IteratorOf(fr *Frame, v any) Iterator {
 		if v.mode == Strict {
 			RaiseUndefined(v)
 		}
+		fr.UseUndefined(v)
 		return &SliceIter{}
 	case Object:
 		if c := v.Class(); c.Iterate != nil {

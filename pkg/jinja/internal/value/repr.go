@@ -23,6 +23,7 @@ func Str(fr *Frame, v any) string {
 		if v.mode == Strict {
 			RaiseUndefined(v)
 		}
+		fr.UseUndefined(v)
 		return ""
 	case Object:
 		if c := v.Class(); c.Text != nil {
@@ -187,6 +188,9 @@ func (p *printer) object(v any, depth int) {
 	b := &p.b
 	switch v := v.(type) {
 	case *Undefined:
+		if p.fr != nil {
+			p.fr.UseUndefined(v)
+		}
 		b.WriteString("Undefined")
 	case *Range:
 		if v.Step == 1 {

@@ -10,6 +10,9 @@ import (
 type Thread struct {
 	Limits *Limits
 	Stack  []*Frame
+	// OnUndefined, if set, is told of the undefined values that the render uses.
+	OnUndefined func(*Undefined)
+
 	depth  int
 	steps  int
 	memory int

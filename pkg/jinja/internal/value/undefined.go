@@ -37,6 +37,43 @@ type Undefined struct {
 	hasObj   bool
 	security bool // use is a SecurityError
 	mode     UndefinedMode
+	origin   *Origin // nil if no template names it, as an argument that a macro was called without
+}
+
+// Origin is the name, attribute or item in a template that is undefined.
+type Origin struct {
+	Template any
+	Pos      int    // the offset in its source
+	Object   string // the name of the variable that lacks the attribute or item, or ""
+}
+
+// WithOrigin returns v, with its origin if it is an undefined name, attribute or item without one.
+func WithOrigin(v any, at *Origin) any {
+	if u, ok := v.(*Undefined); ok && u.origin == nil && u.hint == "" {
+		u.origin = at
+	}
+	return v
+}
+
+// WithoutOrigin returns v, as a copy whose uses are not reported if it is undefined.
+func WithoutOrigin(v any) any {
+	if u, ok := v.(*Undefined); ok && u.origin != nil {
+		tested := *u
+		tested.origin = nil
+		return &tested
+	}
+	return v
+}
+
+// Origin returns the place that the value comes from, or nil.
+func (u *Undefined) Origin() *Origin { return u.origin }
+
+// UseUndefined is called when a value is printed, compared or iterated over. Tests of its truth
+// and length are not such uses: they are how templates ask whether a value exists.
+func (t *Thread) UseUndefined(v any) {
+	if u, ok := v.(*Undefined); ok && u.origin != nil && t != nil && t.OnUndefined != nil {
+		t.OnUndefined(u)
+	}
 }
 
 // NewUndefined returns an undefined value whose use is an error with the message.
@@ -45,8 +82,8 @@ func NewUndefined(mode UndefinedMode, message string) *Undefined {
 }
 
 // UndefinedName returns the value of an unknown name.
-func UndefinedName(mode UndefinedMode, name string) *Undefined {
-	return &Undefined{name: name, mode: mode}
+func UndefinedName(mode UndefinedMode, name string, at *Origin) *Undefined {
+	return &Undefined{name: name, mode: mode, origin: at}
 }
 
 // UndefinedElement returns the value of an attribute or item that obj lacks.
