@@ -369,7 +369,8 @@ func TestAptInstallStaleIndex(t *testing.T) {
 	addPackage(t, repo, "one", "late")
 	aptRoot(t, repo, cache).mustApt("late")
 
-	if status, out := aptRoot(t, repo, cache).apt("no-such-package"); status == 0 || !strings.Contains(out, "no-such-package") {
+	if status, out := aptRoot(t, repo, cache).apt("no-such-package"); status == 0 ||
+		!strings.Contains(out, "no-such-package") {
 		t.Errorf("a package that does not exist: %d\n%s", status, out)
 	}
 }
@@ -383,7 +384,8 @@ func TestAptInstallCompressedLists(t *testing.T) {
 		repo := newAptRepo(t, "one")
 		updateCompressed := func(r *scratchRoot) {
 			t.Helper()
-			if status, out := r.run(nil, "/usr/bin/apt-get", "-o", "Dir::State::Lists=/cache/lists", "-o", "Acquire::GzipIndexes=true",
+			if status, out := r.run(nil, "/usr/bin/apt-get", "-o", "Dir::State::Lists=/cache/lists", "-o",
+				"Acquire::GzipIndexes=true",
 				"-o", "APT::Get::List-Cleanup=false", "-o", "Acquire::Languages=none", "-o", "APT::Sandbox::User=root", "--error-on=any", "update"); status != 0 {
 				t.Fatalf("exit status %d\n%s", status, out)
 			}

@@ -131,7 +131,8 @@ func TestEveryImageConvertsToLLB(t *testing.T) {
 		all = []target{{base: "debian", tag: "trixie", arch: "x86_64", installType: "binary"},
 			{base: "rocky", tag: "10", arch: "x86_64", installType: "source"}}
 	}
-	all = append(all, target{base: "debian", tag: "trixie", arch: "x86_64", installType: "source", override: withoutPyPI(t)})
+	all = append(all, target{base: "debian", tag: "trixie", arch: "x86_64", installType: "source",
+		override: withoutPyPI(t)})
 	for _, to := range all {
 		t.Run(to.String(), func(t *testing.T) {
 			t.Parallel()
@@ -192,7 +193,8 @@ func TestVersionsOfReleases(t *testing.T) {
 	} {
 		for _, base := range []string{"ubuntu", "rocky"} {
 			data, _ := facts.LookupRelease(release)
-			_, files := renderTree(t, target{base: base, tag: data.BaseTag(base), arch: "x86_64", installType: "source", release: release})
+			_, files := renderTree(t, target{base: base, tag: data.BaseTag(base), arch: "x86_64",
+				installType: "source", release: release})
 			for i, name := range []string{"mariadb-base", "opensearch"} {
 				j := slices.IndexFunc(files, func(f render.Dockerfile) bool { return f.Name == name })
 				if j < 0 || !strings.Contains(string(files[j].Content), want[i]) {
@@ -218,7 +220,8 @@ func convert(t *testing.T, cfg *config.Config, to target, files []render.Dockerf
 	conv := buildkit.NewConverter(buildkit.ConvertOptions{Platform: platform, ForKeys: true,
 		External: func(context.Context, string) (buildkit.External, error) {
 			return buildkit.External{Digest: digest.FromString("base"),
-				Config: fmt.Appendf(nil, `{"os":"linux","architecture":%q,"config":{"Env":["PATH=/usr/bin"]}}`, platform.Architecture)}, nil
+				Config: fmt.Appendf(nil, `{"os":"linux","architecture":%q,"config":{"Env":["PATH=/usr/bin"]}}`,
+					platform.Architecture)}, nil
 		}})
 	for _, f := range files {
 		d := buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Template, Content: f.Content}
@@ -279,7 +282,8 @@ func TestRabbitMQWithoutCookie(t *testing.T) {
 		if err := os.WriteFile(override, []byte("{% extends parent_template %}"+text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, files := renderTree(t, target{base: "debian", tag: "bookworm", arch: "x86_64", installType: "binary", override: override})
+		_, files := renderTree(t, target{base: "debian", tag: "bookworm", arch: "x86_64",
+			installType: "binary", override: override})
 		seen := 0
 		for _, f := range files {
 			if f.Name != "rabbitmq" && f.Name != "rabbitmq-4-1" {
@@ -321,7 +325,8 @@ func TestOverridesReachEveryImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, to := range []target{
-		{"debian", "bookworm", "x86_64", "binary", override, "", ""}, {"debian", "trixie", "x86_64", "source", override, "", ""}, {"rocky", "10", "x86_64", "source", override, "", ""},
+		{"debian", "bookworm", "x86_64", "binary", override, "", ""}, {"debian", "trixie", "x86_64", "source", override, "",
+			""}, {"rocky", "10", "x86_64", "source", override, "", ""},
 		{"ubuntu", "22.04", "x86_64", "source", override, "2024.1", ""}, // has images that master does not have
 	} {
 		_, files := renderTree(t, to)

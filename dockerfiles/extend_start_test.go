@@ -18,7 +18,8 @@ import (
 
 // startVariables select what a start does. An image is started with each one that its
 // scripts, or Kolla's, name.
-var startVariables = []string{"KOLLA_BOOTSTRAP", "KOLLA_UPGRADE", "KOLLA_FINISH_UPGRADE", "KOLLA_OSM", "KOLLA_UPGRADE_CHECK"}
+var startVariables = []string{"KOLLA_BOOTSTRAP", "KOLLA_UPGRADE", "KOLLA_FINISH_UPGRADE",
+	"KOLLA_OSM", "KOLLA_UPGRADE_CHECK"}
 
 // startCases are further starts of single images. Images without one are started because
 // their scripts call programs without variables, too.
@@ -27,15 +28,18 @@ var startCases = map[string][]string{
 	"ceilometer-notification": {"KOLLA_BOOTSTRAP= CEILOMETER_DATABASE_TYPE=gnocchi CEILOMETER_UPGRADE_PARAMS=--skip-metering-database"},
 	"cron":                    {"KOLLA_LOGROTATE_SCHEDULE=hourly", "KOLLA_LOGROTATE_SCHEDULE=yearly"},
 	"dnsmasq":                 {"DNSMASQ_PIDFILE=/run/other/pid"},
-	"glance-api":              {"KOLLA_UPGRADE= GLANCE_DB_EXPAND=", "KOLLA_UPGRADE= GLANCE_DB_MIGRATE=", "KOLLA_UPGRADE= GLANCE_DB_CONTRACT=", "KOLLA_UPGRADE= GLANCE_DB_EXPAND= GLANCE_DB_MIGRATE= GLANCE_DB_CONTRACT="},
-	"heat-api":                {"KOLLA_BOOTSTRAP= TEST_DOMAINS=heat_user_domain"},
-	"horizon":                 {"ENABLE_DESIGNATE=yes ENABLE_HEAT=yes", "ENABLE_OCTAVIA=yes FORCE_GENERATE=yes", "KOLLA_BOOTSTRAP= ENABLE_HEAT=yes"},
-	"keystone":                {"KOLLA_BOOTSTRAP= EXTRA_KEYSTONE_MANAGE_ARGS=--debug", "KOLLA_UPGRADE= KOLLA_BOOTSTRAP="},
-	"mariadb-server":          {"BOOTSTRAP_ARGS=--wsrep-new-cluster", "MARIADB_LOG_DIR=/var/log/kolla/other"},
-	"neutron-dhcp-agent":      {"KOLLA_NEUTRON_WRAPPERS=true"},
-	"neutron-l3-agent":        {"KOLLA_NEUTRON_WRAPPERS=true", "KOLLA_LEGACY_IPTABLES=true"},
-	"neutron-metadata-agent":  {"KOLLA_NEUTRON_WRAPPERS=true"},
-	"neutron-server": {"KOLLA_BOOTSTRAP= NEUTRON_BOOTSTRAP_SERVICES=neutron-vpnaas", "KOLLA_UPGRADE= NEUTRON_DB_EXPAND=", "KOLLA_UPGRADE= NEUTRON_DB_CONTRACT=",
+	"glance-api": {"KOLLA_UPGRADE= GLANCE_DB_EXPAND=", "KOLLA_UPGRADE= GLANCE_DB_MIGRATE=",
+		"KOLLA_UPGRADE= GLANCE_DB_CONTRACT=", "KOLLA_UPGRADE= GLANCE_DB_EXPAND= GLANCE_DB_MIGRATE= GLANCE_DB_CONTRACT="},
+	"heat-api": {"KOLLA_BOOTSTRAP= TEST_DOMAINS=heat_user_domain"},
+	"horizon": {"ENABLE_DESIGNATE=yes ENABLE_HEAT=yes", "ENABLE_OCTAVIA=yes FORCE_GENERATE=yes",
+		"KOLLA_BOOTSTRAP= ENABLE_HEAT=yes"},
+	"keystone":               {"KOLLA_BOOTSTRAP= EXTRA_KEYSTONE_MANAGE_ARGS=--debug", "KOLLA_UPGRADE= KOLLA_BOOTSTRAP="},
+	"mariadb-server":         {"BOOTSTRAP_ARGS=--wsrep-new-cluster", "MARIADB_LOG_DIR=/var/log/kolla/other"},
+	"neutron-dhcp-agent":     {"KOLLA_NEUTRON_WRAPPERS=true"},
+	"neutron-l3-agent":       {"KOLLA_NEUTRON_WRAPPERS=true", "KOLLA_LEGACY_IPTABLES=true"},
+	"neutron-metadata-agent": {"KOLLA_NEUTRON_WRAPPERS=true"},
+	"neutron-server": {"KOLLA_BOOTSTRAP= NEUTRON_BOOTSTRAP_SERVICES=neutron-vpnaas", "KOLLA_UPGRADE= NEUTRON_DB_EXPAND=",
+		"KOLLA_UPGRADE= NEUTRON_DB_CONTRACT=",
 		"KOLLA_UPGRADE= NEUTRON_DB_EXPAND= NEUTRON_ROLLING_UPGRADE_SERVICES=neutron-vpnaas"},
 	"nova-api":              {"KOLLA_UPGRADE_CHECK= TEST_STATUS=2"},
 	"openvswitch-vswitchd":  {"TEST_STATUS=1"},
@@ -77,7 +81,8 @@ var standIns = []string{"sudo", "ssh-keygen", "modprobe", "update-alternatives",
 
 // standInPaths are the places of stand-ins, and of files that the images have in /usr, which
 // the test cannot write.
-var standInPaths = strings.NewReplacer("/usr/bin/update-alternatives", "update-alternatives", "/sbin/iscsi-iname", "iscsi-iname",
+var standInPaths = strings.NewReplacer("/usr/bin/update-alternatives", "update-alternatives",
+	"/sbin/iscsi-iname", "iscsi-iname",
 	"/usr/share/opensearch-dashboards", "/opt/opensearch-dashboards",
 	"/usr/lib/PXELINUX", "/opt/PXELINUX", "/usr/lib/syslinux", "/opt/syslinux", "/usr/lib/shim", "/opt/shim", "/usr/lib/grub", "/opt/grub", "/usr/lib/ipxe", "/opt/ipxe")
 
@@ -153,7 +158,8 @@ func startRoot(t *testing.T, files startFiles, users string) *scratchRoot {
 		r.own("var/lib/"+m[1], m[2], m[4])
 	}
 	for _, directory := range []struct{ name, owner string }{
-		{"var/lib/mysql", "mysql"}, {"var/lib/rabbitmq", "rabbitmq"}, {"var/log/kolla", "kolla"}, {"run", files.user}, {"run/ironic", "ironic"},
+		{"var/lib/mysql", "mysql"}, {"var/lib/rabbitmq", "rabbitmq"}, {"var/log/kolla", "kolla"}, {"run",
+			files.user}, {"run/ironic", "ironic"},
 		{"etc/keystone", "keystone"}, {"etc/openstack-dashboard", "horizon"}, {"var/lib/kolla", "horizon"},
 	} {
 		for _, m := range userLine.FindAllStringSubmatch(users, -1) {
@@ -162,7 +168,8 @@ func startRoot(t *testing.T, files startFiles, users string) *scratchRoot {
 			}
 		}
 	}
-	for name, mode := range map[string]os.FileMode{"record": 0o666, "var/log/kolla": 0o775 | fs.ModeSetgid, "tmp": 0o777 | fs.ModeSticky} {
+	for name, mode := range map[string]os.FileMode{"record": 0o666, "var/log/kolla": 0o775 | fs.ModeSetgid,
+		"tmp": 0o777 | fs.ModeSticky} {
 		if err := os.Chmod(r.path(name), mode); err != nil {
 			t.Fatal(err)
 		}

@@ -89,7 +89,8 @@ func TestRabbitMQHealthcheck(t *testing.T) {
 	env := []string{"PATH=/opt:/usr/sbin:/usr/bin:/sbin:/bin", "RABBITMQ_HEALTHCHECK_LIMIT=60"}
 	for fails, want := range map[string]int{"nothing": 0, "check_running": 1, "check_virtual_hosts": 1} {
 		r.write("fails", fails)
-		if status, out := r.run(env, "healthcheck_rabbitmq"); status != want || (want != 0) != strings.Contains(out, fails+" failed") {
+		if status, out := r.run(env, "healthcheck_rabbitmq"); status != want ||
+			(want != 0) != strings.Contains(out, fails+" failed") {
 			t.Errorf("%s fails: exit status %d\n%s", fails, status, out)
 		}
 	}

@@ -63,7 +63,8 @@ func (r *scratchRoot) bootstrap(messages string, status int, arguments ...string
 	r.t.Helper()
 	r.write("messages", messages)
 	r.write("status", fmt.Sprint(status))
-	cmd := r.command([]string{"PATH=/opt:/usr/sbin:/usr/bin:/sbin:/bin"}, append([]string{"kolla_keystone_bootstrap"}, arguments...)...)
+	cmd := r.command([]string{"PATH=/opt:/usr/sbin:/usr/bin:/sbin:/bin"},
+		append([]string{"kolla_keystone_bootstrap"}, arguments...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if (err != nil) != (status != 0) {
@@ -110,7 +111,8 @@ func TestKeystoneBootstrapReports(t *testing.T) {
 	}{
 		{"first", bootstrapped, 0, true, false},
 		{"again", bootstrappedBefore, 0, false, false},
-		{"endpoint of a second region", strings.Replace(bootstrappedBefore, "public endpoint updated", "Created public endpoint http://192.0.2.2:5000", 1), 0, true, false},
+		{"endpoint of a second region", strings.Replace(bootstrappedBefore, "public endpoint updated",
+			"Created public endpoint http://192.0.2.2:5000", 1), 0, true, false},
 		{"new password", "Reset password for user admin.\n", 0, true, false},
 		{"disabled user", "Enabled user admin.\n", 0, true, false},
 		{"role on the system reported each time", "Granted role admin on the system to user admin.\n", 0, false, false},
@@ -139,7 +141,8 @@ func TestKeystoneBootstrapArguments(t *testing.T) {
 	r := newKeystoneRoot(t, "keystone")
 	options := func() []string { return strings.Split(r.read("arguments"), "\n") }
 	// Deployments before Keystone's admin endpoint was removed pass its URL as well.
-	r.bootstrap(bootstrapped, 0, "admin", "secret", "project", "role", "http://admin", "http://internal", "http://public", "Region")
+	r.bootstrap(bootstrapped, 0, "admin", "secret", "project", "role", "http://admin", "http://internal",
+		"http://public", "Region")
 	old := options()
 	r.bootstrap(bootstrapped, 0, "admin", "secret", "project", "role", "http://internal", "http://public", "Region")
 	if !slices.Equal(old, options()) {

@@ -102,12 +102,14 @@ func TestKollaPatchSources(t *testing.T) {
 	}
 	r.write("var/lib/kolla/venv/site.py", "one\n")
 	r.write("patches/git.patch", gitDiff("", "nova/api.py", "one", "two", "nova/data.json"))
-	r.write("patches/explicit.patch", strings.ReplaceAll(gitDiff("x/", "nova/api.py", "two", "three", "nova/more.json"), "\n+++", "\n+++"))
+	r.write("patches/explicit.patch", strings.ReplaceAll(gitDiff("x/", "nova/api.py", "two", "three", "nova/more.json"),
+		"\n+++", "\n+++"))
 	r.write("patches/plugin.patch", gitDiff("", "plug/main.py", "one", "two", "plug/data.json"))
 	r.write("patches/only-adds.patch", newFile("nova/added.py"))
 	r.write("patches/reverse.patch", diffOf("nova/api.py", "four", "three"))
 	r.write("patches/installed.patch", diffOf("var/lib/kolla/venv/site.py", "one", "two"))
-	r.write("patches/installed1.patch", gitDiff("", "var/lib/kolla/venv/site.py", "two", "three", "var/lib/kolla/venv/new.py"))
+	r.write("patches/installed1.patch", gitDiff("", "var/lib/kolla/venv/site.py", "two", "three",
+		"var/lib/kolla/venv/new.py"))
 	// Line ends of Windows, a comment, and no end of the last line.
 	r.write("patches/series", "# fixes\ngit.patch -p1\r\nexplicit.patch -p2 # two "+
 		"levels\nplugin.patch\nonly-adds.patch\nreverse.patch -R\ninstalled.patch\ninstalled1.patch")
@@ -153,12 +155,14 @@ func TestKollaPatchSources(t *testing.T) {
 		t.Errorf("a patch of nothing: %s", out)
 	}
 	for patch, reason := range map[string]string{
-		gitDiff("", "nova/api.py", "never there", "two", "nova/x.py"): "nova/api.py: Hunk #1 FAILED at 1. (in /src/nova-1, with -p1)",
-		gitDiff("", "nova/gone.py", "one", "two", "nova/x.py"):        "no file b/nova/gone.py (in /src/nova-1, with -p1)",
-		newFile("plug/main.py"):                                       "plug/main.py already exists (in /plugins/plug, with -p1)",
-		gitDiff("", "cinder/api.py", "one", "two", "cinder/new.py"):   "no source and no installed file a/cinder/api.py",
-		"--- a/nova/api.py\n+++ b/nova/api.py\n@@ -1 +1 @@\n-one\n":   "nova/api.py: patch: **** malformed patch at line",
-		diffOf("var/lib/kolla/venv/site.py", "never there", "two"):    "var/lib/kolla/venv/site.py: Hunk #1 FAILED at 1. (in /, with -p0)",
+		gitDiff("", "nova/api.py", "never there", "two",
+			"nova/x.py"): "nova/api.py: Hunk #1 FAILED at 1. (in /src/nova-1, with -p1)",
+		gitDiff("", "nova/gone.py", "one", "two", "nova/x.py"):      "no file b/nova/gone.py (in /src/nova-1, with -p1)",
+		newFile("plug/main.py"):                                     "plug/main.py already exists (in /plugins/plug, with -p1)",
+		gitDiff("", "cinder/api.py", "one", "two", "cinder/new.py"): "no source and no installed file a/cinder/api.py",
+		"--- a/nova/api.py\n+++ b/nova/api.py\n@@ -1 +1 @@\n-one\n": "nova/api.py: patch: **** malformed patch at line",
+		diffOf("var/lib/kolla/venv/site.py", "never there",
+			"two"): "var/lib/kolla/venv/site.py: Hunk #1 FAILED at 1. (in /, with -p0)",
 	} {
 		r.write("patches/failing.patch", patch)
 		r.write("patches/series", "failing.patch")

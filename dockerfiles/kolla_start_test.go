@@ -125,7 +125,8 @@ func TestInstallProjects(t *testing.T) {
 			r.install(path, "opt/bin/kolla_install_projects")
 			run := func() string {
 				t.Helper()
-				status, out := r.run([]string{"PATH=/var/lib/kolla/venv/bin:" + strings.TrimPrefix(testPath, "PATH=")}, "kolla_install_projects")
+				status, out := r.run([]string{"PATH=/var/lib/kolla/venv/bin:" + strings.TrimPrefix(testPath, "PATH=")},
+					"kolla_install_projects")
 				if status != 0 {
 					t.Fatalf("exit status %d\n%s", status, out)
 				}
@@ -159,15 +160,23 @@ func TestHTTPDSetup(t *testing.T) {
 			check              string
 			want               string
 		}{
-			{name: "rpm_status", distribution: "rocky", files: map[string]string{"etc/httpd/conf.modules.d/00-base.conf": "", "etc/pki/tls/certs/localhost.crt": ""},
+			{name: "rpm_status", distribution: "rocky",
+				files: map[string]string{"etc/httpd/conf.modules.d/00-base.conf": "", "etc/pki/tls/certs/localhost.crt": ""},
 				check: "cat /etc/httpd/conf.modules.d/99-server-status.conf",
 				want:  "<Location \"/server-status\">\n    SetHandler server-status\n    Require local\n</Location>\n"},
-			{name: "rpm_old_files", distribution: "centos", files: map[string]string{"etc/httpd/conf.modules.d/00-base.conf": "", "etc/pki/tls/certs/localhost.crt": "", "var/run/httpd/httpd.pid": "1", "tmp/httpd-old": ""},
+			{name: "rpm_old_files", distribution: "centos",
+				files: map[string]string{"etc/httpd/conf.modules.d/00-base.conf": "", "etc/pki/tls/certs/localhost.crt": "",
+					"var/run/httpd/httpd.pid": "1", "tmp/httpd-old": ""},
 				check: "ls -A /var/run/httpd /tmp | grep httpd-\\|pid || echo none", want: "none\n"},
-			{name: "deb_variables", distribution: "debian", files: map[string]string{"etc/apache2/envvars": `test -z "$APACHE_CONFDIR" && APACHE_RUN_USER=www-data`, "var/run/apache2/apache2.pid": "1"},
+			{name: "deb_variables", distribution: "debian",
+				files: map[string]string{"etc/apache2/envvars": `test -z "$APACHE_CONFDIR" && APACHE_RUN_USER=www-data`,
+					"var/run/apache2/apache2.pid": "1"},
 				check: "echo $APACHE_RUN_USER; ls -A /var/run/apache2", want: "www-data\n"},
-			{name: "locale", distribution: "debian", files: map[string]string{"etc/apache2/envvars": ""}, check: "echo $LANG", want: "C.UTF-8\n"},
-			{name: "locale_of_deployment", distribution: "debian", files: map[string]string{"etc/apache2/envvars": "", "etc/default/locale": "LANG=cs_CZ.UTF-8"}, check: "echo $LANG", want: "cs_CZ.UTF-8\n"},
+			{name: "locale", distribution: "debian", files: map[string]string{"etc/apache2/envvars": ""},
+				check: "echo $LANG", want: "C.UTF-8\n"},
+			{name: "locale_of_deployment", distribution: "debian",
+				files: map[string]string{"etc/apache2/envvars": "",
+					"etc/default/locale": "LANG=cs_CZ.UTF-8"}, check: "echo $LANG", want: "cs_CZ.UTF-8\n"},
 		} {
 			t.Run(test.name+"/"+script, func(t *testing.T) {
 				r := newScratchRoot(t, "/bin/bash")

@@ -85,7 +85,8 @@ func TestOverrideNames(t *testing.T) {
 		names := all[image]
 		has := func(name string) bool { return slices.Contains(names, name) }
 		if !slices.ContainsFunc(usual, func(n string) bool { return !has(n) }) {
-			names = append([]string{"(usual)"}, slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(usual, n) })...)
+			names = append([]string{"(usual)"}, slices.DeleteFunc(slices.Clone(names),
+				func(n string) bool { return slices.Contains(usual, n) })...)
 		}
 		fmt.Fprintf(&b, "%s: %s\n", image, strings.Join(names, ", "))
 	}

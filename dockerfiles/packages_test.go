@@ -73,7 +73,8 @@ func packageTargets(t *testing.T) []target {
 		for j, base := range []string{"centos", "oraclelinux", "rocky", "ubuntu"} {
 			for k, installType := range []string{"binary", "source"} {
 				arch := []string{"x86_64", "aarch64"}[(i+j+k)%2]
-				out = append(out, target{base: base, tag: release.BaseTag(base), arch: arch, installType: installType, release: name})
+				out = append(out, target{base: base, tag: release.BaseTag(base), arch: arch,
+					installType: installType, release: name})
 			}
 		}
 	}

@@ -52,9 +52,11 @@ func TestEarlyEndsAreFound(t *testing.T) {
 			t.Errorf("%q: %v, want the line %d", script, found, want)
 		}
 	}
-	files := map[string][]byte{"x/main.sh": []byte("set -o pipefail\n. /opt/lib.sh\n"), "y/lib.sh": []byte("source \"$here/more.sh\"\n"),
+	files := map[string][]byte{"x/main.sh": []byte("set -o pipefail\n. /opt/lib.sh\n"),
+		"y/lib.sh":  []byte("source \"$here/more.sh\"\n"),
 		"y/more.sh": nil, "y/other.sh": nil}
-	if got := slices.Sorted(maps.Keys(withPipefail(files))); !slices.Equal(got, []string{"x/main.sh", "y/lib.sh", "y/more.sh"}) {
+	if got := slices.Sorted(maps.Keys(withPipefail(files))); !slices.Equal(got,
+		[]string{"x/main.sh", "y/lib.sh", "y/more.sh"}) {
 		t.Errorf("scripts with pipefail: %q", got)
 	}
 	for command, want := range map[string]bool{

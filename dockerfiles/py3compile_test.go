@@ -100,7 +100,8 @@ func TestByteCompilation(t *testing.T) {
 	}
 	got := compiled()
 	for _, name := range []string{"pyone", "pymany"} {
-		if status, out := r.run(nil, "/usr/bin/py3compile", "--force", "-p", name, "/opt/"+name, "-X", "skip.*"); status != 0 {
+		if status, out := r.run(nil, "/usr/bin/py3compile", "--force", "-p", name, "/opt/"+name, "-X",
+			"skip.*"); status != 0 {
 			t.Fatalf("py3compile: exit status %d\n%s", status, out)
 		}
 	}

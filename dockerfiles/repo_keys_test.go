@@ -84,7 +84,8 @@ func TestRepositoriesHaveKnownKeys(t *testing.T) {
 		}
 	}
 	slices.Sort(unpinned)
-	if want := []string{"copr-rabbitmq-erlang", "copr-rabbitmq-erlang-26", "ligenix-qemu-spice", "sensu"}; !slices.Equal(unpinned, want) {
+	if want := []string{"copr-rabbitmq-erlang", "copr-rabbitmq-erlang-26", "ligenix-qemu-spice",
+		"sensu"}; !slices.Equal(unpinned, want) {
 		t.Errorf("keys without a fingerprint: %v, want %v", unpinned, want)
 	}
 }
@@ -169,7 +170,8 @@ func TestRepoKeysApt(t *testing.T) {
 	put(t, files, "page.html", "<html>Sign in</html>")
 	for _, signer := range []string{good, other} {
 		put(t, files, signer+"/Packages", "")
-		release := fmt.Sprintf("Origin: test\nDate: %s\nSHA256:\n %x 0 Packages\n", time.Now().UTC().Format(http.TimeFormat), sha256.Sum256(nil))
+		release := fmt.Sprintf("Origin: test\nDate: %s\nSHA256:\n %x 0 Packages\n",
+			time.Now().UTC().Format(http.TimeFormat), sha256.Sum256(nil))
 		put(t, files, signer+"/Release", release)
 		put(t, files, signer+"/InRelease",
 			string(k.gpg("--local-user", signer, "--output", "-", "--clear-sign", filepath.Join(files, signer, "Release"))))
@@ -192,7 +194,8 @@ func TestRepoKeysApt(t *testing.T) {
 		}
 		put(t, root, "etc/apt/sources.list.d/v.sources", strings.Replace(string(text), "/etc/kolla", root+"/etc/kolla", 1))
 		state := t.TempDir()
-		out, err := exec.Command(testenv.Program(t, "apt-get", "apt"), "update", "--error-on=any", "-o", "APT::Sandbox::User=root",
+		out, err := exec.Command(testenv.Program(t, "apt-get", "apt"), "update", "--error-on=any", "-o",
+			"APT::Sandbox::User=root",
 			"-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Dir::Etc::sourceparts="+filepath.Dir(sources), "-o", "Dir::State::Lists="+state,
 			"-o", "Dir::Cache="+t.TempDir(), "-o", "Acquire::Languages=none", "-o", "Acquire::Retries=0").CombinedOutput()
 		if err != nil {
@@ -292,7 +295,8 @@ func TestRepoKeysDNF(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(text), "gpgkey=file:///etc/pki/rpm-gpg/kolla-vendor\n") || strings.Contains(string(text), server.URL) {
+	if !strings.Contains(string(text), "gpgkey=file:///etc/pki/rpm-gpg/kolla-vendor\n") ||
+		strings.Contains(string(text), server.URL) {
 		t.Errorf("the repository is\n%s", text)
 	}
 	rpmdb := t.TempDir()
@@ -331,7 +335,8 @@ func TestRepoKeysFormsOfDNF(t *testing.T) {
 		{"tab, unknown", "gpgkey\t=\thttps://other.example/KEY\n", "https://other.example/KEY"},
 		{"list with spaces", "gpgkey=https://other.example/KEY KNOWN\n", "https://other.example/KEY"},
 		{"list with commas", "gpgkey=KNOWN,https://other.example/KEY,file:///etc/KEY\n", "https://other.example/KEY"},
-		{"lines", "gpgkey=\n  KNOWN\n# a comment https://comment.example/KEY\n\n\thttp://other.example/KEY\nenabled=1\n", "http://other.example/KEY"},
+		{"lines", "gpgkey=\n  KNOWN\n# a comment https://comment.example/KEY\n\n\thttp://other.example/KEY\nenabled=1\n",
+			"http://other.example/KEY"},
 		{"ftp", "gpgkey = ftp://other.example/KEY", "ftp://other.example/KEY"},
 		{"braces", "gpgkey=" + strings.Replace(known, "$releasever", "${releasever}", 1), ""},
 		{"the end of the option", "gpgkey=KNOWN\nbaseurl=https://other.example/KEY\n  https://other.example/2\n", ""},
@@ -355,7 +360,8 @@ func TestRepoKeysFormsOfDNF(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := strings.ReplaceAll(strings.ReplaceAll(text, "${releasever}", "$releasever"), known, "file:///etc/pki/rpm-gpg/kolla-vendor")
+			want := strings.ReplaceAll(strings.ReplaceAll(text, "${releasever}", "$releasever"), known,
+				"file:///etc/pki/rpm-gpg/kolla-vendor")
 			if c.name == "a longer address" {
 				want = text
 			}

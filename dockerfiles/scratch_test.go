@@ -67,7 +67,8 @@ func newScratchRoot(t *testing.T, programs ...string) *scratchRoot {
 		}
 	}
 	r := &scratchRoot{t: t, dir: t.TempDir()}
-	for _, dir := range []string{"usr", "dev", "proc", "etc", "tmp", "run", "root", "opt", "var/lib", "var/log", "var/cache"} {
+	for _, dir := range []string{"usr", "dev", "proc", "etc", "tmp", "run", "root", "opt", "var/lib",
+		"var/log", "var/cache"} {
 		if err := os.MkdirAll(r.path(dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +144,8 @@ func (r *scratchRoot) exists(name string) bool {
 func (r *scratchRoot) command(env []string, args ...string) *exec.Cmd {
 	full := append(unshareArgs(), "sh", "-c", enter, "sh", r.dir, r.cache)
 	cmd := exec.Command("unshare", append(full, args...)...)
-	cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}, env...)
+	cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"},
+		env...)
 	return cmd
 }
 

@@ -76,7 +76,8 @@ func TestSetConfigsPipes(t *testing.T) {
 		r.write("etc/x/old", "old")
 		r.pipe("etc/x/a")
 		r.pipe("etc/x/pipe")
-		if out := r.configureInTime(0); !strings.Contains(out, "WARNING /etc/x/pipe is not copied: it is neither a file nor a directory") {
+		if out := r.configureInTime(0); !strings.Contains(out,
+			"WARNING /etc/x/pipe is not copied: it is neither a file nor a directory") {
 			t.Errorf("no warning:\n%s", out)
 		}
 		if got := r.describe("etc/x/a"); got != "-rw-rw---- A" {
@@ -89,7 +90,8 @@ func TestSetConfigsPipes(t *testing.T) {
 	t.Run("source", func(t *testing.T) {
 		r := setConfigs(t, entry("a", "/etc/x", owner))
 		r.pipe("config/a")
-		if out := r.configureInTime(1); !strings.Contains(out, "the source /config/a is neither a file nor a directory; name one of these") {
+		if out := r.configureInTime(1); !strings.Contains(out,
+			"the source /config/a is neither a file nor a directory; name one of these") {
 			t.Errorf("no remedy:\n%s", out)
 		}
 	})
@@ -294,8 +296,9 @@ func TestSetConfigsCheckOfLinks(t *testing.T) {
 			rename(t, r.path("srv/tree/sub"), r.path("srv/moved"))
 			r.serviceLink("srv/tree/sub", "../moved")
 		}, "/srv/tree/sub/b: the link /srv/tree/sub belongs to uid 42425"},
-		"dangling":      {func(r *scratchRoot) { r.writeOrLink("srv/a", "->none") }, "/srv/a does not exist"},
-		"to_itself":     {func(r *scratchRoot) { r.writeOrLink("srv/a", "->a") }, "/srv/a: Too many levels of symbolic links"},
+		"dangling": {func(r *scratchRoot) { r.writeOrLink("srv/a", "->none") }, "/srv/a does not exist"},
+		"to_itself": {func(r *scratchRoot) { r.writeOrLink("srv/a", "->a") },
+			"/srv/a: Too many levels of symbolic links"},
 		"of_root":       {func(r *scratchRoot) { r.writeOrLink("srv/a", "->copy") }, ""},
 		"source_inside": {func(r *scratchRoot) { r.write("shared/c", "new") }, "the content of /srv/tree/link/c differs"},
 	} {
@@ -392,7 +395,8 @@ func TestRecursiveChown(t *testing.T) {
 
 func TestChownTree(t *testing.T) {
 	testenv.Root(t) // only root can give a file another owner
-	_, files := renderTree(t, target{base: "debian", tag: "trixie", arch: "x86_64", installType: "source", release: "master"})
+	_, files := renderTree(t, target{base: "debian", tag: "trixie", arch: "x86_64",
+		installType: "source", release: "master"})
 	command := ""
 	for _, file := range files {
 		if file.Name == "grafana" {

@@ -80,7 +80,8 @@ func TestSetConfigsRetriesOmittedLinks(t *testing.T) {
 	if err := os.MkdirAll(volume, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "none", volume).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "none",
+		volume).CombinedOutput(); err != nil {
 		t.Skipf("mounting a tmpfs: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
@@ -99,7 +100,8 @@ func TestSetConfigsRetriesOmittedLinks(t *testing.T) {
 		if out := r.configureInTime(0); !strings.Contains(out, "it is omitted") {
 			t.Fatalf("the link was not omitted:\n%s", out)
 		}
-		if out := r.configureInTime(1, "--check"); !strings.Contains(out, "/srv/volume/link is not in the configuration any more") {
+		if out := r.configureInTime(1, "--check"); !strings.Contains(out,
+			"/srv/volume/link is not in the configuration any more") {
 			t.Errorf("--check:\n%s", out)
 		}
 	}

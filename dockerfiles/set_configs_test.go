@@ -179,7 +179,8 @@ func TestSetConfigsRestoresDefaults(t *testing.T) {
 		}
 	}
 	r.write("var/lib/kolla/config_files/config.json", `{"command": "true"}`)
-	if status, out := r.configure("", "--check"); status != 1 || !strings.Contains(out, "not in the configuration any more") {
+	if status, out := r.configure("", "--check"); status != 1 ||
+		!strings.Contains(out, "not in the configuration any more") {
 		t.Errorf("--check: %d\n%s", status, out)
 	}
 	for range 2 {
@@ -258,12 +259,18 @@ func TestSetConfigsErrors(t *testing.T) {
 		{"no_object", `[]`, "not an object", 1},
 		{"no_command", `{}`, `"command" is missing`, 1},
 		{"no_dest", `{"command": "x", "config_files": [{"source": "/a"}]}`, `config_files[0] lacks "dest"`, 1},
-		{"no_owner", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "perm": "0600"}]}`, `needs "owner" and "perm"`, 1},
-		{"unknown_key", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "ower": "x"}]}`, `did you mean "owner"?`, 1},
-		{"bad_perm", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": "rwx"}]}`, `"rwx" is not a permission`, 1},
-		{"perm_number", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": 644}]}`, "644 is not in quotation marks", 1},
-		{"perm_zero", `{"command": "x", "directories": [{"path": "/srv/d", "owner": "root", "perm": 0}]}`, "0 is not in quotation marks", 1},
-		{"perm_false", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": false}]}`, "False is not in quotation marks", 1},
+		{"no_owner", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "perm": "0600"}]}`,
+			`needs "owner" and "perm"`, 1},
+		{"unknown_key", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "ower": "x"}]}`,
+			`did you mean "owner"?`, 1},
+		{"bad_perm", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": "rwx"}]}`,
+			`"rwx" is not a permission`, 1},
+		{"perm_number", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": 644}]}`,
+			"644 is not in quotation marks", 1},
+		{"perm_zero", `{"command": "x", "directories": [{"path": "/srv/d", "owner": "root", "perm": 0}]}`,
+			"0 is not in quotation marks", 1},
+		{"perm_false", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": false}]}`,
+			"False is not in quotation marks", 1},
 		{"same_file", `{"command": "x", "config_files": [{"source": "/etc/passwd", "dest": "/etc/", "owner": "root", "perm": "0600"}]}`, "/etc/passwd and /etc/passwd are the same file", 1},
 		{"in_source", `{"command": "x", "config_files": [{"source": "/opt", "dest": "/opt/d/", "owner": "root", "perm": "0600"}]}`, "/opt/d/opt is in the source, /opt", 1},
 		{"root_as_source", `{"command": "x", "config_files": [{"source": "/", "dest": "/srv/d", "owner": "root", "perm": "0600"}]}`, "/srv/d is in the source, /", 1},
@@ -277,19 +284,30 @@ func TestSetConfigsErrors(t *testing.T) {
 		{"replace_etc", `{"command": "x", "config_files": [{"source": "/opt", "dest": "/srv/etc/.", "owner": "root", "perm": "0600"}]}`, "/srv/etc/. cannot be replaced or merged into", 1},
 		{"replace_etc_through_parent", `{"command": "x", "config_files": [{"source": "/opt", "dest": "/etc/kolla/..", "owner": "root", "perm": "0600"}]}`, "/etc/kolla/.. cannot be replaced or merged into", 1},
 		{"state", `{"command": "x", "config_files": [{"source": "/etc/passwd", "dest": "/etc/kolla/defaults/state", "owner": "root", "perm": "0600"}]}`, "/etc/kolla/defaults/state cannot be a destination", 1},
-		{"no_perm", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": "root"}]}`, `needs "owner" and "perm"`, 1},
-		{"null_owner", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": null, "perm": "0600"}]}`, `needs "owner" and "perm"`, 1},
-		{"directory_glob", `{"command": "x", "directories": [{"path": "/a*", "owner": "root", "perm": "0700"}]}`, "cannot have wildcards", 1},
-		{"file_parent", `{"command": "x", "files": [{"path": "/no/dir", "owner": "root", "perm": "0700"}]}`, "the directory of /no/dir does not exist", 1},
+		{"no_perm", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": "root"}]}`,
+			`needs "owner" and "perm"`, 1},
+		{"null_owner", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": null, "perm": "0600"}]}`,
+			`needs "owner" and "perm"`, 1},
+		{"directory_glob", `{"command": "x", "directories": [{"path": "/a*", "owner": "root", "perm": "0700"}]}`,
+			"cannot have wildcards", 1},
+		{"file_parent", `{"command": "x", "files": [{"path": "/no/dir", "owner": "root", "perm": "0700"}]}`,
+			"the directory of /no/dir does not exist", 1},
 		{"missing_source", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": "root", "perm": "0600"}]}`, "the source does not exist: /a", 1},
-		{"unknown_user", `{"command": "x", "permissions": [{"path": "/etc", "owner": "no-such-user"}]}`, `this image has no user "no-such-user"`, 1},
-		{"unknown_user_of_nothing", `{"command": "x", "permissions": [{"path": "/none", "owner": "no-such-user"}]}`, `this image has no user "no-such-user"`, 1},
-		{"owner_number", `{"command": "x", "permissions": [{"path": "/etc", "owner": 42425}]}`, `permissions[0]: "owner" is not a string: 42425`, 1},
-		{"path_list", `{"command": "x", "directories": [{"path": ["/a"], "owner": "root", "perm": "0700"}]}`, `"path" is not a string`, 1},
+		{"unknown_user", `{"command": "x", "permissions": [{"path": "/etc", "owner": "no-such-user"}]}`,
+			`this image has no user "no-such-user"`, 1},
+		{"unknown_user_of_nothing", `{"command": "x", "permissions": [{"path": "/none", "owner": "no-such-user"}]}`,
+			`this image has no user "no-such-user"`, 1},
+		{"owner_number", `{"command": "x", "permissions": [{"path": "/etc", "owner": 42425}]}`,
+			`permissions[0]: "owner" is not a string: 42425`, 1},
+		{"path_list", `{"command": "x", "directories": [{"path": ["/a"], "owner": "root", "perm": "0700"}]}`,
+			`"path" is not a string`, 1},
 		{"source_number", `{"command": "x", "config_files": [{"source": 0, "dest": "/b", "owner": "root", "perm": "0600"}]}`, `"source" is not a string: 0`, 1},
-		{"exclude_text", `{"command": "x", "permissions": [{"path": "/none", "owner": "root", "exclude": "log"}]}`, `permissions[0]: "exclude" is not a list`, 1},
-		{"exclude_expression", `{"command": "x", "permissions": [{"path": "/none", "owner": "root", "exclude": ["("]}]}`, `"exclude" has the invalid expression (`, 1},
-		{"unexpected", `{"command": "x", "directories": [{"path": "/etc/passwd/x", "owner": "root", "perm": "0700"}]}`, "Unexpected error", 2},
+		{"exclude_text", `{"command": "x", "permissions": [{"path": "/none", "owner": "root", "exclude": "log"}]}`,
+			`permissions[0]: "exclude" is not a list`, 1},
+		{"exclude_expression", `{"command": "x", "permissions": [{"path": "/none", "owner": "root", "exclude": ["("]}]}`,
+			`"exclude" has the invalid expression (`, 1},
+		{"unexpected", `{"command": "x", "directories": [{"path": "/etc/passwd/x", "owner": "root", "perm": "0700"}]}`,
+			"Unexpected error", 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := setConfigs(t, test.config)
@@ -372,7 +390,8 @@ func TestSetConfigsLinksInDestinations(t *testing.T) {
 				}
 				status, out := r.configure("COPY_ALWAYS")
 				// A merged directory replaces the link, as a file does.
-				if refused := uid != 0 && name != "merge"; refused != (status == 1) || refused != strings.Contains(out, "ERROR ForeignLink") {
+				if refused := uid != 0 && name != "merge"; refused != (status == 1) ||
+					refused != strings.Contains(out, "ERROR ForeignLink") {
 					t.Errorf("link of %d: exit status %d\n%s", uid, status, out)
 				}
 				if got := r.tree("etc/sudoers.d"); strings.Count(got, "\n") != 1 || strings.Contains(got, "42425") {
@@ -424,19 +443,24 @@ func TestSetConfigsRaces(t *testing.T) {
 	const owner = `, "owner": "keystone", "perm": "0660"`
 	permissions := `{"command": "c", "permissions": [{"path": "/etc/keystone", "owner": "keystone", "perm": "0660", "recurse": true}]}`
 	for _, test := range []struct{ name, config, module, function, when, call, path, target string }{
-		{"new_file", entry("a", "/etc/keystone/a", owner), "program", "remove", "after", "1", "/etc/keystone/a", "/etc/victim/file"},
-		{"copied_file", entry("a", "/etc/keystone/a", owner), "shutil", "copyfileobj", "after", "1", "/etc/keystone/a", "/etc/victim/file"},
+		{"new_file", entry("a", "/etc/keystone/a", owner), "program", "remove", "after", "1",
+			"/etc/keystone/a", "/etc/victim/file"},
+		{"copied_file", entry("a", "/etc/keystone/a", owner), "shutil", "copyfileobj", "after", "1",
+			"/etc/keystone/a", "/etc/victim/file"},
 		{"owner", permissions, "os", "chown", "before", "3", "/etc/keystone/sub/file", "/etc/victim/file"},
 		{"mode", permissions, "os", "chmod", "before", "4", "/etc/keystone/sub/file", "/etc/victim/file"},
 		{"directory", permissions, "os", "chown", "before", "3", "/etc/keystone/sub", "/etc/victim"},
-		{"directory_of_tree", entry("tree", "/etc/keystone/tree", owner), "program", "parse_owner", "after", "1", "/etc/keystone/tree", "/etc/victim"},
-		{"saved", entry("a", "/etc/keystone/sub", owner), "program", "load_state", "after", "1", "/etc/keystone/sub/file", "/etc/victim/file"},
+		{"directory_of_tree", entry("tree", "/etc/keystone/tree", owner), "program", "parse_owner", "after", "1",
+			"/etc/keystone/tree", "/etc/victim"},
+		{"saved", entry("a", "/etc/keystone/sub", owner), "program", "load_state", "after", "1",
+			"/etc/keystone/sub/file", "/etc/victim/file"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			r := setConfigs(t, test.config)
 			r.write("opt/race.py", raceSetConfigs)
-			for name, content := range map[string]string{"config/a": "A", "config/tree/file": "A", "etc/keystone/sub/file": "old", "etc/victim/file": "victim"} {
+			for name, content := range map[string]string{"config/a": "A", "config/tree/file": "A",
+				"etc/keystone/sub/file": "old", "etc/victim/file": "victim"} {
 				r.write(name, content)
 			}
 			before := r.tree("etc/victim")

@@ -19,7 +19,8 @@ func (r *scratchRoot) extend(image string, env ...string) (int, string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.write("opt/extend_start", strings.ReplaceAll(string(script), "/usr/local/lib/kolla/extend_start_lib.sh", "/opt/lib.sh"))
+	r.write("opt/extend_start", strings.ReplaceAll(string(script),
+		"/usr/local/lib/kolla/extend_start_lib.sh", "/opt/lib.sh"))
 	return r.run(env, "bash", "-c", "set -o errexit -o pipefail -o nounset -o xtrace; . /opt/extend_start; echo started")
 }
 
@@ -206,7 +207,8 @@ mysql_query_rules =
 func TestIronicPXEMapFile(t *testing.T) {
 	r := newScratchRoot(t, "/bin/bash", "/usr/bin/sed")
 	r.install("ironic/ironic-pxe/tftp-map-file-template", "map-file-template")
-	env := []string{"KOLLA_BASE_ARCH=x86_64", "KOLLA_BASE_DISTRO=debian", "TFTPBOOT_PATH=/var/lib/ironic/tftpboot", "HTTPBOOT_PATH=/httpboot"}
+	env := []string{"KOLLA_BASE_ARCH=x86_64", "KOLLA_BASE_DISTRO=debian", "TFTPBOOT_PATH=/var/lib/ironic/tftpboot",
+		"HTTPBOOT_PATH=/httpboot"}
 	for range 2 {
 		if status, out := r.extendWithLibrary("ironic/ironic-pxe", env...); status != 0 {
 			t.Fatalf("exit status %d\n%s", status, out)

@@ -41,7 +41,8 @@ func TestTreeIsWhole(t *testing.T) {
 		if err == nil && name == "testdata" {
 			return filepath.SkipDir
 		}
-		if err == nil && !entry.IsDir() && !strings.HasSuffix(name, ".go") && name != "README.md" && !embedded[filepath.ToSlash(name)] {
+		if err == nil && !entry.IsDir() && !strings.HasSuffix(name, ".go") && name != "README.md" &&
+			!embedded[filepath.ToSlash(name)] {
 			t.Errorf("%s is not embedded", name)
 		}
 		return err
@@ -80,7 +81,8 @@ func TestTemplateConventions(t *testing.T) {
 		if match := parents.FindStringSubmatch(content); match != nil {
 			images[image] = match[1] + match[2]
 		} else if image != "base" {
-			t.Errorf(`%s begins neither with FROM a parent nor with {%% extends "image.j2" %%} and {%% set parent = "…" %%}`, name)
+			t.Errorf(`%s begins neither with FROM a parent nor with {%% extends "image.j2" %%} and {%% set parent = "…" %%}`,
+				name)
 		}
 		if strings.HasPrefix(content, "FROM") && strings.Count(content, "{{ macros.kolla_patch_sources() }}") != 1 {
 			t.Errorf("%s: {{ macros.kolla_patch_sources() }} must occur once", name)

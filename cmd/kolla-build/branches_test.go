@@ -24,7 +24,8 @@ func renderBase(t *testing.T, template, line string) string {
 	args := append([]string{"--images-dir", filepath.Join(dir, "tree"), "--template-only", "--work-dir",
 		filepath.Join(dir, "out")}, strings.Fields(line)...)
 	var out bytes.Buffer
-	if code := run(args, []string{"HOME=" + dir, "KOLLA_BUILD_DATA_DIR=" + filepath.Join(dir, "data")}, &out, &out); code != exitOK {
+	if code := run(args, []string{"HOME=" + dir, "KOLLA_BUILD_DATA_DIR=" + filepath.Join(dir, "data")},
+		&out, &out); code != exitOK {
 		t.Fatalf("kolla-build %s: exit status %d\n%s", line, code, out.String())
 	}
 	got, err := os.ReadFile(filepath.Join(dir, "out", "docker", "base", "Dockerfile"))
@@ -97,8 +98,10 @@ func TestPinnedBaseTag(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 	var out bytes.Buffer
-	code := run([]string{"-b", "debian", "--base-image", "debian@" + digest, "--list-images"}, []string{"HOME=" + t.TempDir()}, &out, &out)
-	if want := "--base-image debian --base-tag trixie@" + digest; code != exitUsage || !strings.Contains(out.String(), want) {
+	code := run([]string{"-b", "debian", "--base-image", "debian@" + digest, "--list-images"},
+		[]string{"HOME=" + t.TempDir()}, &out, &out)
+	if want := "--base-image debian --base-tag trixie@" + digest; code != exitUsage ||
+		!strings.Contains(out.String(), want) {
 		t.Errorf("--base-image with a digest: exit status %d\n%s", code, out.String())
 	}
 }

@@ -161,7 +161,8 @@ func checkSpans(ts *testscript.TestScript, _ bool, args []string) {
 			if far {
 				return s.service == child && under(s, parent)
 			}
-			return strings.Contains(s.Name, child) && byID[string(s.ParentSpanId)].GetName() == parent && s.EndTimeUnixNano >= s.StartTimeUnixNano
+			return strings.Contains(s.Name, child) && byID[string(s.ParentSpanId)].GetName() == parent &&
+				s.EndTimeUnixNano >= s.StartTimeUnixNano
 		}) {
 			ts.Fatalf("no span %q in\n%s", want, tree.String())
 		}

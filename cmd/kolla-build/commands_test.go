@@ -38,11 +38,13 @@ func TestHelpOfSharedOptions(t *testing.T) {
 		for _, name := range named.FindAllString(text, -1) {
 			o := config.Lookup(name[2:])
 			negated := config.Lookup(strings.TrimPrefix(name, "--no"))
-			if name != "--keep" && own.Lookup(name[2:]) == nil && (o == nil || !c.Reads(o)) && (negated == nil || !c.Reads(negated)) {
+			if name != "--keep" && own.Lookup(name[2:]) == nil && (o == nil || !c.Reads(o)) &&
+				(negated == nil || !c.Reads(negated)) {
 				t.Errorf("help of %s: it has no option %s", c.Name, name)
 			}
 		}
-		for _, words := range []string{"to build at", "to build for", "are built for", "retries of an image", "retry an image"} {
+		for _, words := range []string{"to build at", "to build for", "are built for",
+			"retries of an image", "retry an image"} {
 			if strings.Contains(strings.Join(strings.Fields(text), " "), words) {
 				t.Errorf("help of %s: %q", c.Name, words)
 			}
@@ -161,7 +163,8 @@ func TestPick(t *testing.T) {
 	} {
 		got, rest, _ := pick(table(), strings.Fields(c.line))
 		if got.Name != c.command || !slices.Equal(rest, strings.Fields(c.rest)) {
-			t.Errorf("kolla-build %s: command %q with %q, want %q with %q", c.line, got.Name, rest, c.command, strings.Fields(c.rest))
+			t.Errorf("kolla-build %s: command %q with %q, want %q with %q", c.line, got.Name, rest,
+				c.command, strings.Fields(c.rest))
 		}
 	}
 }
@@ -174,7 +177,8 @@ func TestCommandAfterOptions(t *testing.T) {
 		code int
 		want string // a regular expression for both outputs
 	}{
-		{"-b debian save --output x.tar", exitFailed, `warning: -b debian has no effect: kolla-build save does not read it\n(?s:.*)no store`},
+		{"-b debian save --output x.tar", exitFailed,
+			`warning: -b debian has no effect: kolla-build save does not read it\n(?s:.*)no store`},
 		{"--dry-run images base", exitUsage, "has no --dry-run"},
 		{"--dry-run remove base", exitFailed, "no store"},
 		{"-b debian version", exitOK, "BuildKit"},
@@ -185,7 +189,8 @@ func TestCommandAfterOptions(t *testing.T) {
 		{"-b debian push svc", exitUsage, `unknown command "push"\n  hint: (?s:.*)kolla-build -- push`},
 		{"-b debian --list-images run svc-a", exitUsage, `unknown command "run"`},
 		{"-b debian --list-images -- run svc-a", exitOK, "svc-a"},
-		{"-b debian --list-images svc-a plan", exitOK, `"plan" is a regular expression after other words\n  hint: .*kolla-build plan(?s:.*)svc-a`},
+		{"-b debian --list-images svc-a plan", exitOK,
+			`"plan" is a regular expression after other words\n  hint: .*kolla-build plan(?s:.*)svc-a`},
 		{"-b debian --list-images svc-a save", exitOK, `"save" is a regular expression after other words`},
 		{"-b debian --list-images build svc-a", exitOK, "svc-a"},
 		{"-b debian scv-a", exitUsage, `matches none of the 5 images\n  hint: did you mean svc-a\?`},
@@ -237,7 +242,8 @@ func TestWordsThatMatchImages(t *testing.T) {
 		if code != c.code || !strings.Contains(stdout.String()+stderr.String(), c.want) {
 			t.Errorf("kolla-build %s: exit status %d, want %d and %q in\n%s%s", c.line, code, c.code, c.want, &stdout, &stderr)
 		}
-		if c.warning == "" == strings.Contains(stderr.String(), "a regular expression") || !strings.Contains(stderr.String(), c.warning) {
+		if c.warning == "" == strings.Contains(stderr.String(), "a regular expression") ||
+			!strings.Contains(stderr.String(), c.warning) {
 			t.Errorf("kolla-build %s: want %q in\n%s", c.line, c.warning, &stderr)
 		}
 	}

@@ -20,7 +20,8 @@ var shellCases = []struct{ name, typed, want string }{
 	{"short option's value", "kolla-build -b oracl", "kolla-build -b oraclelinux"},
 	{"image", "kolla-build -b debian placement-a", "kolla-build -b debian placement-api"},
 	{"profile", "kolla-build --profile quicks", "kolla-build --profile quickstart"},
-	{"profile of a file", "kolla-build --config-file my.conf -p somebodys-", "kolla-build --config-file my.conf -p somebodys-own"},
+	{"profile of a file", "kolla-build --config-file my.conf -p somebodys-",
+		"kolla-build --config-file my.conf -p somebodys-own"},
 	{"tag of the base given", "kolla-build -b ubuntu --base-tag nob", "kolla-build -b ubuntu --base-tag noble"},
 	{"file", "kolla-build --template-override overr", "kolla-build --template-override overrides.j2"},
 	{"file after =", "kolla-build --template-override=overr", "kolla-build --template-override=overrides.j2"},
@@ -55,7 +56,8 @@ func TestCompletionInShells(t *testing.T) {
 			dir := t.TempDir()
 			// The command line is not executed.
 			linkSelf(t, filepath.Join(dir, "self", "kolla-build"))
-			wrapper := "#!/bin/sh\ncase $1 in __complete|completion) exec " + filepath.Join(dir, "self", "kolla-build") + " \"$@\";; esac\n"
+			wrapper := "#!/bin/sh\ncase $1 in __complete|completion) exec " + filepath.Join(dir, "self",
+				"kolla-build") + " \"$@\";; esac\n"
 			if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +99,8 @@ func TestCompletionInShells(t *testing.T) {
 				if strings.HasSuffix(c.want, "/") {
 					space = ""
 				}
-				term.Until(c.name+": "+c.want, term.Visible, func(s string) bool { return strings.Contains(s, "$ "+c.want+space+"Z") })
+				term.Until(c.name+": "+c.want, term.Visible,
+					func(s string) bool { return strings.Contains(s, "$ "+c.want+space+"Z") })
 			}
 		})
 	}

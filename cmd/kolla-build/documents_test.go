@@ -133,7 +133,8 @@ func TestDocumentedCommands(t *testing.T) {
 					rest[i+1] = os.DevNull
 				}
 			}
-			_, err = cli.Load(cli.Input{Command: c.Command, Args: rest, Before: before, Dir: t.TempDir(), SystemFile: "none", Profiles: known, Commands: described(commands)})
+			_, err = cli.Load(cli.Input{Command: c.Command, Args: rest, Before: before, Dir: t.TempDir(), SystemFile: "none",
+				Profiles: known, Commands: described(commands)})
 			if err != nil && !errors.Is(err, cli.ErrHelp) && !errors.Is(err, cli.ErrVersion) {
 				t.Errorf("%s: kolla-build %s: %v", name, line, err)
 			}
@@ -146,7 +147,8 @@ func TestDocumentedCommands(t *testing.T) {
 
 // otherOptions are options of other programs and instructions, and placeholders, that
 // documents name alone.
-var otherOptions = []string{"checksum", "privileged", "patch-from", "layering", "suppress-sync", "no-cache-dir", "mount", "network",
+var otherOptions = []string{"checksum", "privileged", "patch-from", "layering", "suppress-sync",
+	"no-cache-dir", "mount", "network",
 	"security", "check", "list-", "opt", "no", "no-"}
 
 // TestDocumentedOptions checks that the options that documents name in text exist.

@@ -41,7 +41,8 @@ func TestEndToEnd(t *testing.T) {
 	defer server.Close()
 	host := server.Addr().String()
 	summary := filepath.Join(data, "summary.json")
-	args := []string{"-b", "debian", "-t", "binary", "--data-dir", data, "--buildkitd", buildkitd, "--push", "--registry", host,
+	args := []string{"-b", "debian", "-t", "binary", "--data-dir", data, "--buildkitd", buildkitd,
+		"--push", "--registry", host,
 		"-n", "e2e", "--tag", "t", "--logs-dir", filepath.Join(data, "logs"), "--summary-json-file", summary,
 		"--progress", "plain", "^memcached$", "^keystone$"}
 	runBuild(t, args, exitOK)
@@ -85,7 +86,8 @@ func runBuild(t *testing.T, args []string, want int) string {
 	var out bytes.Buffer
 	started := time.Now()
 	code := run(args, append(os.Environ(), "NO_COLOR=1", "KOLLA_BUILD_ENGINE=none"), io.Discard, &out)
-	t.Logf("kolla-build %s: exit status %d after %v\n%s", strings.Join(args, " "), code, time.Since(started).Round(time.Second), out.String())
+	t.Logf("kolla-build %s: exit status %d after %v\n%s", strings.Join(args, " "), code,
+		time.Since(started).Round(time.Second), out.String())
 	if code != want {
 		t.Fatalf("exit status %d, want %d", code, want)
 	}
@@ -181,7 +183,8 @@ func start(t *testing.T, img v1.Image, command string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	id := fmt.Sprintf("kolla-e2e-%d-%d", os.Getpid(), time.Now().UnixNano())
-	out, err := exec.CommandContext(ctx, runc, "--root", filepath.Join(bundle, "state"), "run", "-b", bundle, id).CombinedOutput()
+	out, err := exec.CommandContext(ctx, runc, "--root", filepath.Join(bundle, "state"), "run", "-b",
+		bundle, id).CombinedOutput()
 	if err != nil {
 		t.Errorf("%q in a container: %v\n%s", command, err, out)
 	}
@@ -206,7 +209,8 @@ func editSpec(t *testing.T, path, root string, conf v1.Config, command string) {
 	put(t, filepath.Join(root, "var/lib/kolla/config_files/config.json"), kolla)
 	put(t, filepath.Join(root, "etc/hosts"), []byte("127.0.0.1 localhost runc\n"))
 	// Docker's default capabilities, because kolla_start calls sudo.
-	caps := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP",
+	caps := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_SETGID",
+		"CAP_SETUID", "CAP_SETPCAP",
 		"CAP_KILL", "CAP_AUDIT_WRITE"}
 	uid, gid := ids(t, filepath.Join(root, "etc/passwd"), conf.User)
 	p := spec["process"].(map[string]any)
@@ -214,7 +218,8 @@ func editSpec(t *testing.T, path, root string, conf v1.Config, command string) {
 	p["noNewPrivileges"] = false
 	p["args"] = append(append([]string{}, conf.Entrypoint...), conf.Cmd...)
 	p["env"] = append(append([]string{}, conf.Env...), "KOLLA_CONFIG_STRATEGY=COPY_ALWAYS")
-	p["user"] = map[string]any{"uid": uid, "gid": gid, "additionalGids": groups(t, filepath.Join(root, "etc/group"), conf.User)}
+	p["user"] = map[string]any{"uid": uid, "gid": gid,
+		"additionalGids": groups(t, filepath.Join(root, "etc/group"), conf.User)}
 	p["capabilities"] = map[string]any{"bounding": caps, "effective": caps, "permitted": caps}
 	spec["root"] = map[string]any{"path": root, "readonly": false}
 	if data, err = json.Marshal(spec); err != nil {

@@ -44,7 +44,8 @@ var malformed = []string{
 }
 
 // failures are correct command lines that fail: arguments that name a file that does not exist.
-var failures = []string{"--retries 1", "load MISSING", "verify MISSING", "list MISSING", "lint MISSING.j2", "render MISSING.j2"}
+var failures = []string{"--retries 1", "load MISSING", "verify MISSING", "list MISSING",
+	"lint MISSING.j2", "render MISSING.j2"}
 
 // TestMalformedOptions checks the rule of docs/options.md: status 2 if the command line can
 // never work, 1 if the command fails.
@@ -144,7 +145,8 @@ func TestDataDirOfFiles(t *testing.T) {
 	tree := filepath.Join(testenv.RepoRoot(t), "testdata/tree")
 	check := func(line string, env string, want int, message string) {
 		var out bytes.Buffer
-		code := run(strings.Fields(line), []string{env, "KOLLA_BUILD_IMAGES_DIR=" + tree, "KOLLA_BUILD_ENGINE=none"}, &out, &out)
+		code := run(strings.Fields(line), []string{env, "KOLLA_BUILD_IMAGES_DIR=" + tree, "KOLLA_BUILD_ENGINE=none"}, &out,
+			&out)
 		if code != want || !strings.Contains(out.String(), message) {
 			t.Errorf("%s kolla-build %s: exit status %d, want %d and %q:\n%s", env, line, code, want, message, out.String())
 		}
@@ -154,7 +156,8 @@ func TestDataDirOfFiles(t *testing.T) {
 		check(line+" --config-file "+conf, "HOME="+dir, exitFailed, "kb.conf:2: data-dir: not a directory")
 		check(line, "KOLLA_BUILD_DATA_DIR="+file, exitUsage, "KOLLA_BUILD_DATA_DIR="+file+": not a directory")
 	}
-	for _, line := range []string{"completion bash", "lint", "render base", "explain base", "--generate-config", "--list-images", "--list-dependencies",
+	for _, line := range []string{"completion bash", "lint", "render base", "explain base", "--generate-config",
+		"--list-images", "--list-dependencies",
 		"--template-only --work-dir " + filepath.Join(dir, "work")} {
 		check(line, "KOLLA_BUILD_DATA_DIR="+file, exitOK, "")
 	}

@@ -31,10 +31,11 @@ func TestExitCode(t *testing.T) {
 		"hint":          {usererr.Errorf("try again", "pushing"), nil, exitFailed, "hint: try again"},
 		// A connection that a registry or an engine closed has the same cause as
 		// a closed standard output, and must be reported.
-		"closed connection": {fmt.Errorf("pushing to registry.example: %w", syscall.EPIPE), nil, exitFailed, "registry.example"},
-		"closed output":     {syscall.EPIPE, syscall.EPIPE, exitFailed, ""},
-		"full output":       {nil, syscall.ENOSPC, exitFailed, "writing standard output: no space left"},
-		"failure and full":  {errors.New("pulling"), syscall.ENOSPC, exitFailed, "pulling"},
+		"closed connection": {fmt.Errorf("pushing to registry.example: %w", syscall.EPIPE), nil,
+			exitFailed, "registry.example"},
+		"closed output":    {syscall.EPIPE, syscall.EPIPE, exitFailed, ""},
+		"full output":      {nil, syscall.ENOSPC, exitFailed, "writing standard output: no space left"},
+		"failure and full": {errors.New("pulling"), syscall.ENOSPC, exitFailed, "pulling"},
 	} {
 		var stderr bytes.Buffer
 		code := exitCode(t.Context(), c.err, c.lost, &console.Console{Stderr: &stderr})
@@ -57,7 +58,8 @@ func TestInterruptedConfiguration(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	interrupted := interruptedError{syscall.SIGTERM}
 	cancel(interrupted)
-	if _, err := load(ctx, cli.Input{Command: buildCommand().Command, Args: []string{"--config-file", pipe}}); !errors.Is(err, interrupted) {
+	if _, err := load(ctx, cli.Input{Command: buildCommand().Command,
+		Args: []string{"--config-file", pipe}}); !errors.Is(err, interrupted) {
 		t.Errorf("%v, want %v", err, interrupted)
 	}
 }

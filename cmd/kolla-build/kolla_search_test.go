@@ -51,7 +51,8 @@ func TestKollaSearchOrder(t *testing.T) {
 	}
 	env := kollaEnv(t)
 	dir := t.TempDir()
-	self, etc, tree := filepath.Join(dir, "bin", "kolla-build"), filepath.Join(dir, "etc"), filepath.Join(dir, "tree", "base")
+	self, etc, tree := filepath.Join(dir, "bin", "kolla-build"), filepath.Join(dir, "etc"),
+		filepath.Join(dir, "tree", "base")
 	linkSelf(t, self)
 	if out, err := exec.Command("cp", "-a", "/etc", etc).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -81,7 +82,8 @@ func TestKollaSearchOrder(t *testing.T) {
 			args := strings.Fields(inHome(c.args))
 			start := func(program string, extra ...string) string {
 				const script = `mount --make-rprivate / && mount --bind "$1" /etc && shift && exec "$@"`
-				cmd := exec.Command("unshare", append(append([]string{"-m", "sh", "-c", script, "sh", etc, program}, extra...), args...)...)
+				cmd := exec.Command("unshare", append(append([]string{"-m", "sh", "-c", script, "sh", etc, program}, extra...),
+					args...)...)
 				cmd.Dir = t.TempDir()
 				cmd.Env = append(env, "HOME="+home, "PYTHONPATH="+kolla, "KOLLA_BUILD_DATA_DIR="+filepath.Join(home, "data"))
 				out, err := cmd.Output()

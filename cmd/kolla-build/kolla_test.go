@@ -200,12 +200,14 @@ func (p *pair) usage() { p.mistake(func(int) int { return 2 }) }
 // mistake runs both with a mistake. want returns our exit status for Python's.
 func (p *pair) mistake(want func(python int) int) {
 	work := p.t.TempDir()
-	w, g := p.python("--template-only", "--work-dir", work+"/python"), p.ours("--template-only", "--work-dir", work+"/ours")
+	w, g := p.python("--template-only", "--work-dir", work+"/python"),
+		p.ours("--template-only", "--work-dir", work+"/ours")
 	if w.code == 0 {
 		p.t.Fatalf("the Python tool accepts this: %s", w.stdout)
 	}
 	if g.code != want(w.code) {
-		p.t.Errorf("exit status %d, the Python tool's is %d\nit prints:\n%s\nwe print:\n%s", g.code, w.code, w.stderr, g.stderr)
+		p.t.Errorf("exit status %d, the Python tool's is %d\nit prints:\n%s\nwe print:\n%s", g.code,
+			w.code, w.stderr, g.stderr)
 	}
 	if len(strings.TrimSpace(g.stderr)) == 0 {
 		p.t.Error("nothing is printed")

@@ -52,7 +52,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SRC", testenv.RepoRoot(t))
 			env.Setenv("KOLLA_TEST_FAILURES", os.Getenv("KOLLA_TEST_FAILURES"))
 			// Scripts do not see the settings of this machine.
-			for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "BUILDKIT_HOST", "SOURCE_DATE_EPOCH"} {
+			for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy",
+				"BUILDKIT_HOST", "SOURCE_DATE_EPOCH"} {
 				env.Setenv(v, "")
 			}
 			return nil
@@ -147,7 +148,8 @@ func makeBase(ts *testscript.TestScript, _ bool, args []string) {
 		first, err := mutate.ConfigFile(img, conf)
 		ts.Check(err)
 		idx = mutate.AppendManifests(idx,
-			mutate.IndexAddendum{Add: first, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch, Variant: variant}}})
+			mutate.IndexAddendum{Add: first, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux",
+				Architecture: arch, Variant: variant}}})
 	}
 	ts.Check(p.AppendIndex(idx))
 }

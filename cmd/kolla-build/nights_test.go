@@ -206,7 +206,8 @@ func TestNights(t *testing.T) {
 	testenv.Inputs(t, "examples/ci/nightly.sh")
 	w := newRefreshWorld(t)
 	n := &nights{refreshWorld: w, dir: w.dir, log: &bytes.Buffer{}}
-	s, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: filepath.Join(w.dir, "registry"), Log: n.log, Verbose: true})
+	s, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: filepath.Join(w.dir, "registry"),
+		Log: n.log, Verbose: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +289,8 @@ func (n *nights) changePackage() {
 		night.built["leaf"] != "parent app is built" {
 		n.t.Errorf("third night: ended with %d, built %v", night.code, night.built)
 	}
-	if !strings.Contains(strings.Join(strings.Fields(night.json), ""), `"packages":[{"name":"beta","from":"1","to":"2"}]`) {
+	if !strings.Contains(strings.Join(strings.Fields(night.json), ""),
+		`"packages":[{"name":"beta","from":"1","to":"2"}]`) {
 		n.t.Errorf("the summary does not name the package:\n%s", night.json)
 	}
 	if !strings.Contains(night.page,

@@ -72,7 +72,8 @@ func TestPackageCache(t *testing.T) {
 	}
 	data := filepath.Join(dir, "data") // with a builder that has no cache yet
 	template := func(image, from, run string) {
-		put(t, filepath.Join(dir, "tree", image, "Dockerfile.j2"), []byte("FROM "+from+"\nLABEL name=\""+image+"\"\n"+run+"\n"))
+		put(t, filepath.Join(dir, "tree", image, "Dockerfile.j2"),
+			[]byte("FROM "+from+"\nLABEL name=\""+image+"\"\n"+run+"\n"))
 	}
 	template("base", "{{ base_image }}:{{ base_distro_tag }}", "ENV DEBIAN_FRONTEND=noninteractive")
 	for _, image := range []string{"one", "two"} {
@@ -85,7 +86,8 @@ func TestPackageCache(t *testing.T) {
 	build := func(image string, extra ...string) {
 		runBuild(t, append([]string{"-b", "debian", "--base-image", "oci:" + filepath.Join(bases, "store") + ":debian:trixie",
 			"--images-dir", filepath.Join(dir, "tree"), "-n", "packages", "--tag", "t",
-			"--data-dir", data, "--buildkitd", buildkitd, "--logs-dir", filepath.Join(dir, "logs"), "--progress", "plain", "^" + image + "$"}, extra...), exitOK)
+			"--data-dir", data, "--buildkitd", buildkitd, "--logs-dir", filepath.Join(dir,
+				"logs"), "--progress", "plain", "^" + image + "$"}, extra...), exitOK)
 	}
 	build("one", "--package-cache")
 	if debs, lists := requests(); len(debs) < 3 || len(lists) == 0 {

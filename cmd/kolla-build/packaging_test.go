@@ -48,7 +48,8 @@ func TestPackageContents(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, path := range []string{"/usr/bin/kolla-build", "/usr/lib/kolla-build/buildkitd", "/usr/lib/kolla-build/nightly.sh",
+	for _, path := range []string{"/usr/bin/kolla-build", "/usr/lib/kolla-build/buildkitd",
+		"/usr/lib/kolla-build/nightly.sh",
 		"/usr/lib/systemd/system/kolla-build-nightly.service", "/usr/lib/systemd/system/kolla-build-nightly.timer"} {
 		if !installed[path] {
 			t.Errorf("the packages do not contain %s", path)

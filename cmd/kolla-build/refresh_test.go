@@ -32,7 +32,8 @@ func newRefreshWorld(t *testing.T) *refreshWorld {
 	w.buildkitd = testenv.Buildkitd(t)
 	testenv.Program(t, "mmdebstrap", "mmdebstrap")
 	var err error
-	if w.server, err = standin.Start(standin.Content{Suite: "standin", Files: map[string][]byte{"thing": []byte("1")}}); err != nil {
+	if w.server, err = standin.Start(standin.Content{Suite: "standin",
+		Files: map[string][]byte{"thing": []byte("1")}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.server.Close() })
@@ -59,7 +60,8 @@ func newRefreshWorld(t *testing.T) *refreshWorld {
 		base = filepath.Join(w.dir, "bootstrapped")
 		runBuild(t, []string{"bootstrap", "debian:trixie", "--data-dir", base}, exitOK)
 	}
-	w.options = []string{"-b", "debian", "--base-tag", "trixie", "--base-image", "oci:" + base + "/store:debian:trixie", "--images-dir", tree,
+	w.options = []string{"-b", "debian", "--base-tag", "trixie", "--base-image",
+		"oci:" + base + "/store:debian:trixie", "--images-dir", tree,
 		"-n", "t", "--tag", "t", "--buildkitd", w.buildkitd, "--progress", "plain"}
 	w.use("data")
 	return w
@@ -152,7 +154,8 @@ func TestRefresh(t *testing.T) {
 	w.server.AddDebs(deb("beta", "2"), deb("gamma", "2"))
 	w.want(w.build(), "")
 	p := w.plan("--refresh")
-	if it := p["app"]; it.Action != "build" || it.Reason != "package beta 1 → 2" || fmt.Sprint(it.Changes) != "[{package beta 1 2}]" {
+	if it := p["app"]; it.Action != "build" || it.Reason != "package beta 1 → 2" ||
+		fmt.Sprint(it.Changes) != "[{package beta 1 2}]" {
 		t.Errorf("plan of app: %+v", it)
 	}
 	if it := p["leaf"]; it.Action != "build" || it.Reason != "parent app is built" {
@@ -228,7 +231,8 @@ func TestRefreshRPM(t *testing.T) {
 		if err := os.RemoveAll(repo); err != nil {
 			t.Fatal(err)
 		}
-		if err := standin.WriteRPMs(repo, standin.RPM{Name: "alpha", Version: alpha}, standin.RPM{Name: "beta", Version: beta}); err != nil {
+		if err := standin.WriteRPMs(repo, standin.RPM{Name: "alpha", Version: alpha},
+			standin.RPM{Name: "beta", Version: beta}); err != nil {
 			t.Fatal(err)
 		}
 		// The server compares the file's time in seconds, so changes must be a second apart.
@@ -267,8 +271,10 @@ func TestRefreshRPM(t *testing.T) {
 	put(t, filepath.Join(tree, "base/standin.repo"), []byte(w.server.RPMRepo("standin")))
 	put(t, filepath.Join(tree, "base/Dockerfile.j2"),
 		[]byte("FROM {{ base_image }}:{{ base_distro_tag }}\nCOPY standin.repo /etc/yum.repos.d/\nCOPY rpm /var/lib/rpm\n"))
-	put(t, filepath.Join(tree, "app/Dockerfile.j2"), []byte("FROM {{ namespace }}/base:{{ tag }}\nCOPY rpm /var/lib/rpm\n"))
-	put(t, filepath.Join(tree, "leaf/Dockerfile.j2"), []byte("FROM {{ namespace }}/app:{{ tag }}\nRUN echo leaf > /leaf\n"))
+	put(t, filepath.Join(tree, "app/Dockerfile.j2"),
+		[]byte("FROM {{ namespace }}/base:{{ tag }}\nCOPY rpm /var/lib/rpm\n"))
+	put(t, filepath.Join(tree, "leaf/Dockerfile.j2"),
+		[]byte("FROM {{ namespace }}/app:{{ tag }}\nRUN echo leaf > /leaf\n"))
 	busybox := filepath.Join(w.dir, "busybox")
 	writeBusybox(t, busybox)
 	w.options = []string{"-b", "rocky", "--base-image", "oci:" + busybox, "--images-dir", tree, "-n", "t", "--tag", "t",

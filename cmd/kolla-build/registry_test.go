@@ -210,7 +210,8 @@ func TestSiteRegistry(t *testing.T) {
 	}
 
 	// Garbage is collected by the running registry.
-	if status, _ := r.get(t, client, "DELETE", "/v2/kolla/nova-api/manifests/1", "site:site-secret"); status != http.StatusAccepted {
+	if status, _ := r.get(t, client, "DELETE", "/v2/kolla/nova-api/manifests/1",
+		"site:site-secret"); status != http.StatusAccepted {
 		t.Errorf("deleting a tag: status %d", status)
 	}
 	out, err := exec.Command("kolla-build", "registry", "gc", "--dry-run", "--dir", dir).CombinedOutput()
@@ -234,7 +235,8 @@ func TestSiteRegistry(t *testing.T) {
 	if err != nil {
 		t.Errorf("registry trust of another name: %v\n%s", err, out)
 	}
-	for _, want := range []string{"https://other.example:5443/ca.crt", "certs.d/other.example:5443/", "--tls-name other.example"} {
+	for _, want := range []string{"https://other.example:5443/ca.crt", "certs.d/other.example:5443/",
+		"--tls-name other.example"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("registry trust of another name does not print %s:\n%s", want, out)
 		}
@@ -246,7 +248,8 @@ func TestSiteRegistry(t *testing.T) {
 		"--addr :4001":                                    ":4001/ca.crt",
 	} {
 		args := append([]string{"registry", "trust", "--dir", dir}, strings.Fields(options)...)
-		if out, err := exec.Command("kolla-build", args...).CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+		if out, err := exec.Command("kolla-build", args...).CombinedOutput(); err != nil ||
+			!strings.Contains(string(out), want) {
 			t.Errorf("registry trust %s does not print %s (%v):\n%s", options, want, err, out)
 		}
 	}

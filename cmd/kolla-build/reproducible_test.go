@@ -51,10 +51,12 @@ func TestReproducible(t *testing.T) {
 	}
 	digests := func(data string, extra ...string) string {
 		args := append([]string{"-b", "debian", "--images-dir", tree, "--base-image", "oci:" + base, "-n", "t", "--tag", "t",
-			"--data-dir", filepath.Join(dir, data), "--buildkitd", buildkitd, "--progress", "plain", "--format", "none"}, extra...)
+			"--data-dir", filepath.Join(dir, data), "--buildkitd", buildkitd, "--progress", "plain", "--format", "none"},
+			extra...)
 		runBuild(t, args, exitOK)
 		var out bytes.Buffer
-		if code := run([]string{"images", "--json", "--data-dir", filepath.Join(dir, data)}, os.Environ(), &out, &out); code != exitOK {
+		if code := run([]string{"images", "--json", "--data-dir", filepath.Join(dir, data)}, os.Environ(),
+			&out, &out); code != exitOK {
 			t.Fatal(out.String())
 		}
 		var images []struct{ Name, Digest string }

@@ -122,7 +122,8 @@ func (w *waiting) readerEnded() bool {
 func TestSignalExitStatus(t *testing.T) {
 	testenv.Slow(t)
 	exe := program(t)
-	for _, command := range []string{"build", "plan", "nightly", "explain", "lint", "images", "save", "load", "gc", "verify", "copy", "lock", "registry"} {
+	for _, command := range []string{"build", "plan", "nightly", "explain", "lint", "images", "save", "load", "gc",
+		"verify", "copy", "lock", "registry"} {
 		for sig, code := range signalCodes() {
 			if command != "build" && sig != syscall.SIGTERM {
 				continue
@@ -143,7 +144,8 @@ func TestNightlyScriptForwardsSignals(t *testing.T) {
 	for sig, code := range signalCodes() {
 		w := startWaiting(t, []string{"KOLLA_BUILD=" + program(t), "REPORTS=" + t.TempDir()}, "sh", script)
 		w.interrupt(t, sig)
-		if got := w.cmd.ProcessState.ExitCode(); got != code || !strings.Contains(w.out.String(), "kolla-build: interrupted") {
+		if got := w.cmd.ProcessState.ExitCode(); got != code ||
+			!strings.Contains(w.out.String(), "kolla-build: interrupted") {
 			t.Errorf("%v: exit status %d, want %d\n%s", sig, got, code, w.out)
 		}
 		if !w.readerEnded() {

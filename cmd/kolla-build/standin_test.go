@@ -80,7 +80,8 @@ func (w *standinWorld) testRPM(t *testing.T, distro, tag string, regexes ...stri
 	t.Helper()
 	w.makeRPM(t, distro, tag, regexes)
 	summary := filepath.Join(w.dir, distro+".json")
-	runBuild(t, append(append(w.options(summary), "-b", distro, "--base-image", w.registry+"/standin/"+distro, "--push"), regexes...), exitOK)
+	runBuild(t, append(append(w.options(summary), "-b", distro, "--base-image", w.registry+"/standin/"+distro, "--push"),
+		regexes...), exitOK)
 	s := readSummary(t, summary)
 	want := imagesOfTree(t, regexes...)
 	for _, im := range s.Unbuildable {
@@ -100,7 +101,8 @@ func (w *standinWorld) testRocky(t *testing.T) {
 	inImage(t, keystone, venv+"bin/keystone-manage",
 		venv+"lib/python3.13/site-packages/keystone-"+standin.ProjectVersion+".dist-info/METADATA",
 		"etc/yum.repos.d/epel.repo", "etc/keystone/default_catalog.templates")
-	if out := start(t, keystone, "keystone-manage --version"); !strings.Contains(out, "keystone-manage "+standin.ProjectVersion+" --version") {
+	if out := start(t, keystone, "keystone-manage --version"); !strings.Contains(out,
+		"keystone-manage "+standin.ProjectVersion+" --version") {
 		t.Errorf("keystone-manage printed %q", out)
 	}
 	if out := start(t, w.pull(t, "kolla/memcached:t"), "rpm -q memcached"); !strings.Contains(out,
@@ -135,10 +137,12 @@ func (w *standinWorld) checkNova(t *testing.T) {
 	if c := has[constraints]; strings.Contains(c, "ovs===") || !strings.Contains(c, "oslo.config===") {
 		t.Errorf("upper-constraints.txt:\n%s", c)
 	}
-	if status := has["var/lib/dpkg/status"]; !strings.Contains(status, "Package: openvswitch-switch\nStatus: install ok installed\n") {
+	if status := has["var/lib/dpkg/status"]; !strings.Contains(status,
+		"Package: openvswitch-switch\nStatus: install ok installed\n") {
 		t.Error("nova-api: dpkg does not know openvswitch-switch")
 	}
-	if out := start(t, api, "nova-manage --version"); !strings.Contains(out, "nova-manage "+standin.ProjectVersion+" --version") {
+	if out := start(t, api, "nova-manage --version"); !strings.Contains(out,
+		"nova-manage "+standin.ProjectVersion+" --version") {
 		t.Errorf("nova-manage printed %q", out)
 	}
 	if sshd := inImage(t, w.pull(t, "kolla/nova-ssh:t"), "etc/pam.d/sshd")["etc/pam.d/sshd"]; !strings.Contains(sshd,
@@ -151,7 +155,8 @@ func (w *standinWorld) checkNova(t *testing.T) {
 // runs as a user.
 func (w *standinWorld) checkContainers(t *testing.T) {
 	t.Helper()
-	if got := inImage(t, w.pull(t, "kolla/magnum-conductor:t"), "usr/local/bin/helm")["usr/local/bin/helm"]; got != "helm\n" {
+	if got := inImage(t, w.pull(t, "kolla/magnum-conductor:t"),
+		"usr/local/bin/helm")["usr/local/bin/helm"]; got != "helm\n" {
 		t.Errorf("magnum-conductor: helm is %q", got)
 	}
 	if got := inImage(t, w.pull(t, "kolla/zun-cni-daemon:t"), "opt/loopback")["opt/loopback"]; got != "loopback\n" {
@@ -179,7 +184,9 @@ func (w *standinWorld) checkFailures(t *testing.T) {
 		{"missing source", []string{"--tarballs-base", w.server.URL() + "/files/tarballs", "zun-api"},
 			[]string{"[openstack-base]",
 				w.server.URL() + "/files/tarballs/openstack/requirements/requirements-master.tar.gz", "404", "--openstack-release"}},
-		{"a checksum that does not fit", []string{"--config-file", w.other(t, "[magnum-conductor-plugin-helm]\nsha256 = amd64:"+strings.Repeat("a", 64)+",arm64:"+strings.Repeat("a", 64)+"\n"), "magnum-conductor"},
+		{"a checksum that does not fit", []string{"--config-file",
+			w.other(t, "[magnum-conductor-plugin-helm]\nsha256 = amd64:"+strings.Repeat("a", 64)+",arm64:"+strings.Repeat("a",
+				64)+"\n"), "magnum-conductor"},
 			[]string{"[magnum-conductor-plugin-helm]", "sha256", strings.Repeat("a", 64)}},
 		{"a base of another distribution", []string{"--base-image", "debian", "--base-tag", "trixie", "^base$"},
 			[]string{"The base image is Debian GNU/Linux 13 (trixie), but --base is ubuntu", "base/Dockerfile.j2"}},

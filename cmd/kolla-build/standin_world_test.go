@@ -156,7 +156,8 @@ func (w *standinWorld) makeBase(t *testing.T, distro, tag, osRelease, programs s
 		return "RUN apt-get update && apt-get install -y --no-install-recommends " + packages +
 			" && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb\n"
 	}
-	put(t, filepath.Join(tree, "tools/Dockerfile.j2"), []byte("FROM {{ base_image }}:{{ base_distro_tag }}\n"+label+aptGet(tools)))
+	put(t, filepath.Join(tree, "tools/Dockerfile.j2"),
+		[]byte("FROM {{ base_image }}:{{ base_distro_tag }}\n"+label+aptGet(tools)))
 	docker := "FROM {{ namespace }}/tools:{{ tag }}\n" + label
 	if programs != "" {
 		docker += aptGet(programs)
@@ -170,7 +171,8 @@ func (w *standinWorld) makeBase(t *testing.T, distro, tag, osRelease, programs s
 	}
 	runBuild(t, []string{"-b", "debian", "--base-tag", "trixie", "--images-dir", tree, "-n", "standin", "--tag", tag,
 		"--push", "--registry", w.registry,
-		"--data-dir", w.data, "--buildkitd", w.buildkitd, "--logs-dir", filepath.Join(w.dir, "base-logs"), "--progress", "plain"}, exitOK)
+		"--data-dir", w.data, "--buildkitd", w.buildkitd, "--logs-dir", filepath.Join(w.dir,
+			"base-logs"), "--progress", "plain"}, exitOK)
 }
 
 // wanted returns the packages that rendered Dockerfiles pass to a command, with the files
@@ -185,7 +187,8 @@ func (w *standinWorld) wanted(t *testing.T, distro, command string, regexes ...s
 		"mod_ssl": {"etc/httpd/conf.d/ssl.conf": "Listen 443 https\n"},
 	}
 	out := filepath.Join(w.dir, "rendered-"+distro)
-	runBuild(t, append([]string{"-b", distro, "--template-only", "--work-dir", out, "--config-file", w.conf}, regexes...), exitOK)
+	runBuild(t, append([]string{"-b", distro, "--template-only", "--work-dir", out, "--config-file", w.conf},
+		regexes...), exitOK)
 	base, err := os.ReadFile(filepath.Join(out, "docker/base/Dockerfile"))
 	if err != nil {
 		t.Fatal(err)
@@ -293,7 +296,8 @@ func (w *standinWorld) checkConfig(t *testing.T, img v1.Image, image, distro str
 	if c.Labels["name"] != image || c.Labels["org.opencontainers.image.title"] != image {
 		t.Errorf("%s: labels %v", image, c.Labels)
 	}
-	if e, cmd := strings.Join(c.Entrypoint, " "), strings.Join(c.Cmd, " "); e != "dumb-init --single-child --" || cmd != "kolla_start" {
+	if e, cmd := strings.Join(c.Entrypoint, " "),
+		strings.Join(c.Cmd, " "); e != "dumb-init --single-child --" || cmd != "kolla_start" {
 		t.Errorf("%s: entry point %q, command %q", image, e, cmd)
 	}
 	for _, v := range []string{"KOLLA_BASE_DISTRO=" + distro, "KOLLA_INSTALL_TYPE=source"} {
@@ -301,11 +305,15 @@ func (w *standinWorld) checkConfig(t *testing.T, img v1.Image, image, distro str
 			t.Errorf("%s: %s is not in its environment %q", image, v, c.Env)
 		}
 	}
-	venv := slices.ContainsFunc(c.Env, func(v string) bool { return strings.HasPrefix(v, "PATH=/var/lib/kolla/venv/bin:") })
+	venv := slices.ContainsFunc(c.Env, func(v string) bool {
+		return strings.HasPrefix(v,
+			"PATH=/var/lib/kolla/venv/bin:")
+	})
 	if ofBase := image == "base" || strings.HasPrefix(image, "nova-libvirt") || image == "memcached"; venv == ofBase {
 		t.Errorf("%s: environment %q", image, c.Env)
 	}
-	users := map[string]string{"nova-compute": "nova", "nova-scheduler": "nova", "zun-compute": "zun", "zun-wsproxy": "zun",
+	users := map[string]string{"nova-compute": "nova", "nova-scheduler": "nova",
+		"zun-compute": "zun", "zun-wsproxy": "zun",
 		"heat-engine": "heat", "magnum-api": "magnum", "magnum-conductor": "magnum", "memcached": "memcached", "keystone": "", "nova-api": "", "zun-api": "", "base": ""}
 	if user, ok := users[image]; ok && c.User != user {
 		t.Errorf("%s: user %q, want %q", image, c.User, user)

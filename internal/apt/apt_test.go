@@ -25,10 +25,12 @@ func TestParseSources(t *testing.T) {
 	}{
 		{"etc/apt/sources.list", "deb http://a trixie main # comment\ndeb-src http://a trixie main\n# deb http://b x main\ndeb\ndeb [arch=amd64,arm64 signed-by=/k.gpg,/l.gpg] http://c ./\n", []Source{
 			{URIs: []string{"http://a"}, Suites: []string{"trixie"}, Components: []string{"main"}},
-			{URIs: []string{"http://c"}, Suites: []string{"./"}, Components: []string{}, Architectures: []string{"amd64", "arm64"}, SignedBy: "/k.gpg"},
+			{URIs: []string{"http://c"}, Suites: []string{"./"}, Components: []string{},
+				Architectures: []string{"amd64", "arm64"}, SignedBy: "/k.gpg"},
 		}},
 		{"etc/apt/sources.list.d/x.sources", "Types: deb deb-src\nURIs: http://a\n http://b\nSuites: s t\nComponents: main\nSigned-By: /k\n\nTypes: deb\nURIs: http://c\nSuites: u\nEnabled: no\n\nTypes: deb\nURIs: http://d\n", []Source{
-			{URIs: []string{"http://a", "http://b"}, Suites: []string{"s", "t"}, Components: []string{"main"}, Architectures: []string{}, SignedBy: "/k"},
+			{URIs: []string{"http://a", "http://b"}, Suites: []string{"s", "t"}, Components: []string{"main"},
+				Architectures: []string{}, SignedBy: "/k"},
 		}},
 	} {
 		if !IsSourcesFile(c.name) {

@@ -44,8 +44,9 @@ func TestCopy(t *testing.T) {
 		"in bytes":   {iotest.OneByteReader(bytes.NewReader(content)), len(content), nil},
 		"in halves":  {iotest.HalfReader(bytes.NewReader(content)), len(content), nil},
 		"error last": {iotest.DataErrReader(bytes.NewReader(content)), len(content), nil},
-		"broken":     {io.MultiReader(bytes.NewReader(content[:bufferSize+1]), iotest.ErrReader(broken)), bufferSize + 1, broken},
-		"empty":      {bytes.NewReader(nil), 0, nil},
+		"broken": {io.MultiReader(bytes.NewReader(content[:bufferSize+1]), iotest.ErrReader(broken)),
+			bufferSize + 1, broken},
+		"empty": {bytes.NewReader(nil), 0, nil},
 	} {
 		h := New(sha256.New())
 		var out bytes.Buffer

@@ -199,7 +199,8 @@ func TestOutput(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-	for path, want := range map[string]bool{"/dev/stdout": true, "/dev/shm/x": false, "/devices/x": false, "dev/null": false} {
+	for path, want := range map[string]bool{"/dev/stdout": true, "/dev/shm/x": false,
+		"/devices/x": false, "dev/null": false} {
 		if InDev(path) != want {
 			t.Errorf("InDev(%q) is not %t", path, want)
 		}

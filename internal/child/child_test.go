@@ -155,7 +155,8 @@ func TestIdleCounts(t *testing.T) {
 func TestMemoryLimit(t *testing.T) {
 	testenv.Slow(t)
 	var messages Tail
-	c := &Cmd{Args: []string{testenv.Program(t, "python3", "python3"), "-c", "x = bytearray(200 << 20)"}, Stderr: &messages, Limits: Limits{Memory: 100 << 20}}
+	c := &Cmd{Args: []string{testenv.Program(t, "python3", "python3"), "-c", "x = bytearray(200 << 20)"},
+		Stderr: &messages, Limits: Limits{Memory: 100 << 20}}
 	if err := c.Run(t.Context()); err == nil || !strings.Contains(messages.String(), "MemoryError") {
 		t.Errorf("%v: %s", err, messages.String())
 	}

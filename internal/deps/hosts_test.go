@@ -18,7 +18,8 @@ import (
 // allowed, because templates name them.
 func TestNoRegistryHosts(t *testing.T) {
 	var hosts []string
-	for _, glob := range []string{"/etc/apt/sources.list", "/etc/apt/sources.list.d/*.sources", "/etc/apt/sources.list.d/*.list"} {
+	for _, glob := range []string{"/etc/apt/sources.list", "/etc/apt/sources.list.d/*.sources",
+		"/etc/apt/sources.list.d/*.list"} {
 		files, _ := filepath.Glob(glob)
 		for _, f := range files {
 			data, err := os.ReadFile(f)

@@ -103,7 +103,10 @@ func TestSameSeedSameFaults(t *testing.T) {
 }
 
 func TestForwardProxy(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w,
+			r.URL.Path)
+	}))
 	defer server.Close()
 	p, err := Start(Options{})
 	if err != nil {

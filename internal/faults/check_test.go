@@ -123,7 +123,8 @@ func content(img v1.Image) (string, error) {
 			if _, err := io.Copy(sum, tr); err != nil {
 				return "", err
 			}
-			files = append(files, fmt.Sprintf("%s %o %d %d %c %s %x", f.Name, f.Mode, f.Uid, f.Gid, f.Typeflag, f.Linkname, sum.Sum(nil)))
+			files = append(files, fmt.Sprintf("%s %o %d %d %c %s %x", f.Name, f.Mode, f.Uid, f.Gid, f.Typeflag,
+				f.Linkname, sum.Sum(nil)))
 		}
 		u.Close()
 		sort.Strings(files)
@@ -196,7 +197,8 @@ func (tr *trial) nothingLeft() {
 	tr.Helper()
 	// A process that syncs the builder's files outlives the run for a moment.
 	leftover := processes(tr.dir)
-	for deadline := time.Now().Add(20 * time.Second); len(leftover) > 0 && time.Now().Before(deadline); leftover = processes(tr.dir) {
+	for deadline := time.Now().Add(20 * time.Second); len(leftover) > 0 &&
+		time.Now().Before(deadline); leftover = processes(tr.dir) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	if len(leftover) > 0 {
@@ -211,7 +213,8 @@ func (tr *trial) nothingLeft() {
 			tr.Errorf("%s: still mounted: %s", tr.name, f[4])
 		}
 	}
-	for _, pattern := range []string{"data/store/tmp/*", "data/store/ingest/*", "data/.*", "data/sources/tmp/*", "data/buildkit/tmp/*", "t/*",
+	for _, pattern := range []string{"data/store/tmp/*", "data/store/ingest/*", "data/.*", "data/sources/tmp/*",
+		"data/buildkit/tmp/*", "t/*",
 		"data/buildkit/runc-overlayfs/executor/?????????????????????????"} {
 		leftover, err := filepath.Glob(filepath.Join(tr.dir, pattern))
 		if err != nil {

@@ -78,7 +78,8 @@ func TestFaults(t *testing.T) {
 	slots := make(chan struct{}, together)
 	t.Run("kinds", func(t *testing.T) {
 		for k, kind := range kinds {
-			if selected := os.Getenv("KOLLA_FAULTS_ONLY"); selected != "" && !slices.Contains(strings.Split(selected, ","), kind.name) {
+			if selected := os.Getenv("KOLLA_FAULTS_ONLY"); selected != "" &&
+				!slices.Contains(strings.Split(selected, ","), kind.name) {
 				continue
 			}
 			if kind.name == "clock jumps" && w.clockTool == "" {
@@ -222,7 +223,8 @@ func daemons(dir string) map[int]bool {
 // ends the program at once.
 func interrupt(tr *trial, rng *rand.Rand, n int) int {
 	for range n {
-		at, sig, duplicate, pause := tr.moment(rng), syscall.SIGINT, rng.IntN(3) == 0, time.Duration(rng.IntN(300))*time.Millisecond
+		at, sig, duplicate, pause := tr.moment(rng), syscall.SIGINT, rng.IntN(3) == 0,
+			time.Duration(rng.IntN(300))*time.Millisecond
 		if rng.IntN(2) == 0 {
 			sig = syscall.SIGTERM
 		}
@@ -241,18 +243,21 @@ func interrupt(tr *trial, rng *rand.Rand, n int) int {
 
 // registryFaults injects faults between the program and its registry.
 func registryFaults(tr *trial, rng *rand.Rand, n int) int {
-	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.1 + 0.2*rng.Float64(),
-		Max: n, Stall: 3 * time.Second})
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(),
+		Rate: 0.1 + 0.2*rng.Float64(),
+		Max:  n, Stall: 3 * time.Second})
 	return tr.disturbed(tr.registry, n)
 }
 
 // partialFaults injects faults between the program and its registry while images may be
 // published without others. An image is published only with those that it depends on.
 func partialFaults(tr *trial, rng *rand.Rand, n int) int {
-	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.3 + 0.4*rng.Float64(),
-		Max: n, Stall: 3 * time.Second})
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(),
+		Rate: 0.3 + 0.4*rng.Float64(),
+		Max:  n, Stall: 3 * time.Second})
 	for round := 0; ; round++ {
-		out, err := tr.run(tr.command(new_, append(tr.repeatFlags(round), "--allow-partial", "--timeout", "2", "--retries", "1")...))
+		out, err := tr.run(tr.command(new_, append(tr.repeatFlags(round), "--allow-partial", "--timeout",
+			"2", "--retries", "1")...))
 		sets := tr.sets()
 		isNew := map[string]bool{}
 		for _, im := range images { // parents first
@@ -281,15 +286,18 @@ func partialFaults(tr *trial, rng *rand.Rand, n int) int {
 func retentionFaults(tr *trial, rng *rand.Rand, n int) int {
 	day := func(d int) []string { return []string{"--also-tag", fmt.Sprintf("2026-01-%02d", d), "--retain", "1"} }
 	tr.mustRun(old, day(1)...)
-	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.1 + 0.2*rng.Float64(),
-		Max: n, Stall: 3 * time.Second})
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(),
+		Rate: 0.1 + 0.2*rng.Float64(),
+		Max:  n, Stall: 3 * time.Second})
 	for round := 0; ; round++ {
-		out, err := tr.run(tr.command(new_, append(append(tr.repeatFlags(round), day(2)...), "--timeout", "2", "--retries", "6")...))
+		out, err := tr.run(tr.command(new_, append(append(tr.repeatFlags(round), day(2)...), "--timeout",
+			"2", "--retries", "6")...))
 		set := tr.nothingLost()
 		if set == old {
 			for _, im := range images {
 				if d := tr.tagOf(im.name, "2026-01-01"); d != tr.w.was[im.name] {
-					tr.Errorf("%s: a run that published nothing (%v) left %q as the earlier tag of %s:\n%s", tr.name, err, d, im.name, out)
+					tr.Errorf("%s: a run that published nothing (%v) left %q as the earlier tag of %s:\n%s",
+						tr.name, err, d, im.name, out)
 				}
 			}
 		}
@@ -322,7 +330,8 @@ func clockJumps(tr *trial, rng *rand.Rand, n int) int {
 			off = -off
 		}
 		at := tr.moment(rng)
-		tr.env = []string{fmt.Sprintf("KOLLA_TEST_CLOCK=%d", int64(off.Seconds())), fmt.Sprintf("KOLLA_TEST_CLOCK_AFTER=%d", at.Milliseconds())}
+		tr.env = []string{fmt.Sprintf("KOLLA_TEST_CLOCK=%d", int64(off.Seconds())),
+			fmt.Sprintf("KOLLA_TEST_CLOCK_AFTER=%d", at.Milliseconds())}
 		second := make(chan struct{})
 		cmd := tr.command(new_, "--nocache")
 		go func() {
@@ -358,7 +367,8 @@ func (tr *trial) disturbed(p *faultproxy.Proxy, n int) int {
 		out, err := tr.run(tr.command(new_, append(tr.repeatFlags(round), "--timeout", "2", "--retries", "6")...))
 		set := tr.nothingLost()
 		if err != nil {
-			tr.Logf("%s: a disturbed run ends with %v, and the registry has the %s set:\n%s", tr.name, err, set, lastLines(out, 8))
+			tr.Logf("%s: a disturbed run ends with %v, and the registry has the %s set:\n%s", tr.name,
+				err, set, lastLines(out, 8))
 		}
 		done := 0
 		for _, c := range p.Injected() {

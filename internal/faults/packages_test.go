@@ -110,7 +110,8 @@ func dnf(t *testing.T) packageManager {
 	testenv.Program(t, "rpmbuild", "rpm")
 	testenv.Program(t, "createrepo_c", "createrepo-c")
 	dir := t.TempDir()
-	if err := standin.WriteRPMs(dir, standin.RPM{Name: "pack", Files: map[string]string{"usr/share/pack": packageContent}}); err != nil {
+	if err := standin.WriteRPMs(dir, standin.RPM{Name: "pack",
+		Files: map[string]string{"usr/share/pack": packageContent}}); err != nil {
 		t.Fatal(err)
 	}
 	return packageManager{name: "dnf", serve: http.FileServer(http.Dir(dir)),
@@ -131,7 +132,8 @@ func dnf(t *testing.T) packageManager {
 			put(t, filepath.Join(repos, "x.repo"), text)
 			cmd := exec.Command(program, "--setopt=reposdir="+repos, "--setopt=cachedir="+filepath.Join(root, "cache"),
 				"--setopt=logdir="+filepath.Join(root, "log"), "--setopt=persistdir="+filepath.Join(root, "persist"),
-				"--setopt=plugins=0", "--installroot="+filepath.Join(root, "root"), "--releasever=10", "--forcearch=x86_64", "-y", "install", "pack")
+				"--setopt=plugins=0", "--installroot="+filepath.Join(root,
+					"root"), "--releasever=10", "--forcearch=x86_64", "-y", "install", "pack")
 			cmd.Env = append(os.Environ(), "http_proxy=", "no_proxy=*", "LC_ALL=C")
 			out, err := cmd.CombinedOutput()
 			file, _ := os.ReadFile(filepath.Join(root, "root", "usr/share/pack"))
@@ -167,9 +169,13 @@ func apt(t *testing.T) packageManager {
 					t.Fatal(err)
 				}
 			}
-			options := []string{"-q", "-y", "-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Dir::Etc::sourceparts=" + filepath.Join(root,
-				"sources.d"), "-o", "Dir::State::lists=" + filepath.Join(root, "lists"), "-o", "Dir::Cache=" + filepath.Join(root, "cache"),
-				"-o", "Dir::State::status=" + filepath.Join(root, "status"), "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=2", "-o", "Acquire::Languages=none", "-o", "Acquire::http::Proxy=DIRECT"}
+			options := []string{"-q", "-y", "-o", "Dir::Etc::sourcelist=/dev/null", "-o",
+				"Dir::Etc::sourceparts=" + filepath.Join(root,
+					"sources.d"), "-o", "Dir::State::lists=" + filepath.Join(root, "lists"), "-o",
+				"Dir::Cache=" + filepath.Join(root, "cache"),
+				"-o", "Dir::State::status=" + filepath.Join(root,
+					"status"), "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=2", "-o",
+				"Acquire::Languages=none", "-o", "Acquire::http::Proxy=DIRECT"}
 			run := func(args ...string) (string, error) {
 				cmd := exec.Command(program, append(options, args...)...)
 				cmd.Env = append(os.Environ(), "http_proxy=", "LC_ALL=C")

@@ -43,7 +43,8 @@ func TestSeveralPlatforms(t *testing.T) {
 	w.writePlatformBase(t)
 	tr := w.trial(t, "platforms", "")
 	run := func(gen string, during func(*exec.Cmd), extra ...string) (string, error) {
-		cmd := tr.command(gen, append([]string{"--platform", "linux/amd64,linux/arm64", "--timeout", "2", "--retries", "6"}, extra...)...)
+		cmd := tr.command(gen, append([]string{"--platform", "linux/amd64,linux/arm64", "--timeout", "2", "--retries", "6"},
+			extra...)...)
 		if during == nil {
 			return tr.run(cmd)
 		}
@@ -103,7 +104,8 @@ func TestSeveralPlatforms(t *testing.T) {
 		t.Errorf("after the faults the %s set is %v, want %v", gen, got, want[gen])
 	}
 	tr.nothingLeft()
-	t.Logf("seed %d: %d kills and %d faults of the registry in %d runs for two platforms: nothing lost", seed, kills, injected, tr.runs)
+	t.Logf("seed %d: %d kills and %d faults of the registry in %d runs for two platforms: nothing lost", seed,
+		kills, injected, tr.runs)
 }
 
 // writePlatformTree writes templates that only copy files.

@@ -114,7 +114,8 @@ func newWorld(t *testing.T) *world {
 			t.Fatalf("%s is not the same on two builders: trials could not be compared", im.name)
 		}
 	}
-	t.Logf("an undisturbed run takes %v; digests are the same on two builders: %v", w.took.Round(time.Millisecond), w.reproducible)
+	t.Logf("an undisturbed run takes %v; digests are the same on two builders: %v",
+		w.took.Round(time.Millisecond), w.reproducible)
 	return w
 }
 
@@ -178,7 +179,8 @@ func (w *world) writeTree(t *testing.T, gen string) {
 		}
 		add("tree/"+im.name+"/Dockerfile.j2", text)
 		add("tree/"+im.name+"/data", string(noise(im.name+gen, 100_000)))
-		conf += fmt.Sprintf("[%s]\ntype = url\nlocation = %s/%s-%s.tar.gz\nsha256 = %s:%x\n", im.name, mirrorHost, im.name, gen,
+		conf += fmt.Sprintf("[%s]\ntype = url\nlocation = %s/%s-%s.tar.gz\nsha256 = %s:%x\n", im.name,
+			mirrorHost, im.name, gen,
 			runtime.GOARCH, sha256.Sum256(archive(t, im.name+gen)))
 	}
 	add("kolla-build.conf", conf)
@@ -278,7 +280,8 @@ func (tr *trial) mirrorAddr() string { return strings.TrimPrefix(tr.w.mirror.URL
 func (tr *trial) startRegistry() {
 	tr.Helper()
 	var err error
-	if tr.server, err = server.Start(server.Options{Addr: "127.0.0.1:0", Dir: filepath.Join(tr.dir, "registry")}); err != nil {
+	if tr.server, err = server.Start(server.Options{Addr: "127.0.0.1:0",
+		Dir: filepath.Join(tr.dir, "registry")}); err != nil {
 		tr.Fatal(err)
 	}
 	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String()})
@@ -299,7 +302,8 @@ func (tr *trial) command(gen string, extra ...string) *exec.Cmd {
 	}
 	args := append([]string{"--config-file", filepath.Join(tr.w.dir, gen, "kolla-build.conf"), "--images-dir",
 		filepath.Join(tr.w.dir, gen, "tree"),
-		"--base-image", "oci:" + filepath.Join(tr.w.dir, "busybox"), "--buildkitd", tr.w.buildkitd, "--data-dir", filepath.Join(tr.dir, "data"),
+		"--base-image", "oci:" + filepath.Join(tr.w.dir,
+			"busybox"), "--buildkitd", tr.w.buildkitd, "--data-dir", filepath.Join(tr.dir, "data"),
 		"--push", "--registry", tr.registry.Addr(), "--tag", "t", "--progress", "plain", "--format", "none"}, extra...)
 	cmd := exec.Command(tool, args...)
 	cmd.Dir = tr.dir // no kolla-build.conf is there

@@ -78,11 +78,13 @@ func TestSectionEndsTooEarly(t *testing.T) {
 		t.Errorf("read %q (%v)", b, err)
 	}
 	copied := false
-	if err := s.CopyTo(t.Context(), to, 0, func(int64) { copied = true }); !copied || !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := s.CopyTo(t.Context(), to, 0, func(int64) { copied = true }); !copied ||
+		!errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("copied: %t (%v)", copied, err)
 	}
 	// Nothing can be copied after the end: reading reports that.
-	if err := NewSection(from, 10, 1, nil).CopyTo(t.Context(), to, 0, func(int64) {}); !errors.Is(err, errors.ErrUnsupported) {
+	if err := NewSection(from, 10, 1, nil).CopyTo(t.Context(), to, 0, func(int64) {}); !errors.Is(err,
+		errors.ErrUnsupported) {
 		t.Errorf("copied after the end with %v", err)
 	}
 }
@@ -112,7 +114,8 @@ func TestCopyIsNotPossible(t *testing.T) {
 	}
 	defer r.Close()
 	defer w.Close()
-	if err := NewSection(from, 0, 5, nil).CopyTo(t.Context(), w, 0, func(int64) {}); !errors.Is(err, errors.ErrUnsupported) {
+	if err := NewSection(from, 0, 5, nil).CopyTo(t.Context(), w, 0, func(int64) {}); !errors.Is(err,
+		errors.ErrUnsupported) {
 		t.Errorf("to a pipe: %v", err)
 	}
 }

@@ -129,8 +129,10 @@ func writeTar(members []member) []byte {
 // hostileNames are names of images and files that a reader must reject or handle literally.
 var hostileNames = []string{
 	"", ".", "..", "../../" + escapee, "/" + escapee, "/tmp/" + escapee, "a/../../../" + escapee, "site.example/kolla/healthy-a:1",
-	"kolla/\u202ehcet:1", "kolla/x:\x1b[2J", "kolla/x@sha256:abc", "kolla/x:1@sha256:" + strings.Repeat("a", 64), strings.Repeat("a", 5000), "kolla//x:1",
-	"localhost:99999/x:1", "x:" + strings.Repeat("t", 200), "KOLLA/x:1", "kolla/x:1\n", "kolla/x:1\x00", "-x", "--help", "debian:trixie",
+	"kolla/\u202ehcet:1", "kolla/x:\x1b[2J", "kolla/x@sha256:abc", "kolla/x:1@sha256:" + strings.Repeat("a",
+		64), strings.Repeat("a", 5000), "kolla//x:1",
+	"localhost:99999/x:1", "x:" + strings.Repeat("t",
+		200), "KOLLA/x:1", "kolla/x:1\n", "kolla/x:1\x00", "-x", "--help", "debian:trixie",
 }
 
 func pick[T any](rnd *rand.Rand, list []T) T { return list[rnd.IntN(len(list))] }
@@ -160,7 +162,8 @@ func hostileBundle(rnd *rand.Rand) (b *layout, kind string) {
 		}
 		switch rnd.IntN(9) {
 		case 0: // it claims a key and a kind
-			notes["io.kolla-build.key"], notes["io.kolla-build.kind"] = foreignKey, pick(rnd, []string{"built", "base", "archive", "x"})
+			notes["io.kolla-build.key"], notes["io.kolla-build.kind"] = foreignKey,
+				pick(rnd, []string{"built", "base", "archive", "x"})
 		case 1: // a manifest of a healthy image among the layers
 			m := object{"schemaVersion": 2, "mediaType": manifestType, "config": b.add([]byte(`{}`), configType),
 				"layers": []object{v, b.add([]byte("x"), layerType)}}
@@ -178,7 +181,8 @@ func hostileBundle(rnd *rand.Rand) (b *layout, kind string) {
 		case 5: // an index of indexes, deep or of itself
 			inner := d
 			for range rnd.IntN(40) {
-				inner = b.addJSON(object{"schemaVersion": 2, "mediaType": indexType, "manifests": []object{inner, inner}}, indexType)
+				inner = b.addJSON(object{"schemaVersion": 2, "mediaType": indexType, "manifests": []object{inner, inner}},
+					indexType)
 			}
 			b.index = append(b.index, inner)
 		case 6: // many layers
@@ -248,12 +252,14 @@ func tarCase(rnd *rand.Rand, env *environment) hostileCase {
 	b.addImage("other.example/kolla/x:1", map[string]string{"f": "x"})
 	members := b.members()
 	for range 1 + rnd.IntN(5) {
-		m := hostileMember(rnd, pick(rnd, []string{"index.json", "oci-layout", "blobs", "blobs/sha256/x", "manifest.json", "repositories"}))
+		m := hostileMember(rnd, pick(rnd, []string{"index.json", "oci-layout", "blobs", "blobs/sha256/x",
+			"manifest.json", "repositories"}))
 		members = slices.Insert(members, rnd.IntN(len(members)+1), m)
 	}
 	if rnd.IntN(3) == 0 { // an archive that expands
 		members = append(members,
-			member{tar.Header{Name: "blobs/sha256/" + strings.Repeat("b", 64), Size: 64 << 20, Mode: 0o644}, make([]byte, 64<<20)})
+			member{tar.Header{Name: "blobs/sha256/" + strings.Repeat("b", 64), Size: 64 << 20, Mode: 0o644},
+				make([]byte, 64<<20)})
 		return loadCase(rnd, "tar", compress(writeTar(members)))
 	}
 	raw := damage(rnd, writeTar(members))
@@ -261,7 +267,8 @@ func tarCase(rnd *rand.Rand, env *environment) hostileCase {
 		return loadCase(rnd, "tar", raw)
 	}
 	return hostileCase{kind: "base image", accepts: true,
-		args: []string{"plan", "-b", "debian", "--images-dir", "tree", "--base-image", "./base.tar", "--bootstrap", "never", "--tag", "t"},
+		args: []string{"plan", "-b", "debian", "--images-dir", "tree", "--base-image", "./base.tar",
+			"--bootstrap", "never", "--tag", "t"},
 		prepare: func(dir string) error {
 			if err := smallTree(dir, "FROM {{ base_image }}:{{ base_distro_tag }}\n"); err != nil {
 				return err
@@ -277,7 +284,8 @@ func indexCase(rnd *rand.Rand, env *environment) hostileCase {
 
 // hostileIndex makes a layout whose index is large, deep or nonsense.
 func hostileIndex(rnd *rand.Rand) []byte {
-	entry := pick(rnd, []string{"{}", "null", "[]", "7", `{"digest":"x"}`, `{"annotations":{"a":"b"}}`, `{"manifests":[{}]}`})
+	entry := pick(rnd, []string{"{}", "null", "[]", "7", `{"digest":"x"}`,
+		`{"annotations":{"a":"b"}}`, `{"manifests":[{}]}`})
 	count := pick(rnd, []int{1, 1000, 100_000, 2_000_000})
 	start, repeated, end := `{"schemaVersion":2,"manifests":[`, entry+",", entry+`]}`
 	switch rnd.IntN(6) {

@@ -84,11 +84,13 @@ func largeFileCase(rnd *rand.Rand, env *environment) hostileCase {
 	var s shape
 	c := planWithSource("[base-plugin-x]\ntype = url\nlocation = http://" + env.server + "/x.git\n")
 	reads := [][]string{{"diff", env.server + "/x:a", env.server + "/x:b", "--timeout", "2"}}
-	kind = pick(rnd, []string{"conf", "repos", "vars", "lock", "inventory", "auth", "registries", "dockerconfig", "fragment", "verify"})
+	kind = pick(rnd, []string{"conf", "repos", "vars", "lock", "inventory", "auth", "registries",
+		"dockerconfig", "fragment", "verify"})
 	switch kind {
 	case "conf":
 		s = pick(rnd, iniShapes)
-		reads = [][]string{{"--show-config", "--config-file", "large"}, {"lint", "--config-file", "large", "--images-dir", "tree"}}
+		reads = [][]string{{"--show-config", "--config-file", "large"},
+			{"lint", "--config-file", "large", "--images-dir", "tree"}}
 	case "fragment":
 		s, reads = pick(rnd, iniShapes), [][]string{{"--show-config", "--config-dir", "."}}
 	case "repos":

@@ -63,7 +63,8 @@ func readBase(ctx context.Context, rnd *rand.Rand, r *reading) error {
 		}
 		path = filepath.Dir(path)
 	}
-	_, err = bootstrap.Import(ctx, st, path, bootstrap.ImportOptions{Name: pick(rnd, []string{"", "", "x", "other.example/kolla/new:1"}),
+	_, err = bootstrap.Import(ctx, st, path, bootstrap.ImportOptions{Name: pick(rnd,
+		[]string{"", "", "x", "other.example/kolla/new:1"}),
 		Platform: pick(rnd, []string{"", "linux/amd64", "linux/arm64", "x"})})
 	return err
 }
@@ -81,7 +82,8 @@ func readLayer(ctx context.Context, rnd *rand.Rand, r *reading) error {
 		raw = compress(raw)
 	}
 	layer := static.NewLayer(raw, types.OCILayer)
-	content, _, err := inspect.ReadLayer(ctx, layer, inspect.Options{Digests: true, Want: func(string) int64 { return 1 << 20 }})
+	content, _, err := inspect.ReadLayer(ctx, layer,
+		inspect.Options{Digests: true, Want: func(string) int64 { return 1 << 20 }})
 	if err == nil {
 		inspect.CompareTrees([]*inspect.Layer{content, content}, []*inspect.Layer{content}, 0)
 	}
@@ -91,7 +93,8 @@ func readLayer(ctx context.Context, rnd *rand.Rand, r *reading) error {
 // lockText is a lock with an entry of each kind.
 var lockText = func() string {
 	x := digest.FromString("x")
-	l := &lock.Lock{Version: lock.Version, Compatibility: 1, Set: lock.Set{Base: "debian", BaseTag: "trixie", InstallType: "source"},
+	l := &lock.Lock{Version: lock.Version, Compatibility: 1,
+		Set:    lock.Set{Base: "debian", BaseTag: "trixie", InstallType: "source"},
 		Images: []lock.Image{{Name: "base", Key: x, Digest: x}},
 		Bases:  []lock.Base{{Name: "debian:trixie", Platform: "linux/amd64", Digest: x, Size: 1}},
 		Sources: []lock.Source{{Section: "keystone-base", Type: "git", Location: "http://mirror.example/keystone.git",
@@ -142,7 +145,8 @@ func plant(rnd *rand.Rand, dir, name string, content []byte) error {
 	case 1:
 		return root.WriteFile(name, content, 0o644)
 	case 2:
-		return root.Symlink(pick(rnd, []string{"/etc", "/etc/passwd", "..", ".", "/dev/zero", "/proc/self/mem", "index.json", path}), name)
+		return root.Symlink(pick(rnd, []string{"/etc", "/etc/passwd", "..", ".", "/dev/zero", "/proc/self/mem",
+			"index.json", path}), name)
 	case 3:
 		return root.MkdirAll(filepath.Join(name, strings.Repeat("d/", 1+rnd.IntN(100))), 0o755)
 	case 4: // a file that claims to be large
@@ -221,7 +225,8 @@ func readInputs(ctx context.Context, rnd *rand.Rand, r *reading) error {
 func readSource(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	members := untarred(rootTar())
 	for range rnd.IntN(8) {
-		members = append(members, hostileMember(rnd, pick(rnd, []string{"plugin/a", "plugin", "plugin/../b", "./c", "d/", "plugin/a/b"})))
+		members = append(members, hostileMember(rnd,
+			pick(rnd, []string{"plugin/a", "plugin", "plugin/../b", "./c", "d/", "plugin/a/b"})))
 	}
 	raw := damageSeldom(rnd, writeTar(members))
 	if rnd.IntN(2) == 0 {
@@ -267,12 +272,14 @@ func readJournal(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	if _, err := r.input(pick(rnd, []string{"commit-X.json", "\u202e.json", "x.tmp"}), raw); err != nil {
 		return brokenf("%w", err)
 	}
-	client, err := registry.New(ctx, registry.Options{Retries: -1, Timeout: time.Second, MaxElapsed: time.Second, EtcDir: r.dir})
+	client, err := registry.New(ctx, registry.Options{Retries: -1, Timeout: time.Second,
+		MaxElapsed: time.Second, EtcDir: r.dir})
 	if err != nil {
 		return brokenf("%w", err)
 	}
 	defer client.Close()
-	_, err = push.New(client, push.Options{Journal: filepath.Join(r.dir, "in")}).Recover(ctx, []string{"127.0.0.1:1/kolla/x:1"})
+	_, err = push.New(client, push.Options{Journal: filepath.Join(r.dir, "in")}).Recover(ctx,
+		[]string{"127.0.0.1:1/kolla/x:1"})
 	return err
 }
 
@@ -300,7 +307,8 @@ func readDataDir(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		return brokenf("%w", err)
 	}
-	record := fmt.Sprintf(`{"started":%q,"scope":{},"images":["a","b@arm64"]}`+"\n"+`{"image":"a"}`+"\n", time.Now().Format(time.RFC3339))
+	record := fmt.Sprintf(`{"started":%q,"scope":{},"images":["a","b@arm64"]}`+"\n"+`{"image":"a"}`+"\n",
+		time.Now().Format(time.RFC3339))
 	_ = os.WriteFile(filepath.Join(data, "last-run.jsonl"), damage(rnd, []byte(record)), 0o644)
 	if last, err := runstate.ReadLastRun(data); err == nil && last != nil {
 		_ = last.Describe(last.Images)
@@ -328,7 +336,8 @@ func readDataDir(ctx context.Context, rnd *rand.Rand, r *reading) error {
 // outputPieces are pieces of steps' output and of logs.
 var outputPieces = []string{
 	"\x1b[2J\x1b[H", "\x1b]0;title\x07", "\x9b2J", "\r", "\b\b\b", "\x00", "\xff\xfe", "\u202e", "\u2066", "\n", "E: Unable to locate package x\n", "error: could not fetch\n", "fatal: unable to access 'https://user:pass-word@host/x'\n",
-	strings.Repeat("x", 70_000), strings.Repeat("\n", 500), "curl: (22) The requested URL returned error: 404\n", "[  1%] ",
+	strings.Repeat("x", 70_000), strings.Repeat("\n",
+		500), "curl: (22) The requested URL returned error: 404\n", "[  1%] ",
 	"\u200d\u200d", strings.Repeat("e\u0301", 3000), "\x1b", "\x1b[", "::error::x\n",
 }
 
@@ -423,7 +432,8 @@ func readOutput(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	}
 	step.Err = string(hostileOutput(rnd))
 	emit(build.Event{Time: now, Kind: build.EventStepEnd, Image: id, Step: step})
-	res := build.Result{Image: id, Reference: "kolla/base:1", Status: build.StatusError, Reason: string(hostileOutput(rnd)),
+	res := build.Result{Image: id, Reference: "kolla/base:1", Status: build.StatusError,
+		Reason:  string(hostileOutput(rnd)),
 		Failure: &build.Failure{Err: errors.New(string(hostileOutput(rnd))), Step: step.Name, ExitCode: 1}}
 	emit(build.Event{Time: now, Kind: build.EventImageEnd, Image: id, Result: &res})
 	complete := logs.Complete(res)

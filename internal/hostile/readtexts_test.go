@@ -50,7 +50,9 @@ gid = 42436
 
 var confPieces = []string{
 	"[DEFAULT]", "[", "[]", "[a\nb]", "x", "= y", ": z", "\ttabs = 1", "  continued", "a = $a", "a = ${b}", "b = ${a}", "a = $$$", "a = ${", "a = ${x:y:z}", "threads = -1", "threads = 99999999999999999999", "threads = 1e9", "base = \x1b[2J",
-	"uid = -5", "uid = 4294967296", "regex = (", "regex = " + strings.Repeat("(a*)*", 200), "namespace = ../../" + escapee, "tag = " + strings.Repeat("t", 300), "\x00", "\xff", "\u202e", "profile = " + strings.Repeat("x,", 20_000), "[nova-user]",
+	"uid = -5", "uid = 4294967296", "regex = (", "regex = " + strings.Repeat("(a*)*",
+		200), "namespace = ../../" + escapee, "tag = " + strings.Repeat("t", 300), "\x00", "\xff", "\u202e",
+	"profile = " + strings.Repeat("x,", 20_000), "[nova-user]",
 	"[\x1b[2J]", "data_dir = /", "images_dir = /dev/zero", "template_override = /dev/zero", "config_file = /dev/zero", "locals_base = /", "build_args = " + strings.Repeat("A:1,", 30_000), "a = " + strings.Repeat("${DEFAULT.tag}", 3000),
 }
 
@@ -101,7 +103,8 @@ func readTemplate(ctx context.Context, rnd *rand.Rand, r *reading) error {
 		return brokenf("%w", err)
 	}
 	for range rnd.IntN(3) {
-		if _, err := r.input("tree/"+pick(rnd, []string{"child", "a/b", "macros"})+"/"+pick(rnd, []string{"Dockerfile.j2", "x.j2"}),
+		if _, err := r.input("tree/"+pick(rnd, []string{"child", "a/b", "macros"})+"/"+pick(rnd,
+			[]string{"Dockerfile.j2", "x.j2"}),
 			[]byte(template(rnd))); err != nil {
 			return brokenf("%w", err)
 		}
@@ -137,7 +140,8 @@ func readTemplate(ctx context.Context, rnd *rand.Rand, r *reading) error {
 }
 
 func configFor(r *reading, args ...string) (*config.Config, error) {
-	return cli.Load(cli.Input{Args: args, Env: []string{"HOME=" + r.dir}, Dir: r.dir, SystemFile: filepath.Join(r.dir, "none.conf")})
+	return cli.Load(cli.Input{Args: args, Env: []string{"HOME=" + r.dir}, Dir: r.dir,
+		SystemFile: filepath.Join(r.dir, "none.conf")})
 }
 
 // renderTree renders all images with options.
@@ -178,7 +182,10 @@ HEALTHCHECK --interval=1s CMD x
 var dockerfilePieces = append([]string{
 	"FROM", "FROM scratch", "FROM base AS base", "FROM --platform=$X a", "COPY", "COPY --from=99 a b", "COPY ../../../etc/passwd /", "ADD --checksum=sha256:x http://a /b", "RUN --mount=type=bind,from=x,source=/,target=/ y", "RUN --mount=type=secret,id=../x y",
 	"RUN --network=host x", "RUN --security=insecure x", "ONBUILD ONBUILD RUN x", "ONBUILD FROM x", "SHELL []", "STOPSIGNAL 99999", "EXPOSE 0-70000", "VOLUME [", "# escape=`", "# syntax=x", "#\u202e", "<<EOF", "RUN <<A <<B <<C", "\\", "\\\n\\\n",
-	"ENV " + strings.Repeat("A${A}", 2000), "ARG " + strings.Repeat("A=${A:-${A}}", 500), "LABEL " + strings.Repeat("a=b ", 5000), "\x00", "\xff", strings.Repeat("a\n", 100_000), strings.Repeat("RUN a\n", 5000), strings.Repeat("FROM a\n", 5000), "COPY [\"a\"", "COPY " + strings.Repeat("a ", 20_000) + "b", "ENV A=${A:+${B:-${C}}}", "WORKDIR ${", "USER \x1b[2J",
+	"ENV " + strings.Repeat("A${A}", 2000), "ARG " + strings.Repeat("A=${A:-${A}}",
+		500), "LABEL " + strings.Repeat("a=b ", 5000), "\x00", "\xff", strings.Repeat("a\n", 100_000),
+	strings.Repeat("RUN a\n", 5000), strings.Repeat("FROM a\n", 5000), "COPY [\"a\"", "COPY " + strings.Repeat("a ",
+		20_000) + "b", "ENV A=${A:+${B:-${C}}}", "WORKDIR ${", "USER \x1b[2J",
 }, hostileNames...)
 
 func readDockerfile(_ context.Context, rnd *rand.Rand, _ *reading) error {
@@ -202,19 +209,24 @@ func readDockerfile(_ context.Context, rnd *rand.Rand, _ *reading) error {
 }
 
 var ignorePieces = append([]string{
-	"**", "**/**/**/**/*", "!**", "!", "[", "[a-", "[^]", "\\", "a/**/b", "../x", "/", "./", strings.Repeat("*a", 300), strings.Repeat("**/", 300), strings.Repeat("?", 3000), strings.Repeat("*a\n", 5000), "#", " ", "{a,b}", "(a+)+$", "[[:alpha:]]", "\x00", "\xff", "!../../x",
+	"**", "**/**/**/**/*", "!**", "!", "[", "[a-", "[^]", "\\", "a/**/b", "../x", "/", "./", strings.Repeat("*a",
+		300), strings.Repeat("**/", 300), strings.Repeat("?", 3000), strings.Repeat("*a\n", 5000), "#", " ", "{a,b}",
+	"(a+)+$", "[[:alpha:]]", "\x00", "\xff", "!../../x",
 }, hostileNames...)
 
 // readContext applies hostile ignore files to names of a context, which may be anything
 // that a file system allows.
 func readContext(_ context.Context, rnd *rand.Rand, _ *reading) error {
-	ignore, err := dockerfile.ParseIgnore(".dockerignore", []byte(mutateText(rnd, "*.md\n!README.md\n**/*.pyc\n.git\n", ignorePieces)))
+	ignore, err := dockerfile.ParseIgnore(".dockerignore",
+		[]byte(mutateText(rnd, "*.md\n!README.md\n**/*.pyc\n.git\n", ignorePieces)))
 	if err != nil {
 		return err
 	}
-	names := []string{"README.md", "a/b/c.pyc", ".git/config", strings.Repeat("d/", 200) + "x", strings.Repeat("a", 255), "\u202e", "a\nb", "\xff"}
+	names := []string{"README.md", "a/b/c.pyc", ".git/config", strings.Repeat("d/", 200) + "x", strings.Repeat("a", 255),
+		"\u202e", "a\nb", "\xff"}
 	for range rnd.IntN(50) {
-		names = append(names, strings.Repeat(pick(rnd, []string{"a/", "ab/", "a.b/", "*/"}), rnd.IntN(30))+pick(rnd, []string{"x", "x.md", "?", "["}))
+		names = append(names, strings.Repeat(pick(rnd, []string{"a/", "ab/", "a.b/", "*/"}), rnd.IntN(30))+pick(rnd,
+			[]string{"x", "x.md", "?", "["}))
 	}
 	kept := ignore.Kept(names)
 	for name := range kept {
@@ -227,13 +239,16 @@ func readContext(_ context.Context, rnd *rand.Rand, _ *reading) error {
 
 // renames are substitutions that make names large, empty or something else.
 var renames = []string{
-	"s/x/y/", "s/.*/&&&&&&&&&&&&&&&&&&&&/g", "s/(.*)/\\1\\1\\1\\1\\1\\1\\1\\1\\1/", "s/./" + strings.Repeat("&", 4000) + "/g", "s/.*//", "s/^/..\\//", "s/^/\\/etc\\//", "s/kolla/\u202e/", "s/kolla/\x1b[2J/", "s/kolla/KOLLA/", "s/:.*/:/", "s/$/@sha256:x/",
+	"s/x/y/", "s/.*/&&&&&&&&&&&&&&&&&&&&/g", "s/(.*)/\\1\\1\\1\\1\\1\\1\\1\\1\\1/", "s/./" + strings.Repeat("&",
+		4000) + "/g", "s/.*//", "s/^/..\\//", "s/^/\\/etc\\//", "s/kolla/\u202e/", "s/kolla/\x1b[2J/", "s/kolla/KOLLA/",
+	"s/:.*/:/", "s/$/@sha256:x/",
 	"s/(a*)*$/x/", "s/((((((((((x))))))))))/\\9/", "s/x{1000}/y/", "s/(x{1000}){1000}/y/", "s/" + strings.Repeat("x{1000}", 500) + "/y/", "s/other.example/site.example/", "s/new/healthy-a/", "s/more/new/", "s|/|//|g", "s/x*/-/g", "s/x/y/999999999", "s/x/y/99999999999999999999", "s,,,", "s/[/x/", "s", "s/", "sxxx",
 }
 
 // readRename applies substitutions to names, several after another.
 func readRename(_ context.Context, rnd *rand.Rand, _ *reading) error {
-	ref, err := imageref.ParseTag(pick(rnd, []string{"other.example/kolla/new:1", "localhost:4000/a/b/c:t", "debian:trixie"}))
+	ref, err := imageref.ParseTag(pick(rnd, []string{"other.example/kolla/new:1",
+		"localhost:4000/a/b/c:t", "debian:trixie"}))
 	if err != nil {
 		return brokenf("%w", err)
 	}
@@ -260,7 +275,8 @@ func readRename(_ context.Context, rnd *rand.Rand, _ *reading) error {
 
 const contractText = "image\tkind\tvalue\trole\nnova-api\tcommand\tnova-api\tnova\nbase\tfile\t/etc/x\t\nbase\tuser\tnova\t\n"
 
-var contractPieces = append([]string{"\t", "\t\t\t\t", "image\tkind", "base\tfile\t../../x\t", "base\tcommand\t" + strings.Repeat("x ", 5000), "*\tfile\t/\t"}, hostileNames...)
+var contractPieces = append([]string{"\t", "\t\t\t\t", "image\tkind", "base\tfile\t../../x\t",
+	"base\tcommand\t" + strings.Repeat("x ", 5000), "*\tfile\t/\t"}, hostileNames...)
 
 // readContract reads tables and exceptions from untrusted sources.
 func readContract(_ context.Context, rnd *rand.Rand, _ *reading) error {

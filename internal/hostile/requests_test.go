@@ -37,18 +37,23 @@ func (r request) String() string {
 }
 
 var (
-	requestMethods = []string{"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "PURGE", "CONNECT", "TRACE", "get", "PROPFIND"}
-	repositories   = append([]string{
+	requestMethods = []string{"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "PURGE", "CONNECT",
+		"TRACE", "get", "PROPFIND"}
+	repositories = append([]string{
 		"kolla/other", "kolla/other", "kolla/other", "kolla", "kolla/healthy/x", "a/b/c/d/e/f/g", "Kolla/Other", "kolla/../other", "kolla/%2e%2e/%2e%2e/other", "..%2f..%2f..%2fetc",
 		"kolla//other", "kolla/./other", "_uploads", "kolla/_manifests/tags", "kolla/_layers/sha256", "kolla%00", "kolla%0d%0aX: y", "%ff", "\u202e", strings.Repeat("a", 250), strings.Repeat("a/", 100) + "b",
 	}, escapes()...)
 	references = []string{
-		"t", "t", "new", "latest", "-x", "..", "../../../../" + escapee, "%2e%2e%2f" + escapee, strings.Repeat("t", 128), strings.Repeat("t", 129), "_current", "a:b", "sha256:" + strings.Repeat("0", 64),
-		"sha256:" + strings.Repeat("G", 64), "sha256:../../x", "sha512:" + strings.Repeat("a", 128), "md5:d41d8cd98f00b204e9800998ecf8427e", "%00", "", "sha256:", ":", "sha256+b64:x",
+		"t", "t", "new", "latest", "-x", "..", "../../../../" + escapee, "%2e%2e%2f" + escapee, strings.Repeat("t",
+			128), strings.Repeat("t", 129), "_current", "a:b", "sha256:" + strings.Repeat("0", 64),
+		"sha256:" + strings.Repeat("G", 64), "sha256:../../x", "sha512:" + strings.Repeat("a",
+			128), "md5:d41d8cd98f00b204e9800998ecf8427e", "%00", "", "sha256:", ":", "sha256+b64:x",
 	}
 	headerValues = []string{"", "0", "-1", "bytes=0-0", "bytes=-1", "bytes=5-2", "bytes=0-,5-9,1-1",
 		"bytes=99999999999999999999-", "0-0", "5-5", "9223372036854775807-9223372036854775808", "x-y",
-		"application/octet-stream", manifestType, indexType, "text/plain", "*/*", strings.Repeat("a,", 5000), "gzip", "chunked", "identity, chunked", "100-continue", "Basic eDp5", "Basic !", "Bearer x", "evil.example", "https", "1.2.3.4, 5.6.7.8",
+		"application/octet-stream", manifestType, indexType, "text/plain", "*/*", strings.Repeat("a,",
+			5000), "gzip", "chunked", "identity, chunked", "100-continue", "Basic eDp5", "Basic !", "Bearer x", "evil.example",
+		"https", "1.2.3.4, 5.6.7.8",
 		"\"etag\"", "W/\"x\"", "Thu, 01 Jan 1970 00:00:00 GMT", "close", "upgrade", "websocket"}
 	headerNames = []string{"Range", "Content-Range", "Content-Type", "Accept", "Accept-Encoding", "Content-Encoding",
 		"Expect", "Authorization", "Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For",
@@ -126,7 +131,8 @@ func uploads(rnd *rand.Rand) []request {
 	switch rnd.IntN(6) {
 	case 0:
 		begin += "?digest=" + d // a single request
-		return []request{{method: "POST", path: begin, body: content, header: http.Header{"Content-Type": {"application/octet-stream"}}}}
+		return []request{{method: "POST", path: begin, body: content,
+			header: http.Header{"Content-Type": {"application/octet-stream"}}}}
 	case 1:
 		begin += "?mount=" + pick(rnd, append(references, d)) + "&from=" + pick(rnd, repositories)
 	}
@@ -144,7 +150,8 @@ func uploads(rnd *rand.Rand) []request {
 		offset += n
 	}
 	end := request{method: "PUT", upload: true, path: "digest=" + pick(rnd,
-		[]string{d, d, d, digest.SHA512.FromBytes(content).String(), "sha256:" + strings.Repeat("0", 64), "x", ""}), header: http.Header{}}
+		[]string{d, d, d, digest.SHA512.FromBytes(content).String(), "sha256:" + strings.Repeat("0", 64), "x", ""}),
+		header: http.Header{}}
 	switch rnd.IntN(4) {
 	case 0:
 		end.method = pick(rnd, []string{"DELETE", "GET", "HEAD", "PURGE"})
@@ -161,7 +168,8 @@ func manifestRequest(rnd *rand.Rand, healthy served) request {
 			"size":   pick(rnd, []any{1, 0, -1, 1 << 62, "x", nil, 1.5}),
 			"digest": pick(rnd, append(append([]string{}, references...), healthy.digests...))}
 	}
-	m := object{"schemaVersion": pick(rnd, []any{2, 2, 2, 1, nil, "2"}), "mediaType": pick(rnd, []any{manifestType, indexType, nil, 7})}
+	m := object{"schemaVersion": pick(rnd, []any{2, 2, 2, 1, nil, "2"}),
+		"mediaType": pick(rnd, []any{manifestType, indexType, nil, 7})}
 	for _, key := range []string{"config", "subject"} {
 		if rnd.IntN(2) == 0 {
 			m[key] = descriptor()
@@ -198,12 +206,15 @@ func manifestRequest(rnd *rand.Rand, healthy served) request {
 		raw = bytes.Repeat([]byte(" "), rnd.IntN(8<<20))
 	case 4:
 		entry := pick(rnd, []string{"{},", "null,", "[],", "7,", `"",`})
-		raw = []byte(`{"schemaVersion":2,"mediaType":"` + manifestType + `","` + pick(rnd, []string{"layers", "blobs", "manifests", "x"}) +
+		raw = []byte(`{"schemaVersion":2,"mediaType":"` + manifestType + `","` + pick(rnd,
+			[]string{"layers", "blobs", "manifests", "x"}) +
 			`":[` + strings.Repeat(entry, (4<<20)/len(entry)-100) + entry[:len(entry)-1] + `]}`)
 	}
-	ref := pick(rnd, append(append([]string{}, references...), digest.FromBytes(raw).String(), digest.SHA512.FromBytes(raw).String()))
-	return request{method: "PUT", path: "/v2/kolla/other/manifests/" + ref, body: raw, header: http.Header{"Content-Type": {pick(rnd,
-		[]string{manifestType, indexType, "", "text/html", "application/vnd.docker.distribution.manifest.v1+prettyjws"})}}}
+	ref := pick(rnd, append(append([]string{}, references...), digest.FromBytes(raw).String(),
+		digest.SHA512.FromBytes(raw).String()))
+	return request{method: "PUT", path: "/v2/kolla/other/manifests/" + ref, body: raw,
+		header: http.Header{"Content-Type": {pick(rnd,
+			[]string{manifestType, indexType, "", "text/html", "application/vnd.docker.distribution.manifest.v1+prettyjws"})}}}
 }
 
 // rawRequest returns a request that HTTP libraries do not send.
@@ -215,7 +226,9 @@ func rawRequest(rnd *rand.Rand) []byte {
 		"PUT /v2/kolla/other/manifests/t HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000000000000000\r\n\r\nx", "PUT /v2/kolla/other/manifests/t HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n",
 		"GET /v2/../../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", "GET http://evil.example/v2/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", "GET /v2/ HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 50_000) + "\r\n", "GET /" + strings.Repeat("a", 2_000_000) + " HTTP/1.1\r\n\r\n",
 		"POST /gc HTTP/1.1\r\nHost: registry\r\nContent-Length: 2\r\n\r\n{}", "POST /v2/kolla/other/blobs/uploads/ HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\nContent-Length: 0\r\n\r\n",
-		"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("y", 500_000) + "\r\n\r\n", "DELETE /v2/kolla/other/blobs/uploads/.. HTTP/1.1\r\nHost: x\r\n\r\n", "GET /v2/\tHTTP/1.1\r\n\r\n", "GET /v2/kolla/other/tags/list HTTP/1.0\r\n\r\n",
+		"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("y",
+			500_000) + "\r\n\r\n", "DELETE /v2/kolla/other/blobs/uploads/.. HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /v2/\tHTTP/1.1\r\n\r\n", "GET /v2/kolla/other/tags/list HTTP/1.0\r\n\r\n",
 	}))
 }
 

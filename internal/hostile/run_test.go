@@ -219,7 +219,8 @@ func newEnvironment(t *testing.T) *environment {
 
 func (env *environment) environ(dir string) []string {
 	return []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(dir, "home"), "TMPDIR=" + filepath.Join(dir, "tmp"), "NO_COLOR=1",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(dir,
+			"home"), "TMPDIR=" + filepath.Join(dir, "tmp"), "NO_COLOR=1",
 		"KOLLA_BUILD_DATA_DIR=" + filepath.Join(dir, "data"), "KOLLA_BUILD_ENGINE=none", "KOLLA_HOSTILE_RUN=" + env.root,
 		"GIT_TERMINAL_PROMPT=0", "GOTRACEBACK=single",
 	}
@@ -257,7 +258,8 @@ func (env *environment) run(i int, seed uint64) error {
 	code, rss, out, err := env.execute(dir, c)
 	env.count(c.kind, code, rss, time.Since(started))
 	if os.Getenv("KOLLA_HOSTILE_CASE") != "" {
-		fmt.Printf("case %d (%s, kolla-build %s): exit status %d, %d MiB\n%s\n", i, c.kind, quote(c.args), code, rss>>10, tail(out))
+		fmt.Printf("case %d (%s, kolla-build %s): exit status %d, %d MiB\n%s\n", i, c.kind, quote(c.args),
+			code, rss>>10, tail(out))
 	}
 	switch {
 	case err != nil:
@@ -268,7 +270,8 @@ func (env *environment) run(i int, seed uint64) error {
 		return fail("exit status %d\n%s", code, tail(out))
 	case rss > maxMemory:
 		return fail("it took %d MiB of memory\n%s", rss>>10, tail(out))
-	case bytes.Contains(out, []byte("panic:")) || bytes.Contains(out, []byte("goroutine ")) || bytes.Contains(out, []byte("fatal error:")):
+	case bytes.Contains(out, []byte("panic:")) || bytes.Contains(out, []byte("goroutine ")) ||
+		bytes.Contains(out, []byte("fatal error:")):
 		return fail("it panicked\n%s", tail(out))
 	}
 

@@ -50,7 +50,8 @@ type registryServer struct {
 // start starts the server on its directory.
 func (s *registryServer) start() {
 	s.t.Helper()
-	s.cmd = exec.Command(s.env.program, "registry", "serve", "--dir", filepath.Join(s.dir, "registry"), "--addr", "127.0.0.1:0")
+	s.cmd = exec.Command(s.env.program, "registry", "serve", "--dir", filepath.Join(s.dir, "registry"),
+		"--addr", "127.0.0.1:0")
 	s.cmd.Dir, s.cmd.Env = filepath.Join(s.dir, "work"), s.env.environ(s.dir)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r, w := io.Pipe()
@@ -215,7 +216,8 @@ func TestHostileRequests(t *testing.T) {
 			clients, sent = append(clients, requests), sent+len(requests)
 		}
 		fail := func(format string, args ...any) {
-			t.Errorf("clients %d to %d of seed %d: %s\nlog of the registry:\n%s", i, i+len(clients)-1, seed, fmt.Sprintf(format, args...), s.text())
+			t.Errorf("clients %d to %d of seed %d: %s\nlog of the registry:\n%s", i, i+len(clients)-1, seed,
+				fmt.Sprintf(format, args...), s.text())
 		}
 		for _, err := range sendAll(s.host, clients) {
 			fail("%v", err)
@@ -243,7 +245,8 @@ func TestHostileRequests(t *testing.T) {
 			t.Errorf("SIGTERM: %v\n%s", err, s.text())
 		}
 	}
-	if log := s.text(); strings.Contains(log, "panic") || strings.Contains(log, "goroutine ") || strings.Contains(log, "\x1b") {
+	if log := s.text(); strings.Contains(log, "panic") || strings.Contains(log, "goroutine ") ||
+		strings.Contains(log, "\x1b") {
 		t.Errorf("the log:\n%s", log)
 	}
 	t.Logf("%d clients sent %d requests; the registry took at most %d MiB", last-first, sent, memory>>10)

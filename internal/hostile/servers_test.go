@@ -96,7 +96,8 @@ func misbehave(w http.ResponseWriter, r *http.Request, quit chan struct{}) {
 	case 7:
 		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
 		fmt.Fprint(w, pick(rnd, []string{"{}", "null", "[]",
-			`{"schemaVersion":2,"config":{"digest":"sha256:../../` + escapee + `"},"layers":[{}]}`, strings.Repeat("[", 100_000)}))
+			`{"schemaVersion":2,"config":{"digest":"sha256:../../` + escapee + `"},"layers":[{}]}`, strings.Repeat("[",
+				100_000)}))
 	case 8:
 		select { // it stalls
 		case <-quit:
@@ -167,7 +168,8 @@ func registryCase(rnd *rand.Rand, env *environment) hostileCase {
 	case 6:
 		c.args = []string{"diff", name + ":a", name + ":b", "--timeout", "2"}
 	default:
-		c.args = []string{"load", "in.tar", "--push", "--registry", env.server, "-n", fmt.Sprintf("c%d", rnd.Uint64()), "--timeout", "2"}
+		c.args = []string{"load", "in.tar", "--push", "--registry", env.server, "-n",
+			fmt.Sprintf("c%d", rnd.Uint64()), "--timeout", "2"}
 	}
 	return c
 }
@@ -180,7 +182,8 @@ func fetchedLock(rnd *rand.Rand, server string) []byte {
 	size := func() int64 { return pick(rnd, []int64{0, 1, 1000, 1 << 20, 1 << 39}) }
 	for range rnd.IntN(4) {
 		l.Files = append(l.Files,
-			lock.File{URL: fmt.Sprintf("http://%s/f%d", server, rnd.Uint64()), Digest: sum(), Size: size(), Images: []string{"base"}})
+			lock.File{URL: fmt.Sprintf("http://%s/f%d", server, rnd.Uint64()), Digest: sum(), Size: size(),
+				Images: []string{"base"}})
 	}
 	if rnd.IntN(2) == 0 {
 		l.Bases = append(l.Bases,
@@ -201,7 +204,8 @@ func gitCase(rnd *rand.Rand, env *environment) hostileCase {
 		location = pick(rnd, []string{"--upload-pack=touch " + escapee, "ext::sh -c touch% " + escapee, "file:///etc",
 			"/etc", "ssh://-oProxyCommand=x/y", "git://127.0.0.1:1/x", "http://[::1", "\x1b[2J", ""})
 	}
-	reference := pick(rnd, []string{"master", "-x", "--upload-pack=x", "a..b", "refs/../../x", strings.Repeat("a", 40), "\x1b"})
+	reference := pick(rnd, []string{"master", "-x", "--upload-pack=x", "a..b", "refs/../../x",
+		strings.Repeat("a", 40), "\x1b"})
 	conf := fmt.Sprintf("[base-plugin-x]\ntype = %s\nlocation = %s\nreference = %s\n", kind, location, reference)
 	return planWithSource(conf)
 }

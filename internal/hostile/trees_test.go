@@ -65,7 +65,8 @@ func template(rnd *rand.Rand) string {
 func templateCase(rnd *rand.Rand, env *environment) hostileCase {
 	text, override := template(rnd), template(rnd)
 	c := hostileCase{kind: "template", accepts: true, prepare: func(dir string) error {
-		if err := os.WriteFile(filepath.Join(dir, "override.j2"), []byte("{% extends parent_template %}\n"+override), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "override.j2"),
+			[]byte("{% extends parent_template %}\n"+override), 0o644); err != nil {
 			return err
 		}
 		return smallTree(dir, text)
@@ -75,7 +76,8 @@ func templateCase(rnd *rand.Rand, env *environment) hostileCase {
 		{"lint", "--images-dir", "tree"},
 		{"render", "-b", "debian", "--images-dir", "tree", "base"},
 		{"lint", "--images-dir", "tree", "--template-override", "override.j2"},
-		{"--template-only", "--work-dir", "out", "-b", "debian", "--images-dir", "tree", "--template-override", "override.j2"},
+		{"--template-only", "--work-dir", "out", "-b", "debian", "--images-dir", "tree",
+			"--template-override", "override.j2"},
 		{"--list-images", "-b", "debian", "--images-dir", "tree"},
 		{"--template-only", "--work-dir", "out", "-b", "debian", "--images-dir", "tree", "--template-override", "/dev/zero"},
 	})
@@ -85,10 +87,13 @@ func templateCase(rnd *rand.Rand, env *environment) hostileCase {
 // contextCase plans an image with links, devices and odd names in its context.
 func contextCase(rnd *rand.Rand, env *environment) hostileCase {
 	seed := rnd.Uint64()
-	return hostileCase{kind: "context", accepts: true, args: []string{pick(rnd, []string{"plan", "explain"}), "-b", "debian", "--images-dir", "tree", "--base-image", "./base.tar", "--bootstrap", "never", "--tag", "t", "base"},
+	return hostileCase{kind: "context", accepts: true,
+		args: []string{pick(rnd, []string{"plan", "explain"}), "-b", "debian", "--images-dir", "tree", "--base-image",
+			"./base.tar", "--bootstrap", "never", "--tag", "t", "base"},
 		prepare: func(dir string) error {
 			rnd := rand.New(rand.NewPCG(seed, 0))
-			if err := smallTree(dir, "FROM {{ base_image }}:{{ base_distro_tag }}\nCOPY . /x/\n"+pick(rnd, []string{"", "COPY link /y\n", "COPY [\"../../x\", \"/z\"]\n", "ADD fifo /f\n"})); err != nil {
+			if err := smallTree(dir, "FROM {{ base_image }}:{{ base_distro_tag }}\nCOPY . /x/\n"+pick(rnd,
+				[]string{"", "COPY link /y\n", "COPY [\"../../x\", \"/z\"]\n", "ADD fifo /f\n"})); err != nil {
 				return err
 			}
 			if err := os.WriteFile(filepath.Join(dir, "base.tar"), rootTar(), 0o644); err != nil {
@@ -96,7 +101,8 @@ func contextCase(rnd *rand.Rand, env *environment) hostileCase {
 			}
 			image := filepath.Join(dir, "tree", "base")
 			for i := range 1 + rnd.IntN(6) {
-				name := filepath.Join(image, pick(rnd, []string{"link", "fifo", fmt.Sprint("n", i), "a\nb", "\u202e", strings.Repeat("n", 255), ".dockerignore", "Dockerfile"}))
+				name := filepath.Join(image, pick(rnd, []string{"link", "fifo", fmt.Sprint("n", i), "a\nb", "\u202e",
+					strings.Repeat("n", 255), ".dockerignore", "Dockerfile"}))
 				if _, err := os.Lstat(name); err == nil {
 					continue // it may be a link that leads elsewhere, or a pipe
 				}
@@ -105,7 +111,8 @@ func contextCase(rnd *rand.Rand, env *environment) hostileCase {
 				case 0:
 					err = syscall.Mkfifo(name, 0o644)
 				case 1:
-					err = os.Symlink(pick(rnd, []string{"/etc/shadow", "/dev/zero", "..", ".", "link", "/proc/self/mem", "../../../.."}), name)
+					err = os.Symlink(pick(rnd, []string{"/etc/shadow", "/dev/zero", "..", ".", "link",
+						"/proc/self/mem", "../../../.."}), name)
 				case 2:
 					err = os.MkdirAll(filepath.Join(name, strings.Repeat("d/", 60)), 0o755)
 				case 3:
@@ -120,7 +127,8 @@ func contextCase(rnd *rand.Rand, env *environment) hostileCase {
 				default:
 					err = os.Symlink(name, name)
 				}
-				taken := os.IsExist(err) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENXIO)
+				taken := os.IsExist(err) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) ||
+					errors.Is(err, syscall.ENXIO)
 				if err != nil && !taken {
 					return err
 				}
@@ -137,7 +145,8 @@ var values = append([]string{
 
 // commandLineCase runs a command that starts no builder with arbitrary options and values.
 func commandLineCase(rnd *rand.Rand, env *environment) hostileCase {
-	command := pick(rnd, []string{"images", "lint", "render", "diff", "remove", "gc", "save", "load", "completion", "help", "version", "registry", "list", "verify", "inventory", "tag", "copy", "contract", "--list-images", "--show-config", "\u202e", ""})
+	command := pick(rnd, []string{"images", "lint", "render", "diff", "remove", "gc", "save", "load", "completion",
+		"help", "version", "registry", "list", "verify", "inventory", "tag", "copy", "contract", "--list-images", "--show-config", "\u202e", ""})
 	c := hostileCase{kind: "command line", accepts: true, args: []string{command}}
 	if command == "registry" {
 		c.args = append(c.args, pick(rnd, []string{"gc", "trust", "srve", ""}), "--dir", "no-registry")

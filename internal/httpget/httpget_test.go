@@ -51,7 +51,8 @@ func TestGet(t *testing.T) {
 		}
 	}))
 	defer srv.Close()
-	c := &Client{Stall: 50 * time.Millisecond, Retry: retry.Policy{Retries: 3, MaxElapsed: time.Minute, BaseDelay: time.Millisecond}}
+	c := &Client{Stall: 50 * time.Millisecond, Retry: retry.Policy{Retries: 3, MaxElapsed: time.Minute,
+		BaseDelay: time.Millisecond}}
 	var stalled *retry.StalledError
 	var size *SizeError
 	var status *StatusError
@@ -59,12 +60,18 @@ func TestGet(t *testing.T) {
 		ok       func(Response, error) bool
 		requests int
 	}{
-		"/file":      {func(r Response, err error) bool { return string(r.Body) == "content" && r.ETag == `"1"` && err == nil }, 1},
-		"/later":     {func(r Response, err error) bool { return string(r.Body) == "content" && err == nil }, 3},
-		"/empty":     {func(r Response, err error) bool { return r.Body != nil && len(r.Body) == 0 && err == nil }, 1},
-		"/large":     {func(_ Response, err error) bool { return errors.As(err, &size) }, 1},
-		"/stall":     {func(_ Response, err error) bool { return errors.As(err, &stalled) }, 4},
-		"/loop":      {func(_ Response, err error) bool { return err != nil && strings.Contains(err.Error(), "redirected") }, maxRedirects},
+		"/file": {func(r Response, err error) bool {
+			return string(r.Body) == "content" &&
+				r.ETag == `"1"` && err == nil
+		}, 1},
+		"/later": {func(r Response, err error) bool { return string(r.Body) == "content" && err == nil }, 3},
+		"/empty": {func(r Response, err error) bool { return r.Body != nil && len(r.Body) == 0 && err == nil }, 1},
+		"/large": {func(_ Response, err error) bool { return errors.As(err, &size) }, 1},
+		"/stall": {func(_ Response, err error) bool { return errors.As(err, &stalled) }, 4},
+		"/loop": {func(_ Response, err error) bool {
+			return err != nil &&
+				strings.Contains(err.Error(), "redirected")
+		}, maxRedirects},
 		"/wait":      {func(_ Response, err error) bool { return errors.As(err, &status) && status.Code == 429 }, 1},
 		"/none":      {func(_ Response, err error) bool { return errors.Is(err, ErrNotFound) }, 1},
 		"/forbidden": {func(_ Response, err error) bool { return errors.Is(err, ErrNotFound) }, 1},
@@ -77,11 +84,14 @@ func TestGet(t *testing.T) {
 			t.Errorf("%s: the URL is in %v", path, err)
 		}
 	}
-	if r, err := c.Get(t.Context(), srv.URL+"/file", Validators{ETag: `"1"`}, 1000); err != nil || !r.NotModified || r.Body != nil {
+	if r, err := c.Get(t.Context(), srv.URL+"/file", Validators{ETag: `"1"`}, 1000); err != nil ||
+		!r.NotModified || r.Body != nil {
 		t.Errorf("unchanged: %+v, %v", r, err)
 	}
-	for _, location := range []string{"file:///etc/passwd", "x", "http://", "http://user:s3cret@127.0.0.1:1/x", "http://user:s3cret@[bad/x"} {
-		if _, err := (&Client{}).Get(t.Context(), location, Validators{}, 10); err == nil || strings.Contains(err.Error(), "s3cret") {
+	for _, location := range []string{"file:///etc/passwd", "x", "http://", "http://user:s3cret@127.0.0.1:1/x",
+		"http://user:s3cret@[bad/x"} {
+		if _, err := (&Client{}).Get(t.Context(), location, Validators{}, 10); err == nil ||
+			strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: %v", location, err)
 		}
 	}
@@ -111,7 +121,8 @@ func TestRedirectsKeepSecrets(t *testing.T) {
 	}
 	client := NewHTTPClient(time.Minute, 1)
 	client.Transport = secure.Client().Transport
-	if _, err := (&Client{HTTP: client}).Get(t.Context(), secure.URL+"/secure", Validators{}, 10); !errors.Is(err, ErrDowngrade) {
+	if _, err := (&Client{HTTP: client}).Get(t.Context(), secure.URL+"/secure", Validators{},
+		10); !errors.Is(err, ErrDowngrade) {
 		t.Errorf("from https to http: %v", err)
 	}
 	mu.Lock()

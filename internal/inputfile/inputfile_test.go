@@ -108,7 +108,8 @@ func TestWait(t *testing.T) {
 // State files can be replaced by others: no read waits for a writer or fills the memory.
 func TestReadRegular(t *testing.T) {
 	dir := t.TempDir()
-	path, pipe, link, dangling := filepath.Join(dir, "f"), filepath.Join(dir, "pipe"), filepath.Join(dir, "link"), filepath.Join(dir, "dangling")
+	path, pipe, link, dangling := filepath.Join(dir, "f"), filepath.Join(dir, "pipe"), filepath.Join(dir, "link"),
+		filepath.Join(dir, "dangling")
 	if err := errors.Join(os.WriteFile(path, []byte("12345"), 0o600), syscall.Mkfifo(pipe, 0o600), os.Symlink(path, link),
 		os.Symlink(filepath.Join(dir, "none"), dangling)); err != nil {
 		t.Fatal(err)

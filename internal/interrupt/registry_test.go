@@ -35,7 +35,8 @@ type registries struct {
 
 func newRegistries(t *testing.T, w *world) *registries {
 	t.Helper()
-	r := &registries{world: w, t: t, client: registrytest.Client(t, registry.Options{}), sourceDir: filepath.Join(t.TempDir(), "source"),
+	r := &registries{world: w, t: t, client: registrytest.Client(t, registry.Options{}),
+		sourceDir: filepath.Join(t.TempDir(), "source"),
 		targetDir: testenv.Tmpfs(t, "48m"), disk: testenv.Tmpfs(t, "48m")}
 	r.source = registrytest.Embedded(t, server.Options{Dir: r.sourceDir}).Host()
 	r.target = registrytest.Embedded(t, server.Options{Dir: r.targetDir}).Host()
@@ -71,7 +72,8 @@ func (r *registries) prepare(namespace string) {
 	var tags []push.Tag
 	for _, name := range names {
 		to := r.target + "/" + namespace + "/" + name
-		if _, err := pub.Copy(r.t.Context(), r.repository(r.source+"/kolla/"+name), r.repository(to), r.old[name]); err != nil {
+		if _, err := pub.Copy(r.t.Context(), r.repository(r.source+"/kolla/"+name), r.repository(to),
+			r.old[name]); err != nil {
 			r.t.Fatal(err)
 		}
 		tags = append(tags, push.Tag{Ref: to + ":" + tag, Digest: r.old[name]})

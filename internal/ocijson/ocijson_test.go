@@ -48,12 +48,16 @@ func TestParseRejects(t *testing.T) {
 		"large document":     {strings.Repeat(" ", MaxBytes) + "{}", "bytes"},
 		"both":               {`{"manifests":[],"layers":[]}`, "both"},
 		"both, with config":  {`{"manifests":[],"config":{}}`, "both"},
-		"manifest by type":   {`{"mediaType":"application/vnd.oci.image.manifest.v1+json","manifests":[]}`, "media type of a manifest"},
-		"Docker's manifest":  {`{"mediaType":"application/vnd.docker.distribution.manifest.v2+json","manifests":[]}`, "media type of a manifest"},
-		"index by type":      {`{"mediaType":"application/vnd.oci.image.index.v1+json","layers":[]}`, "media type of an index"},
-		"Docker's list":      {`{"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","config":{}}`, "media type of an index"},
-		"annotations":        {`{"layers":[{"annotations":[]}]}`, "not an object"},
-		"annotation":         {`{"layers":[{"annotations":{"a":1}}]}`, "not a string"},
+		"manifest by type": {`{"mediaType":"application/vnd.oci.image.manifest.v1+json","manifests":[]}`,
+			"media type of a manifest"},
+		"Docker's manifest": {`{"mediaType":"application/vnd.docker.distribution.manifest.v2+json","manifests":[]}`,
+			"media type of a manifest"},
+		"index by type": {`{"mediaType":"application/vnd.oci.image.index.v1+json","layers":[]}`,
+			"media type of an index"},
+		"Docker's list": {`{"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","config":{}}`,
+			"media type of an index"},
+		"annotations": {`{"layers":[{"annotations":[]}]}`, "not an object"},
+		"annotation":  {`{"layers":[{"annotations":{"a":1}}]}`, "not a string"},
 	} {
 		if _, err := Parse([]byte(c.doc)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
@@ -85,10 +89,11 @@ func TestParseConfig(t *testing.T) {
 		"variables": `{"config":{"Env":[` + strings.Repeat(`"",`, MaxSettings) + `""]}}`,
 		"labels":    `{"config":{"labels":{` + strings.Repeat(`"a":"}",`, MaxSettings) + `"a":""}}}`,
 		"repeated":  `{"config":{"Labels":{` + strings.Repeat(`"a":"",`, MaxSettings-1) + `"b":""},"labels":{"c":""}}}`,
-		"configs":   `{"config":{"Volumes":{` + strings.Repeat(`"a":{},`, MaxSettings-1) + `"b":{}}},"config":{"Volumes":{"c":{}}}}`,
-		"history":   `{"history":[` + strings.Repeat("{},", MaxHistory) + `{}]}`,
-		"layers":    `{"rootfs":{"diff_ids":[` + strings.Repeat(`"",`, MaxLayers) + `""]}}`,
-		"size":      `{"a":"` + strings.Repeat("b", MaxBytes) + `"}`,
+		"configs": `{"config":{"Volumes":{` + strings.Repeat(`"a":{},`,
+			MaxSettings-1) + `"b":{}}},"config":{"Volumes":{"c":{}}}}`,
+		"history": `{"history":[` + strings.Repeat("{},", MaxHistory) + `{}]}`,
+		"layers":  `{"rootfs":{"diff_ids":[` + strings.Repeat(`"",`, MaxLayers) + `""]}}`,
+		"size":    `{"a":"` + strings.Repeat("b", MaxBytes) + `"}`,
 	} {
 		if _, err := ParseConfig([]byte(doc)); err == nil {
 			t.Errorf("%s: no error", name)
@@ -128,8 +133,9 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestLayoutIndexIsNotCopied(t *testing.T) {
 	const size = 4 << 20
 	for name, doc := range map[string]string{
-		"an entry":       `{"schemaVersion":2,"manifests":[{"digest":"` + strings.Repeat("x", size) + `"}]}`,
-		"annotations":    `{"schemaVersion":2,"manifests":[{"annotations":{` + strings.Repeat(`"a":"b",`, size/8) + `"a":"b"}}]}`,
+		"an entry": `{"schemaVersion":2,"manifests":[{"digest":"` + strings.Repeat("x", size) + `"}]}`,
+		"annotations": `{"schemaVersion":2,"manifests":[{"annotations":{` + strings.Repeat(`"a":"b",`,
+			size/8) + `"a":"b"}}]}`,
 		"many entries":   `{"schemaVersion":2,"manifests":[` + strings.Repeat(`{},`, size/3) + `{}]}`,
 		"another field":  `{"schemaVersion":2,"manifests":[],"x":"` + strings.Repeat("x", size) + `"}`,
 		"many manifests": `{"schemaVersion":2` + strings.Repeat(`,"manifests":[]`, size/15) + `}`,
@@ -163,7 +169,8 @@ func TestElements(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{`{"layers":[{}]}`, `{"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"x"}}]}`,
+	for _, s := range []string{`{"layers":[{}]}`,
+		`{"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"x"}}]}`,
 		`{"config":{},"history":[{}]}`, `{"os":"linux","rootfs":{"diff_ids":["sha256:00"]}}`, `[]`, `null`} {
 		f.Add([]byte(s))
 	}
@@ -175,8 +182,10 @@ func FuzzParse(f *testing.F) {
 				Layers    []ocispec.Descriptor
 				Manifests []ocispec.Descriptor
 			}
-			if uerr := json.Unmarshal(b, &m); uerr == nil && (len(m.Layers) != len(d.Layers) || len(m.Manifests) != len(d.Manifests)) {
-				t.Errorf("%s: %d layers and %d manifests, not %d and %d", b, len(d.Layers), len(d.Manifests), len(m.Layers), len(m.Manifests))
+			if uerr := json.Unmarshal(b, &m); uerr == nil &&
+				(len(m.Layers) != len(d.Layers) || len(m.Manifests) != len(d.Manifests)) {
+				t.Errorf("%s: %d layers and %d manifests, not %d and %d", b, len(d.Layers), len(d.Manifests),
+					len(m.Layers), len(m.Manifests))
 			}
 			for _, l := range d.Layers {
 				if strings.ContainsRune(l.MediaType, 0x1b) {
@@ -207,7 +216,8 @@ func TestErrorsNameNoGoTypes(t *testing.T) {
 		{config, `"x"`, "the document is a JSON string, which is not allowed there"},
 		{config, `{"rootfs":{"diff_ids":[5]}}`, "a diff ID is a JSON number, which is not allowed there"},
 	} {
-		if err := c.parse(c.raw); err == nil || !strings.HasSuffix(err.Error(), c.want) || strings.Contains(err.Error(), "Go ") {
+		if err := c.parse(c.raw); err == nil || !strings.HasSuffix(err.Error(), c.want) ||
+			strings.Contains(err.Error(), "Go ") {
 			t.Errorf("%s: %v", c.raw, err)
 		}
 	}

@@ -16,7 +16,8 @@ func TestAsPython(t *testing.T) {
 	for r := rune(0); r < 0x250; r++ {
 		all.WriteRune(r)
 	}
-	for _, s := range []string{"", "nova-api", all.String(), "\u2028\uffff\U00010000\U0001f600\U0010ffff", `a "quoted" \ one`} {
+	for _, s := range []string{"", "nova-api", all.String(),
+		"\u2028\uffff\U00010000\U0001f600\U0010ffff", `a "quoted" \ one`} {
 		in, err := json.Marshal(s)
 		if err != nil {
 			t.Fatal(err)

@@ -12,7 +12,8 @@ func FuzzURL(f *testing.F) {
 	f.Add("git+ssh", "a%zz", "s3cret\x00word", "[::1]/x")
 	f.Fuzz(func(t *testing.T, scheme, user, password, rest string) {
 		// Shorter ones occur by chance; the others are not the password to any program.
-		if len(password) < 8 || strings.ContainsAny(password, "/?#\\ \t\r\n\f\v") || strings.ContainsAny(user, "/?#\\ \t\r\n\f\v@:") ||
+		if len(password) < 8 || strings.ContainsAny(password, "/?#\\ \t\r\n\f\v") ||
+			strings.ContainsAny(user, "/?#\\ \t\r\n\f\v@:") ||
 			scheme == "" || strings.ContainsFunc(scheme, func(r rune) bool { return r < 'a' || r > 'z' }) {
 			return
 		}

@@ -23,7 +23,8 @@ func TestCompile(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	for _, expr := range []string{strings.Repeat("x{1000}", 500), strings.Repeat("(x{30}){30}", 300),
 		`(\pL{10}){90}` + strings.Repeat("y{900}", 400),
-		strings.Repeat("(x)", 900) + "y{1000}", strings.Repeat("((((", 200) + "x" + strings.Repeat("))))", 200) + "(x{100}){10}",
+		strings.Repeat("(x)", 900) + "y{1000}", strings.Repeat("((((",
+			200) + "x" + strings.Repeat("))))", 200) + "(x{100}){10}",
 	} {
 		if _, err := Compile(expr); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%.40q: %v", expr, err)

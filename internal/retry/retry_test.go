@@ -19,7 +19,8 @@ import (
 
 func TestDelay(t *testing.T) {
 	p := Policy{BaseDelay: time.Second}
-	for attempt, limit := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 3: 8 * time.Second, 10: maxDelay, 1000: maxDelay} {
+	for attempt, limit := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 3: 8 * time.Second,
+		10: maxDelay, 1000: maxDelay} {
 		for range 100 {
 			if d := p.delay(attempt, 0); d < limit/2 || d > limit {
 				t.Errorf("attempt %d: delay %v is not between %v and %v", attempt, d, limit/2, limit)

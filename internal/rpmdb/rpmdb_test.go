@@ -90,13 +90,15 @@ func loadBerkeley(t testing.TB, headers [][]byte, bigEndian bool) []byte {
 
 func buildRPMs(t testing.TB) []string {
 	t.Helper()
-	for program, deb := range map[string]string{"rpm": "rpm", "rpmbuild": "rpm", "createrepo_c": "createrepo-c", "db5.3_load": "db5.3-util"} {
+	for program, deb := range map[string]string{"rpm": "rpm", "rpmbuild": "rpm", "createrepo_c": "createrepo-c",
+		"db5.3_load": "db5.3-util"} {
 		testenv.Program(t, program, deb)
 	}
 	dir := t.TempDir()
 	var list []standin.RPM
 	for i := range packageCount {
-		list = append(list, standin.RPM{Name: "pack" + strconv.Itoa(i), Files: map[string]string{"usr/share/p" + strconv.Itoa(i): "x"}})
+		list = append(list, standin.RPM{Name: "pack" + strconv.Itoa(i),
+			Files: map[string]string{"usr/share/p" + strconv.Itoa(i): "x"}})
 	}
 	if err := standin.WriteRPMs(dir, list...); err != nil {
 		t.Fatal(err)
@@ -266,7 +268,8 @@ func TestSharedBytes(t *testing.T) {
 	if got, err := Read(writeNDB(headers), nil); err != nil || len(got) != len(headers) {
 		t.Errorf("names of the longest length: %d packages, %v", len(got), err)
 	}
-	if columns, err := sqliteRecord(append([]byte{0x82, 0x80, 0x04}, make([]byte, 1<<20)...)); err == nil && len(columns) > maxColumns {
+	if columns, err := sqliteRecord(append([]byte{0x82, 0x80, 0x04}, make([]byte, 1<<20)...)); err == nil &&
+		len(columns) > maxColumns {
 		t.Errorf("a record of %d columns", len(columns))
 	}
 }

@@ -41,7 +41,8 @@ func TestCreateReturnsOtherErrors(t *testing.T) {
 }
 
 func TestOtherNamesAreNotThoseOfRuns(t *testing.T) {
-	for _, name := range []string{"latest", "2026-03-01", "2026-03-01T040506Z-", "x2026-03-01T040506", "2026-03-01T040506-a"} {
+	for _, name := range []string{"latest", "2026-03-01", "2026-03-01T040506Z-", "x2026-03-01T040506",
+		"2026-03-01T040506-a"} {
 		if IsName(name) || IsNameUTC(name) {
 			t.Errorf("%q is treated as the directory of a run", name)
 		}

@@ -49,7 +49,8 @@ func TestDeb(t *testing.T) {
 	dpkg := testenv.Program(t, "dpkg-deb", "dpkg")
 	for _, d := range []standin.Deb{
 		{Name: "empty"},
-		{Name: "with-files", Version: "1.2-3", Depends: "empty (>= 0~)", Files: map[string]string{"etc/pam.d/sshd": "x", "usr/bin/with": "#!/bin/sh\n"}},
+		{Name: "with-files", Version: "1.2-3", Depends: "empty (>= 0~)",
+			Files: map[string]string{"etc/pam.d/sshd": "x", "usr/bin/with": "#!/bin/sh\n"}},
 	} {
 		file := write(t, filepath.Join(t.TempDir(), d.Name+".deb"), d.Bytes())
 		if out := output(t, dpkg, "--info", file); !strings.Contains(out, "Package: "+d.Name+"\n") {
@@ -82,7 +83,8 @@ func TestApt(t *testing.T) {
 		"etc/preferences.d/.keep", "etc/apt.conf.d/.keep"} {
 		write(t, filepath.Join(dir, file), nil)
 	}
-	options := []string{"-o", "Dir::Etc=" + dir + "/etc", "-o", "Dir::State=" + dir + "/state", "-o", "Dir::Cache=" + dir + "/cache",
+	options := []string{"-o", "Dir::Etc=" + dir + "/etc", "-o", "Dir::State=" + dir + "/state", "-o",
+		"Dir::Cache=" + dir + "/cache",
 		"-o", "Dir::State::status=" + dir + "/status", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "-o", "Debug::NoLocking=true"}
 	output(t, apt, append(options, "--error-on=any", "update")...)
 	out := output(t, apt, append(options, "install", "--yes", "--download-only", "one")...)
@@ -109,7 +111,8 @@ func TestRPM(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "repos/standin.repo"), []byte(s.RPMRepo("baseos", "epel")))
-	out := output(t, dnf, "-q", "--setopt=reposdir="+dir+"/repos", "--setopt=cachedir="+dir+"/cache", "--setopt=logdir="+dir,
+	out := output(t, dnf, "-q", "--setopt=reposdir="+dir+"/repos",
+		"--setopt=cachedir="+dir+"/cache", "--setopt=logdir="+dir,
 		"--installroot="+dir+"/root",
 		"--releasever=10", "repoquery", "--repo=epel", "--list", "openvswitch*")
 	if want := "/etc/ovs.conf\n/usr/bin/ovs\n"; out != want {
@@ -152,7 +155,8 @@ func TestPip(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"oslo_config-0.1.0.dist-info", "oslo_log-0.2.0.dist-info", "tooz-0.2.0.dist-info", "pbr-0.2.0.dist-info",
+	for _, want := range []string{"oslo_config-0.1.0.dist-info", "oslo_log-0.2.0.dist-info",
+		"tooz-0.2.0.dist-info", "pbr-0.2.0.dist-info",
 		"nova-2026.1.0.dist-info", "bin/nova-manage", "bin/cadf", "etc/pycadf/nova_api_audit_map.conf"} {
 		if _, err := os.Stat(filepath.Join(dir, "site", want)); err != nil {
 			t.Error(err)
@@ -172,7 +176,8 @@ func TestInstalledBy(t *testing.T) {
 	}
 	for _, c := range []struct{ dockerfile, want string }{
 		{"RUN kolla_apt_install b a\n", "a b"},
-		{"RUN --mount=type=cache,target=/x kolla_apt_install --upgrade a \\\n    b \\\n    && kolla_apt_install c; true\n", "a b c"},
+		{"RUN --mount=type=cache,target=/x kolla_apt_install --upgrade a \\\n    b \\\n    && kolla_apt_install c; true\n",
+			"a b c"},
 		{"RUN mkdir x \\\n# why\n    && kolla_apt_install a \\\n    || exit 1\n", "a"},
 		{"COPY kolla_apt_install.sh /usr/local/bin/kolla_apt_install\n", ""},
 		{"RUN kolla_apt_install http://x/y.deb python3-a.b c++ ${VERSION}\n", "c++ python3-a.b"},

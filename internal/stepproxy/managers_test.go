@@ -157,7 +157,8 @@ func repository(t *testing.T, serve func(http.Handler) *httptest.Server) *httpte
 		t.Fatal(err)
 	}
 	for _, cmd := range []*exec.Cmd{
-		exec.Command(rpmbuild, "-bb", "--quiet", "--define", "_topdir "+dir+"/build", "--define", "_rpmdir "+dir+"/repo", spec),
+		exec.Command(rpmbuild, "-bb", "--quiet", "--define", "_topdir "+dir+"/build", "--define",
+			"_rpmdir "+dir+"/repo", spec),
 		exec.Command(createrepo, "--quiet", dir+"/repo"),
 	} {
 		cmd.Env = append(os.Environ(), "HOME="+dir)
@@ -207,12 +208,14 @@ func TestDnfOverHTTPS(t *testing.T) {
 	}
 	s.Serve(l, "image-a")
 	cmd := dnf(&managed{origin: server.URL}, t.TempDir())
-	cmd.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=" + t.TempDir(), "https_proxy=http://" + l.Addr().String(), "no_proxy="}
+	cmd.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=" + t.TempDir(),
+		"https_proxy=http://" + l.Addr().String(), "no_proxy="}
 	if out, err := cmd.CombinedOutput(); err == nil {
 		t.Fatalf("dnf trusts the proxy: %s", out)
 	}
 	_, missed := recorder.Records()
-	if len(missed) == 0 || !strings.HasPrefix(missed[0].Request, "CONNECT ") || !strings.Contains(missed[0].Reason, "http://") {
+	if len(missed) == 0 || !strings.HasPrefix(missed[0].Request, "CONNECT ") ||
+		!strings.Contains(missed[0].Reason, "http://") {
 		t.Errorf("not captured: %v, want CONNECT and the remedy", missed)
 	}
 }

@@ -37,7 +37,10 @@ func origin(requests *atomic.Int64) http.Handler {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, "content of "+r.URL.RequestURI())
 	})
-	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/file", http.StatusFound) })
+	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r,
+			"/file", http.StatusFound)
+	})
 	mux.HandleFunc("/broken", func(w http.ResponseWriter, r *http.Request) {
 		if !broken.Swap(false) {
 			fmt.Fprint(w, "whole")

@@ -70,7 +70,8 @@ func TestLargeFiles(t *testing.T) {
 			t.Errorf("%s: %v, want a tooLargeError", path, err)
 		}
 	}
-	resp, err := rec.Answer(t.Context(), Request{Client: "image-a", Method: http.MethodPost, URL: origin + "/endless", Body: http.NoBody})
+	resp, err := rec.Answer(t.Context(), Request{Client: "image-a", Method: http.MethodPost,
+		URL: origin + "/endless", Body: http.NoBody})
 	if err == nil {
 		_, err = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()

@@ -42,7 +42,8 @@ func TestDecompress(t *testing.T) {
 	testenv.Slow(t)
 	text := []byte(strings.Repeat("0123456789", 50_000))
 	compressed := map[string][]byte{"none": text}
-	for program, deb := range map[string]string{"gzip": "gzip", "bzip2": "bzip2", "xz": "xz-utils", "zstd": "zstd", "pzstd": "zstd"} {
+	for program, deb := range map[string]string{"gzip": "gzip", "bzip2": "bzip2", "xz": "xz-utils",
+		"zstd": "zstd", "pzstd": "zstd"} {
 		cmd := exec.Command(testenv.Program(t, program, deb), "-c")
 		cmd.Stdin = bytes.NewReader(text)
 		out, err := cmd.Output()
@@ -74,7 +75,8 @@ func TestDecompress(t *testing.T) {
 // TestMemory: a small file cannot demand much memory of its reader.
 func TestMemory(t *testing.T) {
 	testenv.Slow(t)
-	for name, args := range map[string][]string{"xz": {"xz", "-c", "--lzma2=dict=1GiB"}, "zstd": {"zstd", "-c", "--ultra", "--long=30"}} {
+	for name, args := range map[string][]string{"xz": {"xz", "-c", "--lzma2=dict=1GiB"},
+		"zstd": {"zstd", "-c", "--ultra", "--long=30"}} {
 		cmd := exec.Command(testenv.Program(t, args[0], "xz-utils or zstd"), args[1:]...)
 		cmd.Stdin = strings.NewReader("small")
 		if name == "zstd" { // streams of unknown size have the whole window
@@ -127,12 +129,14 @@ func TestEachLimits(t *testing.T) {
 		data []byte
 		want func(error) bool
 	}{
-		"fits":      {archiveOf(t, file("a", 10), file("b", 10)), func(err error) bool { return err == nil }},
-		"members":   {archiveOf(t, file("a", 1), file("b", 1), file("c", 1), file("d", 1)), func(err error) bool { return errors.As(err, &limit) }},
+		"fits": {archiveOf(t, file("a", 10), file("b", 10)), func(err error) bool { return err == nil }},
+		"members": {archiveOf(t, file("a", 1), file("b", 1), file("c", 1), file("d", 1)),
+			func(err error) bool { return errors.As(err, &limit) }},
 		"bytes":     {archiveOf(t, file("a", 1<<16+1)), func(err error) bool { return errors.As(err, &limit) }},
 		"not a tar": {[]byte(strings.Repeat("text", 1000)), func(err error) bool { return errors.Is(err, ErrNotTar) }},
 		"truncated": {archiveOf(t, file("a", 5000))[:1000], func(err error) bool { return err != nil }},
-		"long name": {archiveOf(t, file(strings.Repeat("x/", 3000)+"x", 0)), func(err error) bool { return errors.As(err, &unsafe) }},
+		"long name": {archiveOf(t, file(strings.Repeat("x/", 3000)+"x", 0)),
+			func(err error) bool { return errors.As(err, &unsafe) }},
 	} {
 		err := Each(t.Context(), bytes.NewReader(c.data), limits, func(_ *tar.Header, r io.Reader) error {
 			_, err := io.Copy(io.Discard, r)
@@ -190,7 +194,8 @@ func TestNextCopiesNames(t *testing.T) {
 // TestNextKeepsFields: a copy has all fields of the header.
 func TestNextKeepsFields(t *testing.T) {
 	at := time.Unix(1_700_000_000, 500)
-	data := archiveOf(t, &tar.Header{Name: "dev", Typeflag: tar.TypeChar, Mode: 0o4755, Uid: 1, Gid: 2, Uname: "u", Gname: "g",
+	data := archiveOf(t, &tar.Header{Name: "dev", Typeflag: tar.TypeChar, Mode: 0o4755, Uid: 1,
+		Gid: 2, Uname: "u", Gname: "g",
 		ModTime: at, AccessTime: at, ChangeTime: at, Devmajor: 3, Devminor: 4, Format: tar.FormatPAX,
 		PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}})
 	want, err := tar.NewReader(bytes.NewReader(data)).Next()
@@ -226,10 +231,11 @@ func TestSparseMembers(t *testing.T) {
 	for _, format := range []string{"gnu", "posix"} {
 		archive := testenv.SparseTar(t, format, "large", 1<<42)
 		copied := func(ctx context.Context, bytesLimit int64) error {
-			return Each(ctx, bytes.NewReader(archive), Limits{Members: 3, Bytes: bytesLimit}, func(_ *tar.Header, r io.Reader) error {
-				_, err := io.Copy(io.Discard, r)
-				return err
-			})
+			return Each(ctx, bytes.NewReader(archive), Limits{Members: 3, Bytes: bytesLimit},
+				func(_ *tar.Header, r io.Reader) error {
+					_, err := io.Copy(io.Discard, r)
+					return err
+				})
 		}
 		var limit *LimitError
 		if err := copied(t.Context(), 1<<40); !errors.As(err, &limit) {

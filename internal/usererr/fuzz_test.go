@@ -13,7 +13,8 @@ func FuzzText(f *testing.F) {
 	f.Add("reading x", "\x1b[2J\u202e", "a \x9b31m line", 3)
 	f.Add("\r\n", "\xff\xfe", "\t\tx", -1)
 	f.Fuzz(func(t *testing.T, message, hint, line string, column int) {
-		err := error(&Error{Err: errors.New(message), Hint: hint, Position: Position{File: message, LineNo: 1, Column: column, Line: line}})
+		err := error(&Error{Err: errors.New(message), Hint: hint,
+			Position: Position{File: message, LineNo: 1, Column: column, Line: line}})
 		text := Text(err)
 		if !utf8.ValidString(text) {
 			t.Errorf("%q is not a text", text)

@@ -69,7 +69,8 @@ func TestIsUsage(t *testing.T) {
 
 func TestTextWithPosition(t *testing.T) {
 	err := &Error{Err: errors.New("no such option"), Hint: `did you mean "base"?`,
-		Position: Position{File: "kolla-build.conf", LineNo: 3, Column: 2, Line: "\tbse = debian # https://user:secret@host/"}}
+		Position: Position{File: "kolla-build.conf", LineNo: 3, Column: 2,
+			Line: "\tbse = debian # https://user:secret@host/"}}
 	want := "kolla-build.conf:3:2: no such option\n" +
 		"    \tbse = debian # https://***********@host/\n" +
 		"    \t^\n" +
@@ -93,9 +94,10 @@ func TestTextWithPosition(t *testing.T) {
 func TestLongLines(t *testing.T) {
 	line := strings.Repeat("a", 1_000_000) + "é=" + strings.Repeat("b", 1_000_000)
 	for column, want := range map[int]string{
-		0:         "    aaa",
-		1:         "    ^",
-		1_000_002: "…" + strings.Repeat("a", 198) + "é=" + strings.Repeat("b", 198) + "…\n    " + strings.Repeat(" ", 200) + "^",
+		0: "    aaa",
+		1: "    ^",
+		1_000_002: "…" + strings.Repeat("a", 198) + "é=" + strings.Repeat("b",
+			198) + "…\n    " + strings.Repeat(" ", 200) + "^",
 		2_000_002: "b\n    " + strings.Repeat(" ", 399) + "^",
 		9_999_999: "b\n    " + strings.Repeat(" ", 400) + "^",
 	} {
@@ -105,7 +107,8 @@ func TestLongLines(t *testing.T) {
 		}
 	}
 	got := Text(Errorf("short", "no such %s: reason\nnext", strings.Repeat("é", 1_000_000)))
-	if len(got) > 9000 || !strings.Contains(got, " bytes) … ") || !strings.HasSuffix(got, "é: reason\nnext\n  hint: short") ||
+	if len(got) > 9000 || !strings.Contains(got, " bytes) … ") ||
+		!strings.HasSuffix(got, "é: reason\nnext\n  hint: short") ||
 		!utf8.ValidString(got) {
 		t.Errorf("%d bytes, which end in %q", len(got), got[len(got)-50:])
 	}
@@ -127,7 +130,8 @@ func TestPrintable(t *testing.T) {
 			t.Errorf("%s: %s", text, got)
 		}
 	}
-	for text, want := range map[string]string{"a\x1b[2J": `"a\x1b[2J"`, "\u202ea": `"\u202ea"`, "a\xff": `"a\xff"`, "a\nb": `"a\nb"`} {
+	for text, want := range map[string]string{"a\x1b[2J": `"a\x1b[2J"`, "\u202ea": `"\u202ea"`,
+		"a\xff": `"a\xff"`, "a\nb": `"a\nb"`} {
 		if got := Printable(text); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}

@@ -188,7 +188,8 @@ func TestBootstrapDebian(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
-	if e.Name != "debian:trixie" || e.Kind != store.KindBase || e.Created.IsZero() || time.Since(e.Created) < 0 || e.Platform == "" {
+	if e.Name != "debian:trixie" || e.Kind != store.KindBase || e.Created.IsZero() ||
+		time.Since(e.Created) < 0 || e.Platform == "" {
 		t.Errorf("entry = %+v", e)
 	}
 	if err := s.Verify(ctx, e.Digest); err != nil {
@@ -202,12 +203,14 @@ func TestBootstrapDebian(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(c.Config.Cmd, []string{"bash"}) || len(c.Config.Env) != 1 || c.OS != "linux" || !c.Created.Equal(e.Created) {
+	if !slices.Equal(c.Config.Cmd, []string{"bash"}) || len(c.Config.Env) != 1 || c.OS != "linux" ||
+		!c.Created.Equal(e.Created) {
 		t.Errorf("config = %+v", c)
 	}
 	files, names := layerFiles(t, s, e)
 	if !strings.Contains(files["etc/apt/sources.list.d/debian.sources"], "Suites: trixie") ||
-		!strings.Contains(files["etc/apt/sources.list.d/debian.sources"], "Signed-By: /usr/share/keyrings/debian-archive-keyring.") {
+		!strings.Contains(files["etc/apt/sources.list.d/debian.sources"],
+			"Signed-By: /usr/share/keyrings/debian-archive-keyring.") {
 		t.Errorf("sources:\n%s", files["etc/apt/sources.list.d/debian.sources"])
 	}
 	if !strings.Contains(files["usr/sbin/policy-rc.d"], "exit 101") || files["etc/apt/apt.conf.d/90kolla-build"] == "" {
@@ -215,7 +218,8 @@ func TestBootstrapDebian(t *testing.T) {
 	}
 	// No other file contains the sources of the bootstrap, which may have credentials.
 	for n := range files {
-		if dir := path.Dir(n); (dir == "etc/apt" || dir == "etc/apt/sources.list.d") && n != "etc/apt/sources.list.d/debian.sources" {
+		if dir := path.Dir(n); (dir == "etc/apt" || dir == "etc/apt/sources.list.d") &&
+			n != "etc/apt/sources.list.d/debian.sources" {
 			t.Errorf("%s is in the layer", n)
 		}
 	}
@@ -318,19 +322,29 @@ func TestErrors(t *testing.T) {
 	}{
 		{"distro", Options{Distro: "fedora", Suite: "40"}, []string{`"fedora"`, "debian and ubuntu can"}},
 		{"no suite", Options{Distro: "debian"}, []string{"no suite", "trixie"}},
-		{"suite", Options{Distro: "debian", Suite: "trixi", Mirror: "file:" + mirror}, []string{`no suite "trixi"`, `did you mean "trixie"?`, "bookworm"}},
-		{"far suite", Options{Distro: "debian", Suite: "focal", Mirror: "file:" + mirror}, []string{`no suite "focal"`, "it has"}},
-		{"bad suite", Options{Distro: "debian", Suite: "../x", Mirror: "file:" + mirror}, []string{"not the name of a suite"}},
+		{"suite", Options{Distro: "debian", Suite: "trixi", Mirror: "file:" + mirror},
+			[]string{`no suite "trixi"`, `did you mean "trixie"?`, "bookworm"}},
+		{"far suite", Options{Distro: "debian", Suite: "focal", Mirror: "file:" + mirror},
+			[]string{`no suite "focal"`, "it has"}},
+		{"bad suite", Options{Distro: "debian", Suite: "../x", Mirror: "file:" + mirror},
+			[]string{"not the name of a suite"}},
 		{"refused", Options{Distro: "debian", Suite: "trixie", Mirror: "http://joe:secret@" + addr + "/debian"},
 			[]string{addr + "/debian", "host 127.0.0.1, port " + port, "connection refused", "--base-mirror URL"}},
-		{"no directory", Options{Distro: "debian", Suite: "trixie", Mirror: "file:/nonexistent/mirror"}, []string{"no such directory"}},
+		{"no directory", Options{Distro: "debian", Suite: "trixie", Mirror: "file:/nonexistent/mirror"},
+			[]string{"no such directory"}},
 		{"no URL", Options{Distro: "debian", Suite: "trixie", Mirror: "ftp.example.org"}, []string{"not a URL", "http"}},
-		{"arch", Options{Distro: "debian", Suite: "trixie", Arch: "alpha", Mirror: "file:" + mirror}, []string{`no architecture "alpha"`, "amd64, arm64"}},
-		{"component", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Components: []string{"universe"}, Mirror: "file:" + mirror}, []string{`no component "universe"`, "main, contrib"}},
-		{"keyring", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Mirror: "file:" + mirror, Keyring: "/nonexistent.gpg"}, []string{"/nonexistent.gpg", "--keyring FILE"}},
-		{"special keyring", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Mirror: "file:" + mirror, Keyring: "/dev/zero"}, []string{"not a regular file", "--keyring FILE"}},
-		{"no keyring", Options{Distro: "ubuntu", Suite: "trixie", Arch: "amd64", Components: []string{"main"}, Mirror: "file:" + mirror, Root: mirror}, []string{"ubuntu-archive-keyring.gpg", "ubuntu-keyring"}},
-		{"no mirror", Options{Distro: "ubuntu", Suite: "noble", Root: mirror}, []string{"no package mirror of ubuntu", "--base-mirror URL"}},
+		{"arch", Options{Distro: "debian", Suite: "trixie", Arch: "alpha", Mirror: "file:" + mirror},
+			[]string{`no architecture "alpha"`, "amd64, arm64"}},
+		{"component", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Components: []string{"universe"},
+			Mirror: "file:" + mirror}, []string{`no component "universe"`, "main, contrib"}},
+		{"keyring", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Mirror: "file:" + mirror,
+			Keyring: "/nonexistent.gpg"}, []string{"/nonexistent.gpg", "--keyring FILE"}},
+		{"special keyring", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Mirror: "file:" + mirror,
+			Keyring: "/dev/zero"}, []string{"not a regular file", "--keyring FILE"}},
+		{"no keyring", Options{Distro: "ubuntu", Suite: "trixie", Arch: "amd64", Components: []string{"main"},
+			Mirror: "file:" + mirror, Root: mirror}, []string{"ubuntu-archive-keyring.gpg", "ubuntu-keyring"}},
+		{"no mirror", Options{Distro: "ubuntu", Suite: "noble", Root: mirror},
+			[]string{"no package mirror of ubuntu", "--base-mirror URL"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := openStore(t)
@@ -373,7 +387,8 @@ func TestBadSignature(t *testing.T) {
 	if err == nil || !strings.Contains(usererr.Hint(err), "--keyring FILE") {
 		t.Errorf("err = %v", err)
 	}
-	_, err = Bootstrap(context.Background(), s, Options{Distro: "debian", Suite: "trixie", Packages: []string{"no-such-package"}})
+	_, err = Bootstrap(context.Background(), s, Options{Distro: "debian", Suite: "trixie",
+		Packages: []string{"no-such-package"}})
 	if err == nil || !strings.Contains(err.Error(), "no-such-package") {
 		t.Errorf("err = %v", err)
 	}
@@ -489,7 +504,8 @@ func TestFailures(t *testing.T) {
 		"E: unable to pick chroot mode automatically (use --mode for manual selection)": "run as root",
 		"E: something else": "something else",
 	} {
-		err := debianImage{}.explain(fmt.Errorf("exit status 1"), []string{"I: automatically chosen mode: unshare", line, "E: apt failed"})
+		err := debianImage{}.explain(fmt.Errorf("exit status 1"),
+			[]string{"I: automatically chosen mode: unshare", line, "E: apt failed"})
 		if !strings.Contains(usererr.Text(err), want) {
 			t.Errorf("%q: %s", line, usererr.Text(err))
 		}

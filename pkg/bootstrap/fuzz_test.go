@@ -18,7 +18,8 @@ func FuzzImport(f *testing.F) {
 	w := tar.NewWriter(&b)
 	for _, h := range []*tar.Header{
 		{Typeflag: tar.TypeDir, Name: "./etc/"}, {Typeflag: tar.TypeReg, Name: "./etc/os-release"},
-		{Typeflag: tar.TypeLink, Name: "etc/x", Linkname: "etc/os-release"}, {Typeflag: tar.TypeSymlink, Name: "bin", Linkname: "usr/bin"},
+		{Typeflag: tar.TypeLink, Name: "etc/x", Linkname: "etc/os-release"}, {Typeflag: tar.TypeSymlink,
+			Name: "bin", Linkname: "usr/bin"},
 		{Typeflag: tar.TypeReg, Name: "usr/bin/sh", PAXRecords: map[string]string{"SCHILY.xattr.security.capability": "x"}},
 	} {
 		if err := w.WriteHeader(h); err != nil {

@@ -42,7 +42,8 @@ func TestCauses(t *testing.T) {
 				f.Line(line)
 			}
 			got := f.Cause(exit)
-			if got.Text != want["cause"] || got.Name != want["name"] || fmt.Sprint(got.Package) != cmp.Or(want["package"], "false") {
+			if got.Text != want["cause"] || got.Name != want["name"] ||
+				fmt.Sprint(got.Package) != cmp.Or(want["package"], "false") {
 				t.Errorf("got  %q, name %q, package %v\nwant %q, name %q, package %v",
 					got.Text, got.Name, got.Package, want["cause"], want["name"], want["package"])
 			}

@@ -63,7 +63,8 @@ func TestEstimateLeavesOutFailures(t *testing.T) {
 			}
 			return nil
 		}
-		Run(t.Context(), items(t, "known", "known-child<known", "known-leaf<known-child", "step", "step-child<step", "step-leaf<step-child",
+		Run(t.Context(), items(t, "known", "known-child<known", "known-leaf<known-child", "step",
+			"step-child<step", "step-leaf<step-child",
 			"base"),
 			Options{Builder: s, Emit: s.emit, Threads: 8, Failed: known})
 		var estimates []time.Duration

@@ -80,7 +80,8 @@ func items(t *testing.T, specs ...string) *plan.Plan {
 	for _, s := range specs {
 		s, keep := strings.CutPrefix(s, "=")
 		name, parent, has := strings.Cut(s, "<")
-		i := plan.Input{Image: image.ID{Name: name}, Reference: "r/" + name + ":t", Key: digest.FromString(name), Parent: image.ID{Name: parent}}
+		i := plan.Input{Image: image.ID{Name: name}, Reference: "r/" + name + ":t", Key: digest.FromString(name),
+			Parent: image.ID{Name: parent}}
 		if has {
 			i.Needs = []image.ID{i.Parent}
 		}
@@ -154,7 +155,8 @@ func TestSameFailureTwiceIsFinal(t *testing.T) {
 			"other":  {errs: []error{a, b, a, b}},
 			"final":  {errs: []error{flaky{errors.New("exit 127"), ""}}},
 		})
-		rs := Run(t.Context(), items(t, "chance", "same", "other", "final"), Options{Builder: s, Emit: s.emit, Threads: 1, Retries: 5})
+		rs := Run(t.Context(), items(t, "chance", "same", "other", "final"),
+			Options{Builder: s, Emit: s.emit, Threads: 1, Retries: 5})
 		if got, want := statuses(rs), "chance=built same=error other=error final=error"; got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
@@ -182,7 +184,8 @@ func TestRetryTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := passing{errors.New("mirror in motion")}
 		s := newSite(map[string]work{"base": {took: time.Minute, errs: []error{p, p, p, p, p, p}}})
-		Run(t.Context(), items(t, "base"), Options{Builder: s, Emit: s.emit, Threads: 1, Retries: 9, RetryTime: 150 * time.Second})
+		Run(t.Context(), items(t, "base"), Options{Builder: s, Emit: s.emit, Threads: 1, Retries: 9,
+			RetryTime: 150 * time.Second})
 		if s.tries["base"] != 2 && s.tries["base"] != 3 { // the waits are spread
 			t.Errorf("%d tries of a minute each start within 150 seconds", s.tries["base"])
 		}
@@ -204,7 +207,8 @@ func TestGate(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 		if s.most != 1 || time.Since(start) != 4*time.Second {
-			t.Errorf("%d at once, took %v: the gate lets one at a time, from the first poll after 700ms on", s.most, time.Since(start))
+			t.Errorf("%d at once, took %v: the gate lets one at a time, from the first poll after 700ms on",
+				s.most, time.Since(start))
 		}
 	})
 }
@@ -289,7 +293,8 @@ func TestUploads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(nil)
 		s.uploads = map[string]error{"base": errors.New("registry is full")}
-		rs := Run(t.Context(), items(t, "base", "=a<base"), Options{Builder: s, Uploader: s, Emit: s.emit, Threads: 1, PushThreads: 1})
+		rs := Run(t.Context(), items(t, "base", "=a<base"),
+			Options{Builder: s, Uploader: s, Emit: s.emit, Threads: 1, PushThreads: 1})
 		if got, want := statuses(rs), "base=push_error a=unchanged"; got != want {
 			t.Errorf("got %s, want %s: a child can be built although its parent was not uploaded", got, want)
 		}
@@ -382,7 +387,8 @@ func (f *finisher) Finish(ctx context.Context, it *plan.Item, built Output, _ fu
 func TestFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(map[string]work{"base": {took: time.Minute}, "a": {took: time.Minute}, "b": {took: time.Minute}})
-		f := &finisher{took: 10 * time.Minute, errs: map[string]error{"a": errors.New("disk full")}, ended: map[string]time.Time{}}
+		f := &finisher{took: 10 * time.Minute, errs: map[string]error{"a": errors.New("disk full")},
+			ended: map[string]time.Time{}}
 		start := time.Now()
 		rs := Run(t.Context(), items(t, "base", "a<base", "b<a"),
 			Options{Builder: s, Finisher: f, Uploader: s, Emit: s.emit, Threads: 1, PushThreads: 1})

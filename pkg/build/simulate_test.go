@@ -162,7 +162,8 @@ func TestOrderIsNearTheBound(t *testing.T) {
 			return fmt.Sprintf("+%.1f %%", 100*(d.Seconds()/least.Seconds()-1))
 		}
 		cell := func(d time.Duration) string { return fmt.Sprintf("%.1f s, %s", d.Seconds(), over(d, tight)) }
-		fmt.Fprintf(&table, "| %d | %.1f s | %.1f s | %s (%s over the first) | %s | %s |\n", slots, simple.Seconds(), tight.Seconds(),
+		fmt.Fprintf(&table, "| %d | %.1f s | %.1f s | %s (%s over the first) | %s | %s |\n", slots,
+			simple.Seconds(), tight.Seconds(),
 			cell(timed), over(timed, simple), cell(first), cell(fifo))
 		if timed > tight+tight/20 {
 			t.Errorf("%d slots: %v, more than 5 %% over %v", slots, timed, tight)

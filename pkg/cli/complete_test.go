@@ -12,11 +12,12 @@ import (
 // completeCommands are commands with an example of each kind of completion.
 var completeCommands = []Command{
 	{Args: "[REGEX…]", Values: config.ValuesImages},
-	{Name: "plan", Summary: "Plan.", Values: config.ValuesImages, Options: []string{"base", "base-tag", "profile"}, Flags: func(f *pflag.FlagSet) {
-		f.Bool("json", false, "Print JSON.")
-		f.StringP("output", "o", "", "A `FILE`.")
-		f.String("where", "", "A `DIR`.")
-	}},
+	{Name: "plan", Summary: "Plan.", Values: config.ValuesImages, Options: []string{"base", "base-tag", "profile"},
+		Flags: func(f *pflag.FlagSet) {
+			f.Bool("json", false, "Print JSON.")
+			f.StringP("output", "o", "", "A `FILE`.")
+			f.String("where", "", "A `DIR`.")
+		}},
 	{Name: "registry", Summary: "Serve.", Words: []string{"serve", "gc"}},
 	{Name: "help", Summary: "Help.", Values: config.ValuesCommands},
 	{Name: "load", Summary: "Load.", Values: config.ValuesFiles},
@@ -106,7 +107,10 @@ func TestComplete(t *testing.T) {
 func TestCompleteEveryOption(t *testing.T) {
 	has := func(word string, before ...string) bool {
 		got := Complete(CompleteInput{Words: append(before, word), Commands: completeCommands})
-		return slices.ContainsFunc(got.Candidates, func(c Candidate) bool { return c.Word == word && !strings.Contains(c.Help, "\n") })
+		return slices.ContainsFunc(got.Candidates, func(c Candidate) bool {
+			return c.Word == word &&
+				!strings.Contains(c.Help, "\n")
+		})
 	}
 	for _, o := range config.Options() {
 		if o.Positional {

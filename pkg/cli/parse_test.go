@@ -59,7 +59,8 @@ func TestSpellings(t *testing.T) {
 }
 
 func TestOldSpellings(t *testing.T) {
-	c := mustLoad(t, "[profiles]\ncontainers = zun,magnum,heat\n", "-profile", "containers", "-push", "-registry", "h:1", "-b", "ubuntu")
+	c := mustLoad(t, "[profiles]\ncontainers = zun,magnum,heat\n", "-profile", "containers", "-push",
+		"-registry", "h:1", "-b", "ubuntu")
 	if !slices.Equal(c.Profile, []string{"containers"}) || !c.Push || c.Registry != "h:1" || c.Base != "ubuntu" {
 		t.Errorf("%q %v %q %q", c.Profile, c.Push, c.Registry, c.Base)
 	}
@@ -103,7 +104,8 @@ func TestSubcommandFlags(t *testing.T) {
 		f.IntP("days", "D", 1, "")          // and that letter
 	}
 	run := func(words ...string) (*config.Config, error) {
-		return Load(Input{Command: Command{Name: "registry serve", Flags: extra, Options: []string{"namespace", "push", "docker-dir"}},
+		return Load(Input{Command: Command{Name: "registry serve", Flags: extra,
+			Options: []string{"namespace", "push", "docker-dir"}},
 			Args: words, Dir: t.TempDir(), SystemFile: "none", Env: []string{"HOME=/h"}})
 	}
 	c, err := run("file.tar", "-addr", "x:1", "--push", "-n", "ns")
@@ -113,7 +115,8 @@ func TestSubcommandFlags(t *testing.T) {
 	if addr != "x:1" || !push || c.Push || c.Namespace != "ns" || !slices.Equal(c.Args, []string{"file.tar"}) {
 		t.Errorf("%q %v %v %q %q", addr, push, c.Push, c.Namespace, c.Args)
 	}
-	for words, want := range map[string]string{"-D x": "-D x: ", "--days=x": "--days=x: ", "--addr": "--addr needs a value",
+	for words, want := range map[string]string{"-D x": "-D x: ", "--days=x": "--days=x: ",
+		"--addr":  "--addr needs a value",
 		"--adr x": `did you mean --addr?`} {
 		if _, err := run(strings.Fields(words)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", words, err)
@@ -152,7 +155,8 @@ func TestKeepWithANumber(t *testing.T) {
 
 // FuzzArgs checks that no command line is fatal.
 func FuzzArgs(f *testing.F) {
-	for _, line := range []string{"", "-b ubuntu nova", "-ldq", "--base=debian -p infra -pmain", "-- -x", "-T4 --no", "--build-args a:1,b", "--keep=14", "-registry x", "--tag $base", "-", "--=x", "-é"} {
+	for _, line := range []string{"", "-b ubuntu nova", "-ldq", "--base=debian -p infra -pmain", "-- -x", "-T4 --no",
+		"--build-args a:1,b", "--keep=14", "-registry x", "--tag $base", "-", "--=x", "-é"} {
 		f.Add(strings.ReplaceAll(line, " ", "\x00"))
 	}
 	f.Fuzz(func(t *testing.T, joined string) {

@@ -48,7 +48,8 @@ func TestClampTimes(t *testing.T) {
 	for _, h := range []tar.Header{
 		{Name: "dir/", Typeflag: tar.TypeDir, Mode: 0o2775, Uid: 42, Gid: 43, ModTime: limit.Add(time.Hour)},
 		{Name: "dir/old", Typeflag: tar.TypeReg, Mode: 0o644, Size: 3, ModTime: limit.Add(-time.Hour)},
-		{Name: "dir/new", Typeflag: tar.TypeReg, Mode: 0o4755, Size: 3, ModTime: limit.Add(time.Second), Format: tar.FormatPAX,
+		{Name: "dir/new", Typeflag: tar.TypeReg, Mode: 0o4755, Size: 3,
+			ModTime: limit.Add(time.Second), Format: tar.FormatPAX,
 			PAXRecords: map[string]string{"SCHILY.xattr.security.capability": "\x01\x00\x00\x02"}},
 		{Name: "dir/link", Typeflag: tar.TypeLink, Linkname: "dir/new", ModTime: limit.Add(time.Second)},
 		{Name: "dir/symlink", Typeflag: tar.TypeSymlink, Linkname: "../über", ModTime: limit.Add(time.Second)},

@@ -137,7 +137,8 @@ func (b *blobs) image(t *testing.T, layers ...[]byte) digest.Digest {
 	for _, l := range layers {
 		d := b.put(l)
 		diffIDs = append(diffIDs, d)
-		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: d, Size: int64(len(l))})
+		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer,
+			Digest: d, Size: int64(len(l))})
 	}
 	config := map[string]any{"architecture": "amd64", "os": "linux", "x-unknown": "stays",
 		"rootfs": map[string]any{"type": "layers", "diff_ids": diffIDs}}
@@ -191,7 +192,8 @@ func TestImage(t *testing.T) {
 			source, store := newBlobs(), newBlobs()
 			first, second := tarOf(t, "first", 300_000), tarOf(t, "second", 10)
 			in := source.image(t, first, second)
-			c := compress.New(compress.Options{Settings: settings(t, name), Source: source, Store: store, Workers: 2, TempDir: t.TempDir()})
+			c := compress.New(compress.Options{Settings: settings(t, name), Source: source, Store: store,
+				Workers: 2, TempDir: t.TempDir()})
 			desc, err := c.Image(t.Context(), in)
 			if err != nil {
 				t.Fatal(err)
@@ -262,7 +264,8 @@ func TestOnce(t *testing.T) {
 func TestCompressedLayers(t *testing.T) {
 	source, store := newBlobs(), newBlobs()
 	in := source.image(t, tarOf(t, "base", 1000))
-	want, err := compress.New(compress.Options{Settings: settings(t, "zstd"), Source: source, Store: newBlobs()}).Image(t.Context(), in)
+	want, err := compress.New(compress.Options{Settings: settings(t, "zstd"), Source: source,
+		Store: newBlobs()}).Image(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +274,8 @@ func TestCompressedLayers(t *testing.T) {
 	w := gzip.NewWriter(&b)
 	_, _ = w.Write(source.m[m.Layers[0].Digest])
 	_ = w.Close()
-	m.Layers[0] = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: source.put(b.Bytes()), Size: int64(b.Len())}
+	m.Layers[0] = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip,
+		Digest: source.put(b.Bytes()), Size: int64(b.Len())}
 	in, _ = source.putJSON(t, m)
 	c := compress.New(compress.Options{Settings: settings(t, "zstd"), Source: source, Store: store})
 	if desc, err := c.Image(t.Context(), in); err != nil || desc.Digest != want.Digest {
@@ -282,7 +286,8 @@ func TestCompressedLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := store.manifest(t, desc.Digest).Layers[0]; got.Digest != m.Layers[0].Digest || got.MediaType != ocispec.MediaTypeImageLayerGzip {
+	if got := store.manifest(t, desc.Digest).Layers[0]; got.Digest != m.Layers[0].Digest ||
+		got.MediaType != ocispec.MediaTypeImageLayerGzip {
 		t.Errorf("layer %+v, want %+v", got, m.Layers[0])
 	}
 }
@@ -292,7 +297,8 @@ func TestErrors(t *testing.T) {
 	good := source.image(t, tarOf(t, "x", 100_000))
 	m := source.manifest(t, good)
 	noLayer := m
-	noLayer.Layers = []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString("none"), Size: 4}}
+	noLayer.Layers = []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer,
+		Digest: digest.FromString("none"), Size: 4}}
 	// A frame that demands a window of 512 MiB.
 	bomb := m
 	bomb.Layers = []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayerZstd,

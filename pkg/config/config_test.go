@@ -103,7 +103,8 @@ func TestPrecedence(t *testing.T) {
 			t.Errorf("%s = %q from %v, want %q from %s", tc.option, tc.got, c.Origin(tc.option), tc.want, tc.origin)
 		}
 	}
-	if want := []string{filepath.Join(dir, "system.conf"), "kolla-build.conf", "more/more.conf"}; !slices.Equal(c.Files, want) {
+	if want := []string{filepath.Join(dir, "system.conf"), "kolla-build.conf",
+		"more/more.conf"}; !slices.Equal(c.Files, want) {
 		t.Errorf("Files = %q, want %q", c.Files, want)
 	}
 }
@@ -146,7 +147,8 @@ func TestNamedFilesReplaceDefaultFiles(t *testing.T) {
 // A file that two names lead to must not give repeatable options their values
 // twice.
 func TestFileReadOnce(t *testing.T) {
-	c := mustLoad(t, "[DEFAULT]\nprofile = infra\n", nil, "--config-file", "kolla-build.conf", "--config-file", "./kolla-build.conf")
+	c := mustLoad(t, "[DEFAULT]\nprofile = infra\n", nil, "--config-file", "kolla-build.conf",
+		"--config-file", "./kolla-build.conf")
 	if !slices.Equal(c.Profile, []string{"infra"}) || !slices.Equal(c.Files, []string{"./kolla-build.conf"}) {
 		t.Errorf("profiles %q from %q", c.Profile, c.Files)
 	}
@@ -169,7 +171,8 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%q %q: %q, want %q", tc.env, tc.args, c.BuildkitAddr, tc.want)
 		}
 	}
-	c := mustLoad(t, "[DEFAULT]\nprofile = infra\n", []string{"KOLLA_BUILD_PROFILE=main,default", "KOLLA_BUILD_REGEX=a,b"}, "-p", "infra")
+	c := mustLoad(t, "[DEFAULT]\nprofile = infra\n",
+		[]string{"KOLLA_BUILD_PROFILE=main,default", "KOLLA_BUILD_REGEX=a,b"}, "-p", "infra")
 	if !slices.Equal(c.Profile, []string{"main", "default", "infra"}) || !slices.Equal(c.Regex, []string{"a", "b"}) {
 		t.Errorf("profiles %q, regular expressions %q", c.Profile, c.Regex)
 	}
@@ -181,13 +184,18 @@ func TestDerived(t *testing.T) {
 		want []string // base-image, base-tag, tag, package type, package manager, debian-arch
 	}{
 		{[]string{"-b", "debian"}, []string{"debian", "trixie", "master-debian-trixie", "deb", "apt", "amd64"}},
-		{[]string{"-b", "debian", "--base-tag", "latest"}, []string{"debian", "trixie", "master-debian-trixie", "deb", "apt", "amd64"}},
-		{[]string{"-b", "debian", "--base-tag", "latest", "--base-image", "i"}, []string{"i", "latest", "master-debian-latest", "deb", "apt", "amd64"}},
-		{[]string{"-b", "oraclelinux", "--base-arch", "aarch64"}, []string{"oraclelinux", "10", "master-oraclelinux-10", "rpm", "dnf", "arm64"}},
-		{[]string{"-b", "ubuntu", "--openstack-release", "2026.1", "--base-tag", "22.04"}, []string{"ubuntu", "22.04", "2026.1-ubuntu-22.04", "deb", "apt", "amd64"}},
+		{[]string{"-b", "debian", "--base-tag", "latest"},
+			[]string{"debian", "trixie", "master-debian-trixie", "deb", "apt", "amd64"}},
+		{[]string{"-b", "debian", "--base-tag", "latest", "--base-image", "i"},
+			[]string{"i", "latest", "master-debian-latest", "deb", "apt", "amd64"}},
+		{[]string{"-b", "oraclelinux", "--base-arch", "aarch64"},
+			[]string{"oraclelinux", "10", "master-oraclelinux-10", "rpm", "dnf", "arm64"}},
+		{[]string{"-b", "ubuntu", "--openstack-release", "2026.1", "--base-tag", "22.04"},
+			[]string{"ubuntu", "22.04", "2026.1-ubuntu-22.04", "deb", "apt", "amd64"}},
 	} {
 		c := mustLoad(t, "", nil, tc.args...)
-		if got := []string{c.BaseImage, c.BaseTag, c.Tag, c.BasePackageType, c.DistroPackageManager, c.DebianArch}; !slices.Equal(got, tc.want) {
+		if got := []string{c.BaseImage, c.BaseTag, c.Tag, c.BasePackageType, c.DistroPackageManager,
+			c.DebianArch}; !slices.Equal(got, tc.want) {
 			t.Errorf("%q: %q, want %q", tc.args, got, tc.want)
 		}
 	}
@@ -256,7 +264,8 @@ func TestReleaseSources(t *testing.T) {
 		{"yoga", "neutron-base-plugin-tap-as-a-service", ""},
 		{"2099.1", "nova-base", "/nova/nova-stable-2099.1.tar.gz"},
 	} {
-		if got := location(c.section, "--openstack-release", c.release); !strings.HasSuffix(got, c.want) || c.want == "" && got != "" {
+		if got := location(c.section, "--openstack-release", c.release); !strings.HasSuffix(got, c.want) ||
+			c.want == "" && got != "" {
 			t.Errorf("%s: [%s] is at %q, want %q", c.release, c.section, got, c.want)
 		}
 	}
@@ -289,7 +298,8 @@ func TestManyMistakesAreSummedUp(t *testing.T) {
 	if err == nil || len(err.Error()) > 20_000 || !strings.Contains(err.Error(), "2950 more errors") {
 		t.Errorf("3,000 unknown options with --strict: %.300v", err)
 	}
-	if w := mustLoad(t, "[DEFAULT]\n"+unknown.String(), nil).Warnings; len(w) != 51 || !strings.Contains(w[50].Message, "2950 more") {
+	if w := mustLoad(t, "[DEFAULT]\n"+unknown.String(), nil).Warnings; len(w) != 51 ||
+		!strings.Contains(w[50].Message, "2950 more") {
 		t.Errorf("3,000 unknown options: %d warnings", len(w))
 	}
 }
@@ -298,7 +308,8 @@ func TestUsersAndSources(t *testing.T) {
 	c := mustLoad(t, "[nova-user]\nuid = 1\n[mine-user]\nuid = 7\n[keystone-base]\ntype = git\nlocation = "+
 		"https://x/${reference}-$debian_arch\nreference = $openstack_branch_slashed\n[mien]\ntype = "+
 		"local\nlocation = /x\n", nil, "--openstack-release", "2026.1")
-	for name, want := range map[string]config.User{"nova": {UID: 1, GID: 42436, Group: "nova"}, "mine": {UID: 7, GID: 7, Group: "mine"},
+	for name, want := range map[string]config.User{"nova": {UID: 1, GID: 42436, Group: "nova"},
+		"mine":      {UID: 7, GID: 7, Group: "mine"},
 		"hacluster": {UID: 42486, GID: 42486, Group: "haclient"}, "zun": {UID: 42463, GID: 42463, Group: "zun"}} {
 		got := c.Users[name]
 		got.Origin = config.Origin{}
@@ -437,7 +448,8 @@ func TestValuesAreBounded(t *testing.T) {
 	for i := range inifile.MaxLines / 2 {
 		fmt.Fprintf(&unknown, "unknown_key_of_this_test_%d = x\n", i)
 	}
-	if w := mustLoad(t, unknown.String(), nil).Warnings; !strings.Contains(w[len(w)-1].Message, fmt.Sprintf("%d more", inifile.MaxLines/2-50)) {
+	if w := mustLoad(t, unknown.String(), nil).Warnings; !strings.Contains(w[len(w)-1].Message,
+		fmt.Sprintf("%d more", inifile.MaxLines/2-50)) {
 		t.Errorf("%d warnings, the last is %v", len(w), w[len(w)-1])
 	}
 	for text, want := range map[string]string{

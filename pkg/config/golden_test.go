@@ -42,13 +42,17 @@ func mistakes(t *testing.T) string {
 	}
 	cases := []osloCase{
 		// The command line.
-		args("--bsae", "debian"), args("--base_tga", "x"), args("--nocahce"), args("-x"), args("-ubuntu"), args("--regex", "nova"),
+		args("--bsae", "debian"), args("--base_tga",
+			"x"), args("--nocahce"), args("-x"), args("-ubuntu"), args("--regex", "nova"),
 		args("--base", "ubunto"), args("-b", "fedora"), args("--base"), args("-b", "--push"), args("--registry", "--push"),
-		args("--threads", "0"), args("-T", "many"), args("--timeout", "-5"), args("--retries", "99999999999999999999"), args("--cache=maybe"),
+		args("--threads", "0"), args("-T", "many"), args("--timeout", "-5"), args("--retries",
+			"99999999999999999999"), args("--cache=maybe"),
 		args("--build-args", "http_proxy"), args("--build-args", "http_proxy=http://p:3128"),
 		args("--build-args", "http_proxy=http://p:3128,https_proxy=http://p:3128"),
-		args("--build-args", "no_proxy=localhost,127.0.0.1"), args("--build-args", "no_proxy=localhost,http_proxy:http://p:3128"),
-		args("--build-args", "no_proxy:localhost,foo:bar,broken"), args("--build-args", "no_proxy:localhost,registry.site:5000"),
+		args("--build-args", "no_proxy=localhost,127.0.0.1"), args("--build-args",
+			"no_proxy=localhost,http_proxy:http://p:3128"),
+		args("--build-args", "no_proxy:localhost,foo:bar,broken"), args("--build-args",
+			"no_proxy:localhost,registry.site:5000"),
 		args("--build-args", "no_proxy:localhost,registry:5000"),
 		args("--build-args", "my-arg:x,my.arg:y"), env("OS_DEFAULT__BUILD_ARGS", "my-arg:x"),
 		conf("[DEFAULT]\nbuild_args = NO_PROXY:localhost,127.0.0.1,http_proxy:http://p:3128\n"),
@@ -67,12 +71,14 @@ func mistakes(t *testing.T) string {
 		conf("[DEFAULT]\nthreads = eight\n"), conf("[DEFAULT]\n\tthreads = 8\n"), conf("[DEFAULT]\nthreads = 4\n\n  more\n"), conf("[DEFAULT]\npush = maybe\n"), conf("[DEFAULT]\ntag = ${base-tag}\n"), conf("[DEFAULT]\ntag = ${opnstack_release}\n"),
 		conf("[DEFAULT]\nconfig_file = x\n"), conf("[DEFAULT]\ninfra = nova\nlocation = x\nuid = 3\n"), conf("[DEFAULT]\nprofile = containers\n[profile]\ncontainers = zun\n"), conf("[default]\nbase = debian\n"), conf("[kolla-build]\nbase = debian\n"),
 		conf("[profiles]\nbase = debian\n"), conf("[profiles]\nmine =\n", "-p",
-			"mine"), conf("[keystone-base]\nlocaton = x\nbase = debian\n"), conf("[keystone-base]\ntype = gti\n"), conf("[keystone-base]\nlocation = $tarball_base/x\n"), conf("[keystone-base]\nlocation = $version\nversion = $location\n"),
+			"mine"), conf("[keystone-base]\nlocaton = x\nbase = debian\n"), conf("[keystone-base]\ntype = gti\n"),
+		conf("[keystone-base]\nlocation = $tarball_base/x\n"), conf("[keystone-base]\nlocation = $version\nversion = $location\n"),
 		conf("[etcd]\nsha256 = amd46:12\n"), conf("[etcd]\nsha256 = 12\n"), conf("[etcd]\nenabled = si\n"), conf("[nova-user]\nuid = nova\ngdi = 3\n"), conf("[mine-user]\ngid = 3\n"), conf("[nova-user]\nuid = -1\n"), conf("[DEFAULT]\ntag = \xff\n"),
 		conf("[DEFAULT]\nsquash_tmp_dir = /x\n"),
 		// The environment.
 		env("KOLLA_BUILD_BSAE", "debian"), env("KOLLA_BUILD_BASE", "debain"), env("OS_DEFAULT__THREADS", "no"),
-		{Files: map[string]string{"kolla-build.conf": "[DEFAULT]\ntag = $base_tga\n"}, Env: map[string]string{"base_tga": "x"}},
+		{Files: map[string]string{"kolla-build.conf": "[DEFAULT]\ntag = $base_tga\n"},
+			Env: map[string]string{"base_tga": "x"}},
 		env("KOLLA_BUILD_CONFIG_FILE", "x"), env("OS_NOVA-USER__UID", "x"),
 	}
 	var b strings.Builder
@@ -112,4 +118,5 @@ func mistakes(t *testing.T) string {
 	return b.String()
 }
 
-var someProfiles = map[string][]string{"infra": {"cron", "etcd"}, "main": {"keystone", "nova-"}, "aux": {"heat"}, "default": {"keystone"}}
+var someProfiles = map[string][]string{"infra": {"cron", "etcd"}, "main": {"keystone", "nova-"}, "aux": {"heat"},
+	"default": {"keystone"}}

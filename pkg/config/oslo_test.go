@@ -71,36 +71,46 @@ var osloCases = []osloCase{
 	args("-b=debian"), args("-ldq"), args("-lbdebian"), args("-ld", "-n", "ns"), args("-T4"), args("-T", "4", "-r", "0"),
 	args("--base", "debian", "--base-tag", "bookworm"), args("--base-image", "my/image", "--base-tag", "x"),
 	args("--base-image", "my/image", "--base-tag", "latest"), args("--base-image="),
-	args("--base-arch", "aarch64"), args("--base-arch", "aarch64", "--debian-arch", "amd64"), args("--base-arch", "x86_64"),
+	args("--base-arch", "aarch64"), args("--base-arch", "aarch64", "--debian-arch",
+		"amd64"), args("--base-arch", "x86_64"),
 	args("--openstack-release", "2026.1"), args("--openstack-release", "2026.1", "-b", "ubuntu", "--tag", "t"),
 	args("--openstack-release", "2025.2", "--openstack-branch", "b-c"), args("--openstack-release", "my-fork"),
 	args("--openstack-branch-slashed", "stable/x"),
 	args("--nocache", "--nopull", "--nosummary"), args("--cache", "--nocache"), args("--nocache", "--cache"),
 	args("--nouse-dumb-init", "--nodocker-healthchecks", "--nobuildkit", "--nopush"), args("--noskip-parents"),
-	args("-p", "default"), args("-pdefault"), args("-p", "infra", "--profile", "main", "--profile=aux"), args("-p", "nosuch"),
+	args("-p", "default"), args("-pdefault"), args("-p", "infra", "--profile", "main",
+		"--profile=aux"), args("-p", "nosuch"),
 	args("-p", "infra", "nova"), args("-p", "infra,main"),
-	args("--build-args", "a:1,b:2"), args("--build-args", "http_proxy:http://p:3128, no_proxy : localhost"), args("--build-args", "a"),
+	args("--build-args", "a:1,b:2"), args("--build-args",
+		"http_proxy:http://p:3128, no_proxy : localhost"), args("--build-args", "a"),
 	args("--build-args", "a:1,a:2"), args("--build-args", ""), args("--build-args", ":v"), args("--build-args", "a,b:1"),
 	args("--build-args", "a:1", "--build-args", "b:2"), args("--build-args", "a:1,b"),
 	args("-D", "x", "-D", "y", "--docker-dir=z"), args("--template-override", "a", "--template-override", "b"),
 	args("--registry", "localhost:4000", "--namespace", "n", "--image-name-prefix", "p-"),
-	args("--registry"), args("--registry", "--push"), args("-n"), args("--threads", "0"), args("--threads", "x"), args("--threads=-1"),
-	args("--retries", "-1"), args("--timeout", " 7 "), args("--timeout", "+7"), args("--timeout", "1_000"), args("--timeout", "1__0"),
+	args("--registry"), args("--registry", "--push"), args("-n"), args("--threads", "0"), args("--threads",
+		"x"), args("--threads=-1"),
+	args("--retries", "-1"), args("--timeout", " 7 "), args("--timeout", "+7"), args("--timeout",
+		"1_000"), args("--timeout", "1__0"),
 	args("--push-threads", "3"), args("--push-threads", "3.5"), args("--base", "gentoo"), args("--base-arch", "sparc"),
 	args("--engine", "podman"), args("--engine", "lxc"),
 	args("--format", "none"), args("-f", "json"), args("-f", "xml"),
-	args("--network_mode", "none"), args("--podman_base_url", "unix:///x"), args("--nosuch"), args("-Z"), args("--nosuch=1"),
-	args("--templ"), args("--template-on"), args("--skip-p", "--summary-j", "f"), args("--list-"), args("--nodebug", "--pu"),
+	args("--network_mode", "none"), args("--podman_base_url",
+		"unix:///x"), args("--nosuch"), args("-Z"), args("--nosuch=1"),
+	args("--templ"), args("--template-on"), args("--skip-p", "--summary-j",
+		"f"), args("--list-"), args("--nodebug", "--pu"),
 	args("--namesp", "x"), args("--noc"), args("--save", "x.dot"),
 	args("--tag", "$base-$openstack_release"), args("--tag", "${base}x${base_tag}"), args("--tag", "$$base"),
-	args("--tag", `\$base`), args("--tag", "$"), args("--tag", "a$-b"), args("--tag", "${base"), args("--tag", "${base-tag}"),
+	args("--tag", `\$base`), args("--tag", "$"), args("--tag", "a$-b"), args("--tag",
+		"${base"), args("--tag", "${base-tag}"),
 	args("--tag", "$nosuch"), args("--tag", "${no.such}"), args("--tag", "$base.x"), args("--tag", "${etcd.version}"),
 	args("--tag", "$registry."), args("--tag", "$threads$push$cache"),
 	args("--tag", "$tag"), args("--tag", "$namespace", "--namespace", "$registry", "--registry", "$tag"),
 	args("--tag", "$namespace", "-n", "$registry", "--registry", "r"),
 	args("--tag", "x=y"), args("--tag=x=y"), args("-n", "a b"),
-	args("--logs-dir", "l", "--work-dir", "w", "--patches-path", "p", "--locals-base", "/l", "--tarballs-base", "https://m"),
-	args("--repos-yaml", "r.yaml", "--platform", "linux/arm64", "--squash", "--keep", "--skip-existing", "--enable-unbuildable"),
+	args("--logs-dir", "l", "--work-dir", "w", "--patches-path", "p", "--locals-base", "/l",
+		"--tarballs-base", "https://m"),
+	args("--repos-yaml", "r.yaml", "--platform", "linux/arm64", "--squash", "--keep", "--skip-existing",
+		"--enable-unbuildable"),
 	args("--buildkit-builder", "b", "--openstack-release-codename", "Epoxy", "--template-only", "--list-images"),
 	args("^nova-.*$", "a|b"), args("-"), args("-d", "-"), args(""),
 
@@ -121,7 +131,8 @@ var osloCases = []osloCase{
 	defaults("distro_package_manager = yum\nbase_package_type = rpm\n"), defaults("base_package_type =\n"), defaults("maintainer = Me <me@example.org>\n"),
 	defaults("apt_sources_list = s\napt_preferences = p\nsquash_cleanup = no\nsquash_tmp_dir = /t\nclean_package_cache = no\n"),
 	defaults("network_mode = bridge\npodman_base_url = " +
-		"u\nregistry = r:1\n"), defaults("tag = ${openstack_release}-x\nopenstack_release = 2026.1\n"), defaults("tag = $nosuch\n"),
+		"u\nregistry = r:1\n"), defaults("tag = ${openstack_release}-x\nopenstack_release = 2026.1\n"),
+	defaults("tag = $nosuch\n"),
 	defaults("tag = \u00e9\u4e2d\n"), defaults("tag = \ta\t\n"), defaults("tag = a\u00a0\n"), defaults("tag\u00a0= a\n"),
 	file("[default]\nbase = debian\n"), file("[Default]\nbase = debian\n[DEFAULT]\nbase = ubuntu\n"), file("base = debian\n"), file("[DEFAULT\nbase = x\n"), file("[DEFAULT] # c\nbase = debian\n"), file("[]\n"), file("[DEFAULT]\nnothing\n"), file("[DEFAULT]\n= x\n"), file("[DEFAULT]\n x\n"), file("[DEFAULT]\r\nbase = debian\r\ntag = x\r\n"), file("[DEFAULT]\rbase = debian\r"), file(""), file("\n\n"), file("# only\n"),
 	file("[profiles]\ncontainers = zun,magnum,heat\n", "-p", "containers"), file("[profiles]\ninfra = a\nmain =\n", "-p",
@@ -129,22 +140,35 @@ var osloCases = []osloCase{
 	file("[nova-user]\nuid = 1\n"), file("[nova-user]\nuid = 1\ngid = 2\ngroup = g\n[mine-user]\nuid = " +
 		"5\ngid = 6\n"), file("[nova-user]\nuid = x\n"), file("[hacluster-user]\ngid = 7\n"),
 	file("[keystone-base]\ntype = git\nlocation = https://example.org/keystone\nreference = " +
-		"stable/2026.1\n"), file("[keystone-base]\ntype = local\nlocation = /src/$base\n"), file("[keystone-base]\ntype = svn\n"),
+		"stable/2026.1\n"), file("[keystone-base]\ntype = local\nlocation = /src/$base\n"),
+	file("[keystone-base]\ntype = svn\n"),
 	file("[KEYSTONE-BASE]\nreference = x\n"), file("[horizon-plugin-mine]\ntype = url\nlocation = " +
-		"${tarballs_base}/x-${version}.tar.gz\nversion = 1.2\nenabled = no\n"), file("[etcd]\nversion = 3.6.6\nsha256 = amd64:" +
+		"${tarballs_base}/x-${version}.tar.gz\nversion = 1.2\nenabled = no\n"),
+	file("[etcd]\nversion = 3.6.6\nsha256 = amd64:" +
 		strings.Repeat("a", 64) + "\n"),
 	file("[mine]\nlocation = http://x/$reference-$type\nreference = " +
-		"r\ntype = git\n"), file("[mine]\nlocation = $nosuch\ntype = url\n"), file("[DEFAULT]\ntarballs_base = http://m\nopenstack_release = 2025.2\n"),
+		"r\ntype = git\n"), file("[mine]\nlocation = $nosuch\ntype = url\n"),
+	file("[DEFAULT]\ntarballs_base = http://m\nopenstack_release = 2025.2\n"),
 	file("[nova-base-additions-x]\ntype = local\nlocation = x\n"), file("[nova-base]\nlocation = $$x\n"), file("[nova-base]\nenabled = perhaps\n"),
-	{Args: []string{}, Env: map[string]string{"OS_DEFAULT__BASE": "debian", "OS_DEFAULT__PUSH": "yes", "OS_DEFAULT__BASE_TAG": "bookworm"}},
-	{Args: []string{"-b", "ubuntu"}, Env: map[string]string{"OS_DEFAULT__BASE": "debian", "OS_DEFAULT__THREADS": "2", "OS_DEFAULT__BUILD_ARGS": "a:b"}},
-	{Args: []string{}, Env: map[string]string{"OS_DEFAULT__TAG": "$base", "OS_PROFILES__INFRA": "a,b", "OS_ETCD__VERSION": "9"}},
-	{Args: []string{}, Env: map[string]string{"OS_DEFAULT__BASE": "debian"}, Files: map[string]string{"kolla-build.conf": "[DEFAULT]\nbase = ubuntu\n"}},
+	{Args: []string{}, Env: map[string]string{"OS_DEFAULT__BASE": "debian", "OS_DEFAULT__PUSH": "yes",
+		"OS_DEFAULT__BASE_TAG": "bookworm"}},
+	{Args: []string{"-b", "ubuntu"}, Env: map[string]string{"OS_DEFAULT__BASE": "debian", "OS_DEFAULT__THREADS": "2",
+		"OS_DEFAULT__BUILD_ARGS": "a:b"}},
+	{Args: []string{}, Env: map[string]string{"OS_DEFAULT__TAG": "$base", "OS_PROFILES__INFRA": "a,b",
+		"OS_ETCD__VERSION": "9"}},
+	{Args: []string{}, Env: map[string]string{"OS_DEFAULT__BASE": "debian"},
+		Files: map[string]string{"kolla-build.conf": "[DEFAULT]\nbase = ubuntu\n"}},
 	{Args: []string{}, Env: map[string]string{"OS_DEFAULT__THREADS": "many"}},
-	{Args: []string{"--config-file", "a.conf", "--config-file", "b.conf"}, Files: map[string]string{"a.conf": "[DEFAULT]\nbase = ubuntu\ntag = a\nprofile = infra\n[nova-user]\nuid=1\n", "b.conf": "[DEFAULT]\ntag = b\nprofile = main\n[nova-user]\ngid=2\n"}},
-	{Args: []string{"--config-file=a.conf", "--config-dir", "d"}, Files: map[string]string{"a.conf": "[DEFAULT]\nbase = ubuntu\ntag = a\n", "d/2.conf": "[DEFAULT]\ntag = 2\n", "d/1.conf": "[DEFAULT]\ntag = 1\nthreads = 3\n", "d/x.ini": "[DEFAULT]\ntag = x\n"}},
-	{Args: []string{"--config-dir", "d", "--config-file", "a.conf"}, Files: map[string]string{"a.conf": "[DEFAULT]\ntag = a\n", "d/1.conf": "[DEFAULT]\ntag = 1\nthreads = 3\n"}},
-	{Args: []string{"--config-file", "missing.conf"}}, {Args: []string{"--config-dir", "missing"}}, {Args: []string{"--config-file"}},
+	{Args: []string{"--config-file", "a.conf", "--config-file", "b.conf"},
+		Files: map[string]string{"a.conf": "[DEFAULT]\nbase = ubuntu\ntag = a\nprofile = infra\n[nova-user]\nuid=1\n",
+			"b.conf": "[DEFAULT]\ntag = b\nprofile = main\n[nova-user]\ngid=2\n"}},
+	{Args: []string{"--config-file=a.conf", "--config-dir", "d"},
+		Files: map[string]string{"a.conf": "[DEFAULT]\nbase = ubuntu\ntag = a\n", "d/2.conf": "[DEFAULT]\ntag = 2\n",
+			"d/1.conf": "[DEFAULT]\ntag = 1\nthreads = 3\n", "d/x.ini": "[DEFAULT]\ntag = x\n"}},
+	{Args: []string{"--config-dir", "d", "--config-file", "a.conf"},
+		Files: map[string]string{"a.conf": "[DEFAULT]\ntag = a\n", "d/1.conf": "[DEFAULT]\ntag = 1\nthreads = 3\n"}},
+	{Args: []string{"--config-file", "missing.conf"}}, {Args: []string{"--config-dir",
+		"missing"}}, {Args: []string{"--config-file"}},
 	{Args: []string{"--config-file", "a.conf", "--tag", "t"}, Files: map[string]string{"a.conf": "[DEFAULT]\ntag = a\n"}},
 }
 
@@ -153,8 +177,10 @@ var osloCases = []osloCase{
 func randomCases(n int) []osloCase {
 	pieces := [][]string{{"-b", "debian"}, {"-bubuntu"}, {"--base=rocky"}, {"nova"}, {"^glance-"}, {"-p", "infra"},
 		{"-pmain"}, {"--push"}, {"--nopush"}, {"-T", "2"}, {"-r5"},
-		{"--registry", "r:4000"}, {"--tag", "$base-${base_tag}"}, {"--tag=x"}, {"-n", "$registry"}, {"-dl"}, {"-q"}, {"--nocache"}, {"--cache"}, {"--build-args", "a:$tag"},
-		{"-D", "a"}, {"-D$base"}, {"--base-tag", "b"}, {"--base-arch=aarch64"}, {"--openstack-release", "2026.1"}, {"--template-o"}, {"--threads", "0"}, {"--debian-arch", "arm64"}, {"--", "-b"}}
+		{"--registry", "r:4000"}, {"--tag", "$base-${base_tag}"}, {"--tag=x"}, {"-n",
+			"$registry"}, {"-dl"}, {"-q"}, {"--nocache"}, {"--cache"}, {"--build-args", "a:$tag"},
+		{"-D", "a"}, {"-D$base"}, {"--base-tag", "b"}, {"--base-arch=aarch64"}, {"--openstack-release",
+			"2026.1"}, {"--template-o"}, {"--threads", "0"}, {"--debian-arch", "arm64"}, {"--", "-b"}}
 	lines := []string{"base = ubuntu", "base=centos", "tag: $base", "tag = a", "  more", "", "# c", "threads = 4",
 		"push = on", "push = off", "profile = aux", "docker_dir = d", "docker_dir = e",
 		"build_args = x:y,z:${base}", "allowed_to_fail = a, b,", "[DEFAULT]", "[nova-base]", "location = $tarballs_base/$base", "type = url", "[profiles]", "infra = $$x", "[nova-user]", "uid = 7", "retries = 0", "namespace = 'q'", "work_dir = \"w\"", "base_tag = $openstack_release", "openstack_release = 2025.1"}
@@ -221,7 +247,8 @@ func compareToOslo(t *testing.T, c osloCase, got *config.Config, want oslosAnswe
 		if key == "push_threads" && !got.IsSet(key) && got.PushThreads == got.Threads {
 			continue // a difference that docs/migrating.md describes
 		}
-		if got.OpenstackRelease != facts.Master && (key == "openstack_release_codename" || strings.Contains(asJSON(value), masterTag)) {
+		if got.OpenstackRelease != facts.Master && (key == "openstack_release_codename" ||
+			strings.Contains(asJSON(value), masterTag)) {
 			continue // master's tool has master's defaults, regardless of the release is
 		}
 		if a, b := asJSON(ours), asJSON(value); a != b {
@@ -237,7 +264,8 @@ func compareToOslo(t *testing.T, c osloCase, got *config.Config, want oslosAnswe
 	}
 	for name, user := range want.Users {
 		ours, ok := got.Users[strings.ToLower(name)]
-		if !ok || user.UID == nil || ours.UID != *user.UID || user.GID != nil && ours.GID != *user.GID || ours.Group != user.Group {
+		if !ok || user.UID == nil || ours.UID != *user.UID || user.GID != nil && ours.GID != *user.GID ||
+			ours.Group != user.Group {
 			t.Errorf("%v\nuser %s = %+v, upstream %+v", c, name, ours, user)
 		}
 	}
@@ -253,7 +281,8 @@ func compareToOslo(t *testing.T, c osloCase, got *config.Config, want oslosAnswe
 		for what, pair := range map[string][2]string{
 			"type": {ours.Type, text(source.Type)}, "location": {ours.Location, text(source.Location)},
 			"reference": {ours.Reference, text(source.Reference)}, "version": {ours.Version, text(source.Version)},
-			"enabled": {fmt.Sprint(ours.Enabled), fmt.Sprint(source.Enabled)}, "sha256": {config.FormatDict(ours.SHA256), config.FormatDict(source.SHA256)},
+			"enabled": {fmt.Sprint(ours.Enabled), fmt.Sprint(source.Enabled)}, "sha256": {config.FormatDict(ours.SHA256),
+				config.FormatDict(source.SHA256)},
 		} {
 			if pair[0] != pair[1] {
 				t.Errorf("%v\n[%s] %s = %q, upstream %q", c, name, what, pair[0], pair[1])

@@ -97,7 +97,8 @@ func check(t testing.TB, img v1.Image, row string) result {
 }
 
 func TestRows(t *testing.T) {
-	conf := v1.Config{User: "nova", Env: []string{"PATH=/usr/bin", "LANG=C"}, Labels: map[string]string{"kolla_version": "1"}}
+	conf := v1.Config{User: "nova", Env: []string{"PATH=/usr/bin", "LANG=C"},
+		Labels: map[string]string{"kolla_version": "1"}}
 	img := image(t, conf,
 		layer(t, append(accounts,
 			file{name: "usr/bin/tool", mode: 0o755, text: "#!/bin/sh\n"},
@@ -112,7 +113,8 @@ func TestRows(t *testing.T) {
 			file{name: "usr/lib/python3/dist-packages/nova/__init__.py", mode: 0o644},
 			file{name: "usr/lib/python3/dist-packages/nova/wsgi/api.py", mode: 0o644,
 				text: "import sys\nimport binascii\nimport zlib\nfrom nova import x\napplication = x.make()\n"},
-			file{name: "usr/lib/python3/dist-packages/nova/wsgi/bad.py", mode: 0o644, text: "import missing.part\ndef application(): pass\n"},
+			file{name: "usr/lib/python3/dist-packages/nova/wsgi/bad.py", mode: 0o644,
+				text: "import missing.part\ndef application(): pass\n"},
 			file{name: "etc/nova/nova.conf", mode: 0o640, uid: 42436},
 			file{name: "etc/loop", link: "loop"},
 			file{name: "bin", link: "usr/bin"},
@@ -165,7 +167,8 @@ func TestRows(t *testing.T) {
 		"volume\tdata:/etc/nova/nova.conf/data":                                   "not a directory",
 	} {
 		got := check(t, img, row)
-		if want == "" && got.Status != statusHeld || want != "" && (got.Status != statusFailed || !strings.Contains(got.Detail, want)) {
+		if want == "" && got.Status != statusHeld || want != "" &&
+			(got.Status != statusFailed || !strings.Contains(got.Detail, want)) {
 			t.Errorf("%s: %s %q, want %q", row, got.Status, got.Detail, want)
 		}
 	}
@@ -195,7 +198,8 @@ func TestLibraries(t *testing.T) {
 	for _, f := range files[1:] {
 		removed := layer(t, file{name: filepath.Join(filepath.Dir(f.name), ".wh."+filepath.Base(f.name))})
 		got := check(t, image(t, conf, layer(t, files...), removed), "command\tls")
-		if got.Status != statusFailed || !strings.Contains(got.Detail, filepath.Base(f.name)) && !strings.Contains(got.Detail, "interpreter") {
+		if got.Status != statusFailed || !strings.Contains(got.Detail, filepath.Base(f.name)) &&
+			!strings.Contains(got.Detail, "interpreter") {
 			t.Errorf("without %s: %s %q", f.name, got.Status, got.Detail)
 		}
 	}
@@ -233,20 +237,25 @@ func TestHostileImages(t *testing.T) {
 	}
 	include := "include /etc/ld.so.conf.d/*.conf\n"
 	for name, l := range map[string]v1.Layer{
-		"truncated ELF":     layer(t, file{name: "usr/bin/tool", mode: 0o755, text: "\x7fELF\x02\x01\x01"}),
-		"damaged ELF":       layer(t, file{name: "usr/bin/tool", mode: 0o755, text: string(damaged)}),
-		"own interpreter":   layer(t, file{name: "usr/bin/tool", mode: 0o755, text: "#!/usr/bin/tool\n"}),
-		"loops of links":    layer(t, append(loops, file{name: "usr/bin/tool", link: "/l0/x"})...),
-		"deep directories":  layer(t, file{name: deep + "f", mode: 0o644}, file{name: "usr/bin/tool", link: "/" + deep + "f"}),
-		"includes itself":   layer(t, file{name: "etc/ld.so.conf", mode: 0o644, text: include}, file{name: "etc/ld.so.conf.d/a.conf", mode: 0o644, text: include}, file{name: "usr/bin/tool", mode: 0o755, text: program}),
+		"truncated ELF":   layer(t, file{name: "usr/bin/tool", mode: 0o755, text: "\x7fELF\x02\x01\x01"}),
+		"damaged ELF":     layer(t, file{name: "usr/bin/tool", mode: 0o755, text: string(damaged)}),
+		"own interpreter": layer(t, file{name: "usr/bin/tool", mode: 0o755, text: "#!/usr/bin/tool\n"}),
+		"loops of links":  layer(t, append(loops, file{name: "usr/bin/tool", link: "/l0/x"})...),
+		"deep directories": layer(t, file{name: deep + "f", mode: 0o644},
+			file{name: "usr/bin/tool", link: "/" + deep + "f"}),
+		"includes itself": layer(t, file{name: "etc/ld.so.conf", mode: 0o644, text: include},
+			file{name: "etc/ld.so.conf.d/a.conf", mode: 0o644, text: include}, file{name: "usr/bin/tool",
+				mode: 0o755, text: program}),
 		"hard link to self": layer(t, file{name: "usr/bin/tool", mode: 0o755, hard: "usr/bin/tool"}),
-		"accounts":          layer(t, file{name: "etc/passwd", mode: 0o644, text: ":::\nx\nnova:x:99999999999999999999:1::\n\x00\xff"}, file{name: "etc/group", mode: 0o644, text: ":\n:::"}),
-		"passwd is a link":  layer(t, file{name: "etc/passwd", link: "/etc/passwd"}),
-		"names outside":     layer(t, file{name: "../../../../usr/bin/tool", mode: 0o755, text: "#!/../../bin/sh\n"}),
-		"root is a file":    layer(t, file{name: ".", mode: 0o644, text: "x"}),
+		"accounts": layer(t, file{name: "etc/passwd", mode: 0o644,
+			text: ":::\nx\nnova:x:99999999999999999999:1::\n\x00\xff"}, file{name: "etc/group", mode: 0o644, text: ":\n:::"}),
+		"passwd is a link": layer(t, file{name: "etc/passwd", link: "/etc/passwd"}),
+		"names outside":    layer(t, file{name: "../../../../usr/bin/tool", mode: 0o755, text: "#!/../../bin/sh\n"}),
+		"root is a file":   layer(t, file{name: ".", mode: 0o644, text: "x"}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			img := image(t, v1.Config{User: "nova", Entrypoint: []string{"tool"}, Env: []string{"PATH=/usr/bin:relative::/", "X"}}, l)
+			img := image(t, v1.Config{User: "nova", Entrypoint: []string{"tool"},
+				Env: []string{"PATH=/usr/bin:relative::/", "X"}}, l)
 			for _, row := range []string{"command\ttool", "file\t/usr/bin/*", "module\twsgi:nova.wsgi:application",
 				"user\tnova:1:1", "volume\t/a:/usr/bin/tool/x"} {
 				check(t, img, row)
@@ -293,12 +302,15 @@ func TestExceptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	im, err := newReader(table).Open(context.Background(), "x", image(t, v1.Config{Env: []string{"KOLLA_BASE_DISTRO=debian"}}))
+	im, err := newReader(table).Open(context.Background(), "x",
+		image(t, v1.Config{Env: []string{"KOLLA_BASE_DISTRO=debian"}}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for condition, want := range map[string]status{"any": statusExempt, "deb": statusExempt, "debian+deb": statusExempt, "rpm": statusFailed, "deb+trixie": statusFailed} {
-		got := checkImage(im, table, []Exception{{Image: "x*", Condition: condition, Kind: "command", Value: "lo*", Reason: "because"}})
+	for condition, want := range map[string]status{"any": statusExempt, "deb": statusExempt, "debian+deb": statusExempt,
+		"rpm": statusFailed, "deb+trixie": statusFailed} {
+		got := checkImage(im, table, []Exception{{Image: "x*", Condition: condition, Kind: "command",
+			Value: "lo*", Reason: "because"}})
 		if len(got) != 2 || got[0].Status != want || got[1].Status != statusAbsent {
 			t.Errorf("%s: %+v", condition, got)
 		}
@@ -360,7 +372,8 @@ func TestSetuidExceptions(t *testing.T) {
 	}
 	var everywhere []string
 	for _, e := range exceptions {
-		if program, ok := strings.CutPrefix(e.Value, "setuid "); ok && e.Kind == KindClean && strings.Trim(e.Image, "*") == "" {
+		if program, ok := strings.CutPrefix(e.Value, "setuid "); ok && e.Kind == KindClean &&
+			strings.Trim(e.Image, "*") == "" {
 			everywhere = append(everywhere, program)
 		}
 	}
@@ -403,7 +416,8 @@ func TestCleanImages(t *testing.T) {
 			t.Fatal(err)
 		}
 		python := file{name: "usr/bin/python3.13", mode: 0o755}
-		im, err := newReader(table).Open(context.Background(), "x", image(t, v1.Config{User: "nova"}, layer(t, passwd, python, c.file)))
+		im, err := newReader(table).Open(context.Background(), "x",
+			image(t, v1.Config{User: "nova"}, layer(t, passwd, python, c.file)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,7 +33,8 @@ func TestNeededOfPrograms(t *testing.T) {
 			rpath, _ := file.DynString(elf.DT_RPATH)
 			runpath, _ := file.DynString(elf.DT_RUNPATH)
 			got := readELF(f)
-			if got.elf == nil || !slices.Equal(got.elf.needed, want) || strings.Join(got.elf.rpath, ":") != strings.Join(rpath, ":") ||
+			if got.elf == nil || !slices.Equal(got.elf.needed, want) ||
+				strings.Join(got.elf.rpath, ":") != strings.Join(rpath, ":") ||
 				strings.Join(got.elf.runpath, ":") != strings.Join(runpath, ":") {
 				t.Errorf("%s: %+v, %s; want %q, %q, %q", name, got.elf, got.bad, want, rpath, runpath)
 			}
@@ -83,7 +84,8 @@ func dynamicFile(t *testing.T, names string, entries ...elf.Dyn64) []byte {
 func checkLinked(t *testing.T, got fileInfo) {
 	t.Helper()
 	if got.elf == nil || !slices.Equal(got.elf.needed, []string{"libx.so.1"}) ||
-		!slices.Equal(got.elf.rpath, []string{"/r1", "$ORIGIN/r2"}) || !slices.Equal(got.elf.runpath, []string{"/p1", "/p2"}) {
+		!slices.Equal(got.elf.rpath, []string{"/r1", "$ORIGIN/r2"}) ||
+		!slices.Equal(got.elf.runpath, []string{"/p1", "/p2"}) {
 		t.Errorf("%+v, %s", got.elf, got.bad)
 	}
 }
@@ -134,11 +136,13 @@ func TestCompressedSections(t *testing.T) {
 		}
 	}
 	const header, section = 64, 64
-	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Shoff: header, Ehsize: header, Shentsize: section, Shnum: 2, Shstrndx: 1}
+	h := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Shoff: header,
+		Ehsize: header, Shentsize: section, Shnum: 2, Shstrndx: 1}
 	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
 	put(h)
 	put(elf.Section64{})
-	put(elf.Section64{Type: uint32(elf.SHT_STRTAB), Flags: uint64(elf.SHF_COMPRESSED), Off: header + 2*section, Size: uint64(24 + packed.Len())})
+	put(elf.Section64{Type: uint32(elf.SHT_STRTAB), Flags: uint64(elf.SHF_COMPRESSED), Off: header + 2*section,
+		Size: uint64(24 + packed.Len())})
 	put(elf.Chdr64{Type: uint32(elf.COMPRESS_ZLIB), Size: 256 << 20, Addralign: 1})
 	b.Write(packed.Bytes())
 	if file, err := elf.NewFile(bytes.NewReader(b.Bytes())); err != nil || file.Sections[1].Size != 256<<20 {

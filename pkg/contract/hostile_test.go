@@ -55,10 +55,12 @@ func TestTextsOfAllLayers(t *testing.T) {
 		t.Errorf("two layers: %v", err)
 	}
 	more := append(scripts, file{name: "usr/local/bin/more", mode: 0o755, text: "x"})
-	if _, err := opened(t, layer(t, scripts...), layer(t, more...)); err == nil || !strings.Contains(err.Error(), "more than 24") {
+	if _, err := opened(t, layer(t, scripts...), layer(t, more...)); err == nil ||
+		!strings.Contains(err.Error(), "more than 24") {
 		t.Errorf("two layers with more: %v", err)
 	}
-	program := dynamicFile(t, strings.Repeat("n", 4000)+"\x00", slices.Repeat([]elf.Dyn64{{Tag: int64(elf.DT_NEEDED)}}, 16)...)
+	program := dynamicFile(t, strings.Repeat("n", 4000)+"\x00",
+		slices.Repeat([]elf.Dyn64{{Tag: int64(elf.DT_NEEDED)}}, 16)...)
 	var programs []file
 	for i := range 450 {
 		programs = append(programs, executable(fmt.Sprintf("bin/p%d", i), program))
@@ -137,7 +139,8 @@ func TestInterpretersOfInterpreters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"p995": "", "p994": "more than 5", "p0": "more than 5", "own": "more than 5"} {
+	for name, want := range map[string]string{"p995": "", "p994": "more than 5",
+		"p0": "more than 5", "own": "more than 5"} {
 		err := im.runnable("/bin/" + name)
 		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || len(err.Error()) > 300) {
 			t.Errorf("%s: %v, want %q", name, err, want)

@@ -159,7 +159,8 @@ func TestBrokenDockerfileAffectsDescendants(t *testing.T) {
 	s := newSite(t)
 	s.tag(registrytest.Base(t, 2000))
 	d := s.mustDefine(nil)
-	if im := d.Image(broken); im.Err == nil || im.Key != "" || !strings.Contains(im.Err.Error(), "broken/Dockerfile.j2:2") {
+	if im := d.Image(broken); im.Err == nil || im.Key != "" ||
+		!strings.Contains(im.Err.Error(), "broken/Dockerfile.j2:2") {
 		t.Errorf("broken: key %q, error %v", im.Key, im.Err)
 	}
 	if im := d.Image(leaf); im.Err != nil || im.Key != "" {
@@ -233,13 +234,15 @@ func TestDamagedBaseImage(t *testing.T) {
 // before it.
 func TestBeforeBootstrap(t *testing.T) {
 	s := newSite(t)
-	cfg, err := cli.Load(cli.Input{Args: []string{"--base", "debian"}, Dir: s.dir, SystemFile: filepath.Join(s.dir, "none")})
+	cfg, err := cli.Load(cli.Input{Args: []string{"--base", "debian"}, Dir: s.dir,
+		SystemFile: filepath.Join(s.dir, "none")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.BaseImage = BaseImageName(cfg.BaseImage, cfg.Base)
 	refused := errors.New("starting a builder needs root")
-	b := &bases{cfg: cfg, Options: Options{Console: &console.Console{Stdout: io.Discard, Stderr: &s.stderr}, Store: s.store,
+	b := &bases{cfg: cfg, Options: Options{Console: &console.Console{Stdout: io.Discard, Stderr: &s.stderr},
+		Store:           s.store,
 		BeforeBootstrap: func() error { return refused }}}
 	_, err = b.bootstrapInstead(t.Context(), render.BaseReference(cfg),
 		&registry.UnreachableError{Host: "docker.io", Err: errors.New("no route")})

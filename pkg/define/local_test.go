@@ -38,7 +38,8 @@ func TestBootstrapPrintsJSON(t *testing.T) {
 	con := &console.Console{Stdout: io.Discard, Stderr: &stderr}
 	con.SetJSON(true)
 	_, err = Bootstrap(t.Context(), s, con,
-		bootstrap.Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Mirror: "http://" + host + "/debian"}, "debian:trixie")
+		bootstrap.Options{Distro: "debian", Suite: "trixie", Arch: "amd64",
+			Mirror: "http://" + host + "/debian"}, "debian:trixie")
 	if err == nil {
 		t.Fatal("an unsigned mirror was accepted")
 	}

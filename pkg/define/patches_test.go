@@ -70,7 +70,8 @@ func TestPatchesThatMayBeLost(t *testing.T) {
 		{name: "a: copied from a stage", svc: strings.Replace(copied, "\n", " AS build\n", 1) +
 			"RUN kolla_patch\n" + from + "COPY --from=build /venv /venv\nRUN kolla_patch\n", want: "a step of its Dockerfile"},
 		{name: "b: script", svc: copied + "RUN bash /patches/apply.sh\n", want: "a step of its Dockerfile"},
-		{name: "b: script with a similar name", svc: copied + "RUN /opt/my_kolla_patch.sh\n", want: "a step of its Dockerfile"},
+		{name: "b: script with a similar name", svc: copied + "RUN /opt/my_kolla_patch.sh\n",
+			want: "a step of its Dockerfile"},
 		{name: "b: adopt", svc: copied + "RUN kolla_patch adopt /root\n", want: "a step of its Dockerfile"},
 		{name: "kolla_patch with a path", svc: copied + "RUN true && /usr/local/bin/kolla_patch sources; true\n", want: lost},
 		{name: "b: other script", svc: copied + "WORKDIR /patches\nRUN ./all.sh\n", want: "a step of its Dockerfile"},
@@ -88,8 +89,9 @@ func TestPatchesThatMayBeLost(t *testing.T) {
 
 		{name: "e: child", svc: copied, others: map[string]string{"child": "FROM {{ namespace }}/svc:{{ tag }}\nRUN quilt push -a\n"},
 			want: "its descendant child"},
-		{name: "e: child that does not", svc: copied, others: map[string]string{"child": "FROM {{ namespace }}/svc:{{ tag }}\nRUN true\n"},
-			want: "no RUN instruction after this one"},
+		{name: "e: child that does not", svc: copied,
+			others: map[string]string{"child": "FROM {{ namespace }}/svc:{{ tag }}\nRUN true\n"},
+			want:   "no RUN instruction after this one"},
 		{name: "e: ONBUILD", svc: copied + "ONBUILD RUN /all\n", want: "an ONBUILD instruction"},
 		{name: "e: ONBUILD of the parent", svc: "FROM {{ namespace }}/triggers:{{ tag }}\n",
 			others: map[string]string{"triggers": "FROM scratch\nONBUILD COPY patches /p\nONBUILD RUN /all\n"},

@@ -30,7 +30,8 @@ func TestRealLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("layer %d bytes (tar %d), delta %d bytes = %.2f %%, made and verified in %v", h.Target.Size, h.Target.TarSize, d.Len(),
+	t.Logf("layer %d bytes (tar %d), delta %d bytes = %.2f %%, made and verified in %v", h.Target.Size,
+		h.Target.TarSize, d.Len(),
 		100*float64(d.Len())/float64(h.Target.Size), time.Since(start).Round(time.Millisecond))
 	start = time.Now()
 	size := d.Len()

@@ -33,7 +33,8 @@ func TestReferences(t *testing.T) {
 		{"pattern", "ARG X=v1.2\nFROM a:${X#v}", "a:1.2@2"},
 		{"variable of a stage is not one of FROM", "FROM b:1\nARG X=1\nFROM a:${X}", "b:1@1"},
 		{"platform variables", "FROM a:$TARGETARCH-$BUILDOS", "a:amd64-linux@1"},
-		{"copy from an image with a variable", "ARG X=1\nFROM a:1\nCOPY --from=b:$X /x /\nCOPY --from=c:1 /x /", "a:1@2 c:1@4"},
+		{"copy from an image with a variable", "ARG X=1\nFROM a:1\nCOPY --from=b:$X /x /\nCOPY --from=c:1 /x /",
+			"a:1@2 c:1@4"},
 		{"escape directive and a variable", "# escape=`\nARG X=a`-b\nFROM $X:1", "a-b:1@3"},
 		{"mistake after FROM", "FROM a:1\nENV novalue\nCOPY --from=b:1 / /", "a:1@1"},
 		{"unknown instruction", "FROM a:1\nRUNN x\nCOPY --from=b:1 / /", "a:1@1 b:1@3"},
@@ -74,17 +75,25 @@ func TestReferences(t *testing.T) {
 
 func TestTriggeredReferences(t *testing.T) {
 	for _, c := range []struct{ name, base, child, want string }{
-		{"COPY", "FROM scratch\nONBUILD COPY --from=tool:1 /x /\nONBUILD COPY y /", "FROM base:1\nRUN x", "[COPY --from=tool:1 /x /] tool:1@1"},
-		{"RUN", "FROM scratch\nonbuild run --mount=type=bind,from=tool:1,target=/x y", "\nFROM base:1", "[run --mount=type=bind,from=tool:1,target=/x y] tool:1@2"},
+		{"COPY", "FROM scratch\nONBUILD COPY --from=tool:1 /x /\nONBUILD COPY y /", "FROM base:1\nRUN x",
+			"[COPY --from=tool:1 /x /] tool:1@1"},
+		{"RUN", "FROM scratch\nonbuild run --mount=type=bind,from=tool:1,target=/x y", "\nFROM base:1",
+			"[run --mount=type=bind,from=tool:1,target=/x y] tool:1@2"},
 		{"nothing from elsewhere", "FROM scratch\nONBUILD COPY x /\nONBUILD RUN from=y", "FROM base:1", "[]"},
 		{"those of another stage", "FROM scratch AS s\nONBUILD COPY --from=tool:1 /x /\nFROM s", "FROM base:1", "[]"},
-		{"a stage of the child", "FROM scratch\nONBUILD COPY --from=build /x /\nONBUILD COPY --from=0 /y /", "FROM other:1 AS Build\nFROM base:1", "[COPY --from=build /x / COPY --from=0 /y /]"},
-		{"named by the child too", "FROM scratch\nONBUILD COPY --from=tool:1 /x /", "FROM base:1\nCOPY --from=tool:1 /y /", "[COPY --from=tool:1 /x /]"},
-		{"a stage that is not built", "FROM scratch\nONBUILD COPY --from=tool:1 /x /", "FROM base:1 AS s\nFROM other:1", "[COPY --from=tool:1 /x /]"},
-		{"a stage that a trigger needs", "FROM scratch\nONBUILD COPY --from=build /x /\nONBUILD COPY --from=tool:1 /x /", "FROM golang:1 AS build\nFROM base:1",
+		{"a stage of the child", "FROM scratch\nONBUILD COPY --from=build /x /\nONBUILD COPY --from=0 /y /",
+			"FROM other:1 AS Build\nFROM base:1", "[COPY --from=build /x / COPY --from=0 /y /]"},
+		{"named by the child too", "FROM scratch\nONBUILD COPY --from=tool:1 /x /", "FROM base:1\nCOPY --from=tool:1 /y /",
+			"[COPY --from=tool:1 /x /]"},
+		{"a stage that is not built", "FROM scratch\nONBUILD COPY --from=tool:1 /x /", "FROM base:1 AS s\nFROM other:1",
+			"[COPY --from=tool:1 /x /]"},
+		{"a stage that a trigger needs", "FROM scratch\nONBUILD COPY --from=build /x /\nONBUILD COPY --from=tool:1 /x /",
+			"FROM golang:1 AS build\nFROM base:1",
 			"[COPY --from=build /x / COPY --from=tool:1 /x /] tool:1@2 of-golang:1@1"},
-		{"variables", "FROM scratch\nONBUILD COPY --from=tool:1 /x /", "ARG B=base\nFROM ${B}:1", "[COPY --from=tool:1 /x /] tool:1@2"},
-		{"a wrong trigger", "FROM scratch\nONBUILD COPY --from=tool:1\nONBUILD COPY --from=tool:2 /x /", "FROM base:1", "[COPY --from=tool:2 /x /] tool:2@1"},
+		{"variables", "FROM scratch\nONBUILD COPY --from=tool:1 /x /", "ARG B=base\nFROM ${B}:1",
+			"[COPY --from=tool:1 /x /] tool:1@2"},
+		{"a wrong trigger", "FROM scratch\nONBUILD COPY --from=tool:1\nONBUILD COPY --from=tool:2 /x /", "FROM base:1",
+			"[COPY --from=tool:2 /x /] tool:2@1"},
 	} {
 		_, _, onBuild := References([]byte(c.base), amd64)
 		got := fmt.Sprint(onBuild)
@@ -115,7 +124,8 @@ func FuzzReferences(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		base, others, onBuild := References([]byte(s), amd64)
-		for _, im := range TriggeredReferences([]byte(s), amd64, func(Image) []string { return append(onBuild, "COPY --from=tool:1 /x /") }) {
+		for _, im := range TriggeredReferences([]byte(s), amd64,
+			func(Image) []string { return append(onBuild, "COPY --from=tool:1 /x /") }) {
 			if im.Line < 1 || im.Line > 1+strings.Count(s, "\n") || im.Reference == "" {
 				t.Errorf("%q: triggered image %+v", s, im)
 			}

@@ -22,7 +22,8 @@ const snapshotter = "native"
 
 func openContainerd(t *testing.T, d *testenv.Daemon, namespace string) *Engine {
 	t.Helper()
-	env := map[string]string{"CONTAINERD_ADDRESS": strings.TrimPrefix(d.Addr, "unix://"), "CONTAINERD_NAMESPACE": namespace,
+	env := map[string]string{"CONTAINERD_ADDRESS": strings.TrimPrefix(d.Addr, "unix://"),
+		"CONTAINERD_NAMESPACE":   namespace,
 		"CONTAINERD_SNAPSHOTTER": snapshotter}
 	e, err := Open(t.Context(), Options{Kind: Containerd, Getenv: func(name string) string { return env[name] }})
 	if err != nil {
@@ -109,7 +110,8 @@ func (c *containerdTest) collected(t *testing.T) {
 
 func (c *containerdTest) run(t *testing.T) {
 	testenv.Program(t, "runc", "runc")
-	out := c.ctr(t, "k8s.io", "run", "--rm", "--snapshotter", snapshotter, "docker.io/library/nova:t", "c1", "/bin/busybox", "echo", "started")
+	out := c.ctr(t, "k8s.io", "run", "--rm", "--snapshotter", snapshotter, "docker.io/library/nova:t", "c1",
+		"/bin/busybox", "echo", "started")
 	if !strings.Contains(out, "started") {
 		t.Errorf("ctr run printed %q", out)
 	}

@@ -90,7 +90,8 @@ func engines(t *testing.T, tests map[string]func(t *testing.T, open func() *Engi
 				if name == "podman" && extra[0] == "run" {
 					// Its default limits need rights that a container may lack, and crun, its
 					// default if it is installed, rejects hybrid control groups.
-					extra = append([]string{"--runtime", "runc", "run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"}, extra[1:]...)
+					extra = append([]string{"--runtime", "runc", "run", "--ulimit", "nofile=1024:1024", "--ulimit",
+						"nproc=1024:1024"}, extra[1:]...)
 				}
 				cmd := exec.Command(name, append(args[:len(args):len(args)], extra...)...)
 				cmd.Env = append(os.Environ(), env...)
@@ -301,7 +302,8 @@ func TestEngineDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = e.Load(t.Context(), Request{Ref: "kolla/x:t", Image: img, Progress: func(int64, int64) { _ = d.Process.Kill() }})
+	_, err = e.Load(t.Context(), Request{Ref: "kolla/x:t", Image: img,
+		Progress: func(int64, int64) { _ = d.Process.Kill() }})
 	var failed *Error
 	if !errors.As(err, &failed) || !failed.Lost || !strings.Contains(failed.Hint(), "start the engine") {
 		t.Fatalf("%v", err)
@@ -420,7 +422,8 @@ func TestSlowPodman(t *testing.T) {
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	notices := make(chan string, 10)
-	opts := Options{Kind: Podman, Notice: func(line string) { notices <- line }, answerTimeout: time.Minute, noticeDelay: time.Millisecond}
+	opts := Options{Kind: Podman, Notice: func(line string) { notices <- line }, answerTimeout: time.Minute,
+		noticeDelay: time.Millisecond}
 	e, err := Open(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)

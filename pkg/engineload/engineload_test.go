@@ -46,7 +46,8 @@ func child(t *testing.T, parent v1.Image) v1.Image {
 
 func scratch(t *testing.T) v1.Image {
 	t.Helper()
-	img, err := mutate.ConfigFile(mutate.MediaType(empty.Image, types.OCIManifestSchema1), &v1.ConfigFile{OS: "linux", Architecture: "amd64"})
+	img, err := mutate.ConfigFile(mutate.MediaType(empty.Image, types.OCIManifestSchema1),
+		&v1.ConfigFile{OS: "linux", Architecture: "amd64"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +161,8 @@ func (d *dockerSet) imagesOfRun(t *testing.T) {
 		}
 	}
 	// Each image sends the one layer that its parent does not have.
-	if text := l.Summary(); !strings.Contains(text, "3 images: 3 loaded (3 layers, ") || !strings.Contains(text, "3 layers already present") {
+	if text := l.Summary(); !strings.Contains(text, "3 images: 3 loaded (3 layers, ") ||
+		!strings.Contains(text, "3 layers already present") {
 		t.Errorf("summary %q", text)
 	}
 	if transfers == 0 || len(started) > 0 {
@@ -173,8 +175,9 @@ func (d *dockerSet) imagesOfRun(t *testing.T) {
 
 func (d *dockerSet) failedParent(t *testing.T) {
 	e := d.open(t)
-	l := NewLoader(Options{Engine: e, Store: d.store, Plan: d.plan, Ancestors: func(*plan.Item) []digest.Digest { return nil },
-		Emit: func(build.Event) {}})
+	l := NewLoader(Options{Engine: e, Store: d.store, Plan: d.plan,
+		Ancestors: func(*plan.Item) []digest.Digest { return nil },
+		Emit:      func(build.Event) {}})
 	parent, child := d.plan.Items[1], d.plan.Items[2]
 	l.Handle(build.Event{Kind: build.EventImageEnd, Image: parent.Image})
 	l.Handle(build.Event{Kind: build.EventImageEnd, Image: parent.Image})
@@ -187,7 +190,8 @@ func (d *dockerSet) failedParent(t *testing.T) {
 
 func (d *dockerSet) otherPlatform(t *testing.T) {
 	e := d.open(t)
-	it := &plan.Item{Image: image.ID{Name: "service", Platform: "linux/s390x"}, Reference: "registry.example/kolla/s390x:t"}
+	it := &plan.Item{Image: image.ID{Name: "service", Platform: "linux/s390x"},
+		Reference: "registry.example/kolla/s390x:t"}
 	l := NewLoader(Options{Engine: e, Store: d.store, Plan: &plan.Plan{Items: []*plan.Item{it}}})
 	if err := l.Upload(t.Context(), it, d.digests[d.plan.Items[0].Reference]); err != nil {
 		t.Fatal(err)
@@ -257,7 +261,8 @@ func TestOpen(t *testing.T) {
 		"Docker from the environment":  {nil, []string{dead}, false, true},
 	} {
 		var stderr bytes.Buffer
-		e, err := Open(t.Context(), load(c.args...), &console.Console{Stderr: &stderr, Environ: append(os.Environ(), c.environ...)})
+		e, err := Open(t.Context(), load(c.args...),
+			&console.Console{Stderr: &stderr, Environ: append(os.Environ(), c.environ...)})
 		if e != nil {
 			t.Errorf("%s: an engine that does not run was opened", name)
 		}

@@ -93,7 +93,8 @@ func TestImage(t *testing.T) {
 	for _, s := range x.Sources {
 		sections = append(sections, s.Section)
 	}
-	if !slices.Equal(sections, []string{"svc-a", "svc-a-plugin-x"}) || x.Sources[0].Location != "https://example.org/debian.git" {
+	if !slices.Equal(sections, []string{"svc-a", "svc-a-plugin-x"}) ||
+		x.Sources[0].Location != "https://example.org/debian.git" {
 		t.Errorf("sources %+v", x.Sources)
 	}
 	settings := map[string]Setting{}

@@ -124,7 +124,8 @@ func TestTags(t *testing.T) {
 		}
 	}
 	debian, _ := LookupDistro("debian")
-	for tag, want := range map[string]bool{"trixie": true, "13": true, "13-slim": true, "13.1": false, "trixie-20250428": false} {
+	for tag, want := range map[string]bool{"trixie": true, "13": true, "13-slim": true, "13.1": false,
+		"trixie-20250428": false} {
 		if r, ok := debian.Release(tag); !ok || r.Current(tag) != want {
 			t.Errorf("debian:%s: %+v, current %v, want %v", tag, r, r.Current(tag), want)
 		}
@@ -152,7 +153,8 @@ func TestUnbuildable(t *testing.T) {
 		{Target{"2025.1", "centos", "stream10", "x86_64", "source", false}, "collectd redis-base telegraf " + el, ""},
 		{Target{"2025.1", "debian", "bookworm", "x86_64", "source", false}, "openvswitch-netcontrold", "tgtd"},
 		{Target{"2024.2", "centos", "stream9", "aarch64", "source", false}, "telegraf bifrost-base " + el, "collectd"},
-		{Target{"2024.1", "ubuntu", "22.04", "aarch64", "source", false}, "barbican-base bifrost-base prometheus-msteams prometheus-mtail", "tgtd openvswitch-netcontrold"},
+		{Target{"2024.1", "ubuntu", "22.04", "aarch64", "source", false},
+			"barbican-base bifrost-base prometheus-msteams prometheus-mtail", "tgtd openvswitch-netcontrold"},
 	} {
 		got := Unbuildable(c.target)
 		for image := range strings.FieldsSeq(c.marked) {

@@ -219,7 +219,8 @@ type upstreamFacts struct {
 func readFacts(t *testing.T, repo, ref string) upstreamFacts {
 	t.Helper()
 	var all upstreamFacts
-	for _, file := range []string{"kolla/common/config.py", "kolla/common/users.py", "kolla/image/unbuildable.py", "kolla/image/build.py"} {
+	for _, file := range []string{"kolla/common/config.py", "kolla/common/users.py", "kolla/image/unbuildable.py",
+		"kolla/image/build.py"} {
 		text, err := exec.Command("git", "-C", repo, "show", ref+":"+file).Output()
 		if err != nil {
 			continue // older releases have fewer files

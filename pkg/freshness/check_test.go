@@ -54,7 +54,8 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir()}
 	var err error
-	if s.server, err = standin.Start(standin.Content{Suite: "standin", Files: map[string][]byte{"thing": []byte("one")}}); err != nil {
+	if s.server, err = standin.Start(standin.Content{Suite: "standin",
+		Files: map[string][]byte{"thing": []byte("one")}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.server.Close() })
@@ -82,7 +83,8 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	if s.cfg, err = cli.Load(cli.Input{Dir: s.dir, SystemFile: filepath.Join(s.dir, "none"),
-		Args: []string{"--base", "debian", "--tag", "t", "--images-dir", filepath.Join(s.dir, "tree"), "--data-dir", s.dir}}); err != nil {
+		Args: []string{"--base", "debian", "--tag", "t", "--images-dir", filepath.Join(s.dir, "tree"),
+			"--data-dir", s.dir}}); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -109,7 +111,8 @@ func (s *site) layer(img v1.Image, files map[string]string) v1.Image {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for name, content := range files {
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content)), Typeflag: tar.TypeReg}); err != nil {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content)),
+			Typeflag: tar.TypeReg}); err != nil {
 			s.t.Fatal(err)
 		}
 		_, _ = io.WriteString(w, content)
@@ -117,7 +120,10 @@ func (s *site) layer(img v1.Image, files map[string]string) v1.Image {
 	if err := w.Close(); err != nil {
 		s.t.Fatal(err)
 	}
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser,
+		error) {
+		return io.NopCloser(bytes.NewReader(b.Bytes())), nil
+	})
 	if err == nil {
 		img, err = mutate.AppendLayers(img, l)
 	}
@@ -144,10 +150,12 @@ func (s *site) check(refresh bool) *Inputs {
 		s.t.Fatal(err)
 	}
 	defer rendered.Close()
-	if s.defined, err = define.Images(s.t.Context(), rendered, define.Options{Console: s.console(), Store: s.store}); err != nil {
+	if s.defined, err = define.Images(s.t.Context(), rendered,
+		define.Options{Console: s.console(), Store: s.store}); err != nil {
 		s.t.Fatal(err)
 	}
-	in, err := Check(s.t.Context(), s.defined, Options{Console: s.console(), Store: s.store, DataDir: s.dir, Refresh: refresh,
+	in, err := Check(s.t.Context(), s.defined, Options{Console: s.console(), Store: s.store,
+		DataDir: s.dir, Refresh: refresh,
 		Reader: &packages.Reader{CacheDir: filepath.Join(s.dir, "packages")}, Timeout: 10 * time.Second})
 	if err != nil {
 		s.t.Fatal(err)
@@ -160,7 +168,8 @@ func (s *site) build(in *Inputs, alpha string) {
 	s.t.Helper()
 	app := s.layer(s.base, map[string]string{"var/lib/dpkg/status": installed("zlib 1", "alpha "+alpha)})
 	for id, img := range map[image.ID]v1.Image{baseID: s.base, appID: app, leafID: app} {
-		if err := s.store.Put(store.Entry{Digest: s.write(img), Key: in.Key(id).String(), Kind: store.KindBuilt}); err != nil {
+		if err := s.store.Put(store.Entry{Digest: s.write(img), Key: in.Key(id).String(),
+			Kind: store.KindBuilt}); err != nil {
 			s.t.Fatal(err)
 		}
 		if err := in.Settle(id); err != nil {
@@ -192,8 +201,10 @@ func TestNewerPackage(t *testing.T) {
 	if got := fmt.Sprint(changed.Changes(appID)); got != "[package alpha 1 → 2]" {
 		t.Errorf("changes of app: %s", got)
 	}
-	if changed.Key(baseID) != first.Key(baseID) || changed.Key(appID) == first.Key(appID) || changed.Key(leafID) == first.Key(leafID) {
-		t.Errorf("keys %s, %s, %s: those of app and leaf must change", changed.Key(baseID), changed.Key(appID), changed.Key(leafID))
+	if changed.Key(baseID) != first.Key(baseID) || changed.Key(appID) == first.Key(appID) ||
+		changed.Key(leafID) == first.Key(leafID) {
+		t.Errorf("keys %s, %s, %s: those of app and leaf must change", changed.Key(baseID),
+			changed.Key(appID), changed.Key(leafID))
 	}
 	if !changed.Rebuild(appID) || changed.Rebuild(baseID) || changed.CacheNamespace(appID) == "" ||
 		changed.CacheNamespace(leafID) != changed.CacheNamespace(appID) || changed.CacheNamespace(baseID) != "" {
@@ -234,7 +245,8 @@ func TestChangedDownload(t *testing.T) {
 	s.build(first, "1")
 	s.server.SetFile("thing", []byte("two"))
 	in := s.check(true)
-	if changes := in.Changes(appID); len(changes) != 1 || !strings.HasPrefix(changes[0].Input, "ADD ") || in.Key(appID) == first.Key(appID) {
+	if changes := in.Changes(appID); len(changes) != 1 || !strings.HasPrefix(changes[0].Input, "ADD ") ||
+		in.Key(appID) == first.Key(appID) {
 		t.Errorf("changes %v, key %s", changes, in.Key(appID))
 	}
 }

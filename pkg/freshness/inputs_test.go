@@ -101,7 +101,8 @@ func TestSaltDependsOnHistoryAndChange(t *testing.T) {
 func TestEffectiveKeyIsStable(t *testing.T) {
 	images := []define.Image{{ID: image.ID{Name: "a", Platform: "linux/arm64"}, Key: "ka"},
 		{ID: image.ID{Name: "a-b", Platform: "linux/arm64"}, Key: "kb"},
-		{ID: image.ID{Name: "c", Platform: "linux/arm64"}, Key: "kc", Needs: []image.ID{{Name: "a", Platform: "linux/arm64"}, {Name: "a-b", Platform: "linux/arm64"}}}}
+		{ID: image.ID{Name: "c", Platform: "linux/arm64"}, Key: "kc",
+			Needs: []image.ID{{Name: "a", Platform: "linux/arm64"}, {Name: "a-b", Platform: "linux/arm64"}}}}
 	in := inputsOf(t, t.TempDir(), images)
 	in.next[images[0].ID] = state{Salt: "s"}
 	keys := in.effectiveKeys(images)

@@ -112,7 +112,8 @@ func TestNewErrors(t *testing.T) {
 		{"several missing", tree("base x:1", "b base1", "a base2"), nil,
 			`a/Dockerfile.j2:1: image "a" depends on localhost:4000/kolla/base2:t, which is not in the tree (did you mean localhost:4000/kolla/base:t?)` + "\n" +
 				`b/Dockerfile.j2:1: image "b" depends on localhost:4000/kolla/base1:t, which is not in the tree (did you mean localhost:4000/kolla/base:t?)`},
-		{"a base in the namespace", tree("base localhost:4000/kolla/debian:t"), []string{"localhost:4000/kolla/debian:t"}, ""},
+		{"a base in the namespace", tree("base localhost:4000/kolla/debian:t"),
+			[]string{"localhost:4000/kolla/debian:t"}, ""},
 		{"another tag in the namespace", tree("base localhost:4000/kolla/debian:bookworm"), nil, ""},
 		{"by digest", tree("base localhost:4000/kolla/debian:t@sha256:00"), nil, ""},
 		{"no FROM", tree("base"), nil, ""},
@@ -160,9 +161,11 @@ func TestSelect(t *testing.T) {
 		matched, skipped, unbuildab string
 	}{
 		{"all", SelectOptions{}, "base cron nova-api nova-base nova-compute openstack-base tools", "", ""},
-		{"no patterns", SelectOptions{Match: match()}, "base cron nova-api nova-base nova-compute openstack-base tools", "", ""},
+		{"no patterns", SelectOptions{Match: match()},
+			"base cron nova-api nova-base nova-compute openstack-base tools", "", ""},
 		{"ancestors", SelectOptions{Match: match("nova-api")}, "base nova-api nova-base openstack-base", "", ""},
-		{"needs are ancestors", SelectOptions{Match: match("nova-c")}, "base nova-base nova-compute openstack-base tools", "", ""},
+		{"needs are ancestors", SelectOptions{Match: match("nova-c")},
+			"base nova-base nova-compute openstack-base tools", "", ""},
 		{"anywhere", SelectOptions{Match: match("ron$", "^tool")}, "base cron tools", "", ""},
 		{"none", SelectOptions{Match: match("zzz")}, "", "", ""},
 		{"unbuildable", SelectOptions{Unbuildable: map[string]string{"nova-base": "no packages"}},
@@ -171,7 +174,8 @@ func TestSelect(t *testing.T) {
 			"base nova-api nova-base openstack-base", "", "nova-compute tools"},
 		{"skip parents", SelectOptions{SkipParents: true, Match: match("nova-api", "cron", "nova-base")},
 			"cron nova-api", "base nova-base openstack-base", ""},
-		{"skip existing", SelectOptions{Match: match("nova-api"), Exists: func(im *Image) bool { return im.Name == "base" || im.Name == "cron" }},
+		{"skip existing", SelectOptions{Match: match("nova-api"),
+			Exists: func(im *Image) bool { return im.Name == "base" || im.Name == "cron" }},
 			"nova-api nova-base openstack-base", "base", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -210,7 +214,8 @@ func TestWriters(t *testing.T) {
 		write func(*bytes.Buffer) error
 		want  string
 	}{
-		{"list", func(b *bytes.Buffer) error { return selection.WriteList(b) }, "1 : base\n2 : cron\n3 : nova-base\n4 : openstack-base\n"},
+		{"list", func(b *bytes.Buffer) error { return selection.WriteList(b) },
+			"1 : base\n2 : cron\n3 : nova-base\n4 : openstack-base\n"},
 		{"list none", func(b *bytes.Buffer) error { return none.WriteList(b) }, ""},
 		{"dependencies", func(b *bytes.Buffer) error { return selection.WriteDependencies(b) }, `{
   "base": [

@@ -12,9 +12,11 @@ func TestRegexErrors(t *testing.T) {
 	for _, c := range []struct{ pattern, want, hint string }{
 		{"nova-(api", "missing closing ) at character 6\n    nova-(api\n         ^", ""},
 		{"nova)", "unexpected ) at character 5\n    nova)\n        ^", ""},
-		{"*nova", "missing argument to repetition operator at character 1\n    *nova\n    ^", "a regex is not a shell pattern"},
+		{"*nova", "missing argument to repetition operator at character 1\n    *nova\n    ^",
+			"a regex is not a shell pattern"},
 		{"nova[", "missing closing ] at character 5\n    nova[\n        ^", ""},
-		{"nova-(?!api)", "this look-around is not valid at character 6\n    nova-(?!api)\n         ^", "write it as Python does"},
+		{"nova-(?!api)", "this look-around is not valid at character 6\n    nova-(?!api)\n         ^",
+			"write it as Python does"},
 		{"(?<=nova)x", "this look-around is not valid at character 1\n", "write it as Python does"},
 		{`é(`, "missing closing ) at character 3\n    é(\n     ^", ""},
 		{`a\`, "trailing backslash at end of expression at character 2\n", ""},

@@ -102,11 +102,13 @@ func TestStoreLayer(t *testing.T) {
 	}
 	st := openStore(t)
 	kept, err := StoreLayer(t.Context(), st, bytes.NewReader(packed.Bytes()))
-	if err != nil || kept.DiffID != digest.FromBytes(content.Bytes()) || kept.Descriptor.Digest != digest.FromBytes(packed.Bytes()) {
+	if err != nil || kept.DiffID != digest.FromBytes(content.Bytes()) ||
+		kept.Descriptor.Digest != digest.FromBytes(packed.Bytes()) {
 		t.Errorf("zstd: %+v, %v", kept, err)
 	}
 	skippable := append([]byte("\x50\x2a\x4d\x18\x04\x00\x00\x00size"), packed.Bytes()...)
-	if kept, err = StoreLayer(t.Context(), st, bytes.NewReader(skippable)); err != nil || kept.DiffID != digest.FromBytes(content.Bytes()) {
+	if kept, err = StoreLayer(t.Context(), st, bytes.NewReader(skippable)); err != nil ||
+		kept.DiffID != digest.FromBytes(content.Bytes()) {
 		t.Errorf("zstd with a skippable frame: %+v, %v", kept, err)
 	}
 	plain, err := StoreLayer(t.Context(), st, bytes.NewReader(content.Bytes()))
@@ -138,7 +140,8 @@ func TestDamagedLists(t *testing.T) {
 			t.Fatal(err)
 		}
 		images, err := a.Images(t.Context())
-		if want == "" && (err != nil || len(images) != 1) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if want == "" && (err != nil || len(images) != 1) || want != "" &&
+			(err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %d images, %v", text, len(images), err)
 		}
 	}

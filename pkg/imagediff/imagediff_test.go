@@ -48,7 +48,8 @@ func build(t *testing.T, env string, steps ...step) v1.Image {
 	t.Helper()
 	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	img = mutate.ConfigMediaType(img, types.OCIConfigJSON)
-	img, err := mutate.ConfigFile(img, &v1.ConfigFile{OS: "linux", Architecture: "amd64", Config: v1.Config{Env: []string{env}}})
+	img, err := mutate.ConfigFile(img, &v1.ConfigFile{OS: "linux", Architecture: "amd64",
+		Config: v1.Config{Env: []string{env}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,8 @@ func build(t *testing.T, env string, steps ...step) v1.Image {
 		w := tar.NewWriter(&b)
 		for _, name := range s.order {
 			content := s.files[name]
-			if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(content))}); err != nil {
+			if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644,
+				Size: int64(len(content))}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := io.WriteString(w, content); err != nil {
@@ -68,7 +70,8 @@ func build(t *testing.T, env string, steps ...step) v1.Image {
 			t.Fatal(err)
 		}
 		layer := archivetest.Layer(t, b.Bytes(), tarball.WithMediaType(types.OCILayer))
-		if img, err = mutate.Append(img, mutate.Addendum{Layer: layer, History: v1.History{CreatedBy: s.createdBy}}); err != nil {
+		if img, err = mutate.Append(img, mutate.Addendum{Layer: layer,
+			History: v1.History{CreatedBy: s.createdBy}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,7 +122,8 @@ func (f *fixture) name(name string, img v1.Image) {
 
 func (f *fixture) config(args ...string) *config.Config {
 	f.t.Helper()
-	cfg, err := cli.Load(cli.Input{Args: append([]string{"--data-dir", f.dir}, args...), Env: []string{"HOME=" + f.t.TempDir()}})
+	cfg, err := cli.Load(cli.Input{Args: append([]string{"--data-dir", f.dir}, args...),
+		Env: []string{"HOME=" + f.t.TempDir()}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -146,7 +150,8 @@ func (f *fixture) diff(a, b string) (document, error) {
 			f.t.Fatal(err)
 		}
 		var again bytes.Buffer
-		if err := json.Indent(&again, f.stdout.Bytes(), "", "  "); err != nil || !bytes.Equal(again.Bytes(), f.stdout.Bytes()) {
+		if err := json.Indent(&again, f.stdout.Bytes(), "", "  "); err != nil ||
+			!bytes.Equal(again.Bytes(), f.stdout.Bytes()) {
 			f.t.Errorf("indented otherwise than other JSON (%v):\n%s", err, &f.stdout)
 		}
 		if d.Layers == nil || len(d.Layers) > 0 && d.Layers[0].Files == nil {
@@ -159,7 +164,8 @@ func (f *fixture) diff(a, b string) (document, error) {
 func (f *fixture) text(a, b string) string {
 	f.t.Helper()
 	f.stdout.Reset()
-	if err := Run(f.t.Context(), f.config(), &console.Console{Stdout: &f.stdout, Stderr: &f.stderr}, a, b, false); err != nil &&
+	if err := Run(f.t.Context(), f.config(), &console.Console{Stdout: &f.stdout, Stderr: &f.stderr}, a,
+		b, false); err != nil &&
 		!errors.Is(err, usererr.ErrReported) {
 		f.t.Fatal(err)
 	}
@@ -199,7 +205,8 @@ func TestDifferences(t *testing.T) {
 	if len(kinds) != 2 || kinds["b"] != "changed" || kinds["c"] != "added" {
 		t.Errorf("files %v", kinds)
 	}
-	if text := f.text("app:one", "app:changed"); !strings.Contains(text, "~ /b  content 1 B → 5 B") || !strings.Contains(text, "+ /c") {
+	if text := f.text("app:one", "app:changed"); !strings.Contains(text, "~ /b  content 1 B → 5 B") ||
+		!strings.Contains(text, "+ /c") {
 		t.Errorf("text\n%s", text)
 	}
 
@@ -264,7 +271,8 @@ func TestLimitsOfAllLayers(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	first, second := build(t, "A=1", base), build(t, "A=2", base)
-	f := newFixture(t, map[string]v1.Image{"registry.invalid/kolla/app:one": first, "registry.invalid/kolla/app:two": second,
+	f := newFixture(t, map[string]v1.Image{"registry.invalid/kolla/app:one": first,
+		"registry.invalid/kolla/app:two":      second,
 		"registry.invalid/kolla/app-base:one": second})
 	for name, ref := range map[string]string{
 		"full name":  "registry.invalid/kolla/app:one",
@@ -349,7 +357,8 @@ func TestLayout(t *testing.T) {
 // TestReadOnlyStore compares images of a store that cannot be written to.
 func TestReadOnlyStore(t *testing.T) {
 	testenv.Root(t)
-	f := newFixture(t, map[string]v1.Image{"kolla/app:one": build(t, "A=1", base, files), "kolla/app:two": build(t, "A=2", base)})
+	f := newFixture(t, map[string]v1.Image{"kolla/app:one": build(t, "A=1", base, files),
+		"kolla/app:two": build(t, "A=2", base)})
 	if err := unix.Mount(f.dir, f.dir, "", unix.MS_BIND, ""); err != nil {
 		testenv.Missing(t, "mounting is not permitted: "+err.Error())
 	}

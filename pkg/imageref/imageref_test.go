@@ -16,16 +16,17 @@ const (
 
 func TestParse(t *testing.T) {
 	for in, want := range map[string]struct{ full, familiar string }{
-		"debian":                              {"docker.io/library/debian", "debian"},
-		"debian:trixie":                       {"docker.io/library/debian:trixie", "debian:trixie"},
-		"docker.io/library/debian:trixie":     {"docker.io/library/debian:trixie", "debian:trixie"},
-		"index.docker.io/kolla/base:t":        {"docker.io/kolla/base:t", "kolla/base:t"},
-		"localhost/base":                      {"localhost/base", "localhost/base"},
-		"localhost:4000/kolla/base:t":         {"localhost:4000/kolla/base:t", "localhost:4000/kolla/base:t"},
-		"[::1]:4000/kolla/base:t":             {"[::1]:4000/kolla/base:t", "[::1]:4000/kolla/base:t"},
-		"quay.io/a/b/c@" + sha256Digest:       {"quay.io/a/b/c@" + sha256Digest, "quay.io/a/b/c@" + sha256Digest},
-		"quay.io/a/b@" + sha512Digest:         {"quay.io/a/b@" + sha512Digest, "quay.io/a/b@" + sha512Digest},
-		"debian:trixie@" + sha256Digest:       {"docker.io/library/debian:trixie@" + sha256Digest, "debian:trixie@" + sha256Digest},
+		"debian":                          {"docker.io/library/debian", "debian"},
+		"debian:trixie":                   {"docker.io/library/debian:trixie", "debian:trixie"},
+		"docker.io/library/debian:trixie": {"docker.io/library/debian:trixie", "debian:trixie"},
+		"index.docker.io/kolla/base:t":    {"docker.io/kolla/base:t", "kolla/base:t"},
+		"localhost/base":                  {"localhost/base", "localhost/base"},
+		"localhost:4000/kolla/base:t":     {"localhost:4000/kolla/base:t", "localhost:4000/kolla/base:t"},
+		"[::1]:4000/kolla/base:t":         {"[::1]:4000/kolla/base:t", "[::1]:4000/kolla/base:t"},
+		"quay.io/a/b/c@" + sha256Digest:   {"quay.io/a/b/c@" + sha256Digest, "quay.io/a/b/c@" + sha256Digest},
+		"quay.io/a/b@" + sha512Digest:     {"quay.io/a/b@" + sha512Digest, "quay.io/a/b@" + sha512Digest},
+		"debian:trixie@" + sha256Digest: {"docker.io/library/debian:trixie@" + sha256Digest,
+			"debian:trixie@" + sha256Digest},
 		"registry.example/a.b/c__d/e-f---g:T": {"registry.example/a.b/c__d/e-f---g:T", "registry.example/a.b/c__d/e-f---g:T"},
 	} {
 		r, err := Parse(in)
@@ -223,7 +224,8 @@ func TestRelocate(t *testing.T) {
 		n        Naming
 		in, want string
 	}{
-		{Naming{Registry: "site:4000", Namespace: "openstack"}, "localhost:4000/kolla/nova-api:t", "site:4000/openstack/nova-api:t"},
+		{Naming{Registry: "site:4000", Namespace: "openstack"}, "localhost:4000/kolla/nova-api:t",
+			"site:4000/openstack/nova-api:t"},
 		{Naming{Registry: "site:4000"}, "localhost:4000/team/kolla/nova-api:t", "site:4000/team/kolla/nova-api:t"},
 		{Naming{Namespace: "openstack"}, "localhost:4000/kolla/nova-api:t", "localhost:4000/openstack/nova-api:t"},
 		{Naming{Registry: "site:4000"}, "debian:trixie", "site:4000/debian:trixie"},

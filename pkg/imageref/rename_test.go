@@ -12,7 +12,8 @@ import (
 func TestRenameAsSed(t *testing.T) {
 	sed := testenv.Program(t, "sed", "sed")
 	for _, name := range []string{"kolla/nova-api:2025.1", "lokolla/debian-nova-api:t", "nova:latest"} {
-		for _, text := range []string{"s/nova/neutron/", "s|kolla/|site/|", "s,^,team/,", "s/a/b/g", "s/[ab]/x/2", "s/([a-z]+)-api/\\1-server/",
+		for _, text := range []string{"s/nova/neutron/", "s|kolla/|site/|", "s,^,team/,", "s/a/b/g", "s/[ab]/x/2",
+			"s/([a-z]+)-api/\\1-server/",
 			`s/\//-/`, "s/-api:/&x/", "s/A/b/I", "s/o/0/2g", `s#:.*#:new#`, "s/x*/-/", `s/a/\&/`} {
 			r, err := ParseRename(text)
 			if err != nil {

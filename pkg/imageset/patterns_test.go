@@ -25,7 +25,8 @@ func TestSlowPatternIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ok, err := p.Match(strings.Repeat("a", 40) + "!"); ok || err == nil || !strings.Contains(err.Error(), "took longer") {
+	if ok, err := p.Match(strings.Repeat("a", 40) + "!"); ok || err == nil ||
+		!strings.Contains(err.Error(), "took longer") {
 		t.Errorf("an exponential match: %v, %v", ok, err)
 	}
 	if _, err := p.Match("a"); err == nil {

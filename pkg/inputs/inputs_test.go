@@ -73,7 +73,8 @@ func newWorld(t *testing.T) *world {
 				lock.Source{Section: "keystone-base", Type: "url", Location: w.server.URL + path, Digest: d, Size: size})
 			continue
 		}
-		w.lock.Files = append(w.lock.Files, lock.File{URL: w.server.URL + path, Digest: d, Size: size, Images: []string{"base"}})
+		w.lock.Files = append(w.lock.Files, lock.File{URL: w.server.URL + path, Digest: d, Size: size,
+			Images: []string{"base"}})
 	}
 	git := "from git"
 	w.lock.Sources = append(w.lock.Sources, lock.Source{Section: "keystone-base-plugin-x", Type: "git",
@@ -87,7 +88,8 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.lock.Bases = []lock.Base{{Name: "debian:trixie", Platform: "linux/amd64", Digest: digest.Digest(d.String()), Size: 1000}}
+	w.lock.Bases = []lock.Base{{Name: "debian:trixie", Platform: "linux/amd64",
+		Digest: digest.Digest(d.String()), Size: 1000}}
 	w.lock.Sort()
 	return w
 }
@@ -106,7 +108,8 @@ func (w *world) fetch(dir string) (Result, error) { return w.fetchWith(context.B
 
 func (w *world) fetchWith(ctx context.Context, dir string) (Result, error) {
 	return Fetch(ctx, FetchOptions{Lock: w.lock, Dir: dir, Prune: w.prune, Caches: []string{w.cache},
-		HTTP: http.DefaultClient, Threads: 4, Stall: time.Minute, Retry: retry.Policy{Retries: 1, BaseDelay: time.Millisecond},
+		HTTP: http.DefaultClient, Threads: 4, Stall: time.Minute, Retry: retry.Policy{Retries: 1,
+			BaseDelay: time.Millisecond},
 		Notice: func(format string, args ...any) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -169,7 +172,8 @@ func TestFetchAndOpen(t *testing.T) {
 	}
 	r.Close()
 	path, src, ok, err := d.Source("keystone-base-plugin-x", "git", "https://host/x", "main")
-	if data, rerr := os.ReadFile(path); err != nil || !ok || rerr != nil || string(data) != "from git" || src.Commit != "c" {
+	if data, rerr := os.ReadFile(path); err != nil || !ok || rerr != nil ||
+		string(data) != "from git" || src.Commit != "c" {
 		t.Errorf("%q, %v, %v, %v", data, ok, err, rerr)
 	}
 	st, err := store.Open(t.TempDir())
@@ -329,13 +333,18 @@ func TestHostileDirectories(t *testing.T) {
 		{"missing", func(t *testing.T, path string) { must(t, os.Remove(path)) }, "missing"},
 		{"truncated", func(t *testing.T, path string) { write(t, path, "sig") }, "3 bytes instead of 6"},
 		{"damaged", func(t *testing.T, path string) { write(t, path, "sIgned") }, "its digest is"},
-		{"a link out of it", func(t *testing.T, path string) { must(t, os.Remove(path)); must(t, os.Symlink(outside, path)) }, "escapes"},
+		{"a link out of it", func(t *testing.T, path string) {
+			must(t, os.Remove(path))
+			must(t,
+				os.Symlink(outside, path))
+		}, "escapes"},
 		{"a directory that is a link out of it", func(t *testing.T, path string) {
 			must(t, os.RemoveAll(filepath.Dir(path)))
 			write(t, filepath.Join(filepath.Dir(outside), "InRelease"), "signed")
 			must(t, os.Symlink(filepath.Dir(outside), filepath.Dir(path)))
 		}, "escapes"},
-		{"a FIFO", func(t *testing.T, path string) { must(t, os.Remove(path)); must(t, syscall.Mkfifo(path, 0o600)) }, "not a regular file"},
+		{"a FIFO", func(t *testing.T, path string) { must(t, os.Remove(path)); must(t, syscall.Mkfifo(path, 0o600)) },
+			"not a regular file"},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), strconv.Itoa(i))
@@ -387,7 +396,8 @@ func TestHostileDirectories(t *testing.T) {
 // A directory from elsewhere cannot have a later fetch write or remove files outside of it.
 func TestFetchFollowsNoLinks(t *testing.T) {
 	w := newWorld(t)
-	for _, name := range []string{"oci", "oci/blobs", "oci/blobs/sha256", "oci/index.json", "mirror", "python", ".partial", ".lock"} {
+	for _, name := range []string{"oci", "oci/blobs", "oci/blobs/sha256", "oci/index.json", "mirror",
+		"python", ".partial", ".lock"} {
 		t.Run(name, func(t *testing.T) {
 			dir, outside := filepath.Join(t.TempDir(), "inputs"), t.TempDir()
 			if _, err := w.fetch(dir); err != nil {

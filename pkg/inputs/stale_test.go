@@ -117,11 +117,13 @@ func TestPruneRefusesLinks(t *testing.T) {
 			w.withoutDebs()
 			before := len(filesOf(t, dir))
 			res, err := w.fetch(dir)
-			if err != nil || res.Stale != 0 || !strings.Contains(strings.Join(w.notices, "\n"), "not counted: "+path+" is a symbolic link") {
+			if err != nil || res.Stale != 0 || !strings.Contains(strings.Join(w.notices, "\n"),
+				"not counted: "+path+" is a symbolic link") {
 				t.Errorf("without --prune: %+v, %v, %q", res, err, w.notices)
 			}
 			w.prune = true
-			if res, err = w.fetch(dir); err == nil || !strings.Contains(err.Error(), path+" is a symbolic link") || res.Stale != 0 {
+			if res, err = w.fetch(dir); err == nil || !strings.Contains(err.Error(), path+" is a symbolic link") ||
+				res.Stale != 0 {
 				t.Errorf("with --prune: %+v, %v", res, err)
 			}
 			if after := len(filesOf(t, dir)); after != before {
@@ -158,7 +160,8 @@ func TestCountingIsNoErrorOfFetch(t *testing.T) {
 		t.Errorf("%+v, %v, %q", res, err, w.notices)
 	}
 	w.prune = true
-	if _, err := w.fetch(dir); !errors.Is(err, syscall.ENAMETOOLONG) || !strings.Contains(err.Error(), "the inputs are complete") {
+	if _, err := w.fetch(dir); !errors.Is(err, syscall.ENAMETOOLONG) ||
+		!strings.Contains(err.Error(), "the inputs are complete") {
 		t.Errorf("with --prune: %v", err)
 	}
 	write(t, list, string(content))
@@ -184,11 +187,13 @@ func TestHostileListOfFetched(t *testing.T) {
 	names := []string{"README", "sources/nova", "sources/nova/setup.py", "other/notes", "oci/notes", "python/notes",
 		"mirror/notes", "oci/blobs/sha256/notes"}
 	var lines strings.Builder
-	for _, name := range append(names, "../mine", "mirror/../README", "mirror/h/../../../mine", outside, lock.FileName, "") {
+	for _, name := range append(names, "../mine", "mirror/../README", "mirror/h/../../../mine",
+		outside, lock.FileName, "") {
 		lines.WriteString(strconv.Quote(name) + "\n")
 	}
 	lines.WriteString("\"mirror/h/cut\nmirror/h/bare\n\x00\x00\n")
-	for _, name := range append(names[:1:1], "sources/nova/setup.py", "other/notes", "oci/notes", "python/notes", "mirror/notes",
+	for _, name := range append(names[:1:1], "sources/nova/setup.py", "other/notes", "oci/notes",
+		"python/notes", "mirror/notes",
 		"mirror/h/cut", "mirror/h/bare") {
 		write(t, filepath.Join(dir, name), "mine")
 	}
@@ -332,7 +337,8 @@ func TestFetchKeepsTheLayoutOfTheUser(t *testing.T) {
 	bases := w.lock.Bases
 	foreign := `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"` +
 		digest.FromString("theirs").String() + `","size":6}]}`
-	mine := map[string]string{layoutIndex: foreign, "oci/oci-layout": `{"imageLayoutVersion":"1.0.0"}`, "oci/blobs/sha256/README": "about"}
+	mine := map[string]string{layoutIndex: foreign, "oci/oci-layout": `{"imageLayoutVersion":"1.0.0"}`,
+		"oci/blobs/sha256/README": "about"}
 	for name, text := range mine {
 		write(t, filepath.Join(dir, name), text)
 	}
@@ -351,7 +357,8 @@ func TestFetchKeepsTheLayoutOfTheUser(t *testing.T) {
 	}
 	check("without base images")
 	w.lock.Bases = bases
-	if _, err := w.fetch(dir); err == nil || !strings.Contains(err.Error(), layoutIndex+" is not replaced: it has "+digest.FromString("theirs").String()) {
+	if _, err := w.fetch(dir); err == nil || !strings.Contains(err.Error(),
+		layoutIndex+" is not replaced: it has "+digest.FromString("theirs").String()) {
 		t.Errorf("base images into the layout of the user: %v", err)
 	}
 	check("with base images")

@@ -73,13 +73,15 @@ func TestReadFiles(t *testing.T) {
 		{"the upper one counts", [][]string{{"a=1", "b=1"}, {"a=2"}}, map[string]string{"a": "2", "b": "1"}},
 		{"whiteout", [][]string{{"d/", "d/a=1", "d/b=1"}, {"d/.wh.a="}}, map[string]string{"d/b": "1"}},
 		{"whiteout of a directory", [][]string{{"d/", "d/a=1", "d/e/f=1", "x=1"}, {".wh.d="}}, map[string]string{"x": "1"}},
-		{"whiteout and a new one in the same layer", [][]string{{"d/a=1", "d/b=1"}, {"d/a=2", ".wh.d="}}, map[string]string{"d/a": "2"}},
+		{"whiteout and a new one in the same layer", [][]string{{"d/a=1", "d/b=1"}, {"d/a=2", ".wh.d="}},
+			map[string]string{"d/a": "2"}},
 		{"opaque", [][]string{{"d/a=1", "d/b=1"}, {"d/.wh..wh..opq=", "d/b=2"}}, map[string]string{"d/b": "2"}},
 		{"opaque root", [][]string{{"a=1"}, {".wh..wh..opq=", "b=2"}}, map[string]string{"b": "2"}},
 		{"a file in place of a directory", [][]string{{"d/a=1"}, {"d=file"}}, map[string]string{"d": "file"}},
 		{"a link in place of a directory", [][]string{{"d/a=1", "x=1"}, {"d -> x"}}, map[string]string{"x": "1"}},
 		{"a directory again", [][]string{{"d/", "d/a=1"}, {"d/"}}, map[string]string{"d/a": "1"}},
-		{"odd spellings", [][]string{{"./a=1", "/b/../c=1", "../../d=1"}, {"./.wh.a="}}, map[string]string{"c": "1", "d": "1"}},
+		{"odd spellings", [][]string{{"./a=1", "/b/../c=1", "../../d=1"}, {"./.wh.a="}},
+			map[string]string{"c": "1", "d": "1"}},
 		{"hard link", [][]string{{"a=1", "b => a"}}, map[string]string{"a": "1", "b": "1"}},
 		{"twice in one layer", [][]string{{"a=1", "a=2"}}, map[string]string{"a": "2"}},
 	} {
@@ -129,7 +131,8 @@ func TestLargeFiles(t *testing.T) {
 	calls := 0
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, files, err := ReadLayer(t.Context(), l, Options{Want: func(string) int64 { return 2 * size }, Large: func() { calls++ }})
+	_, files, err := ReadLayer(t.Context(), l, Options{Want: func(string) int64 { return 2 * size },
+		Large: func() { calls++ }})
 	runtime.ReadMemStats(&after)
 	if err != nil || len(files["large"].Data) != size || len(files["small"].Data) != 1 || calls != 1 {
 		t.Fatalf("%d bytes, %d calls, %v", len(files["large"].Data), calls, err)
@@ -140,7 +143,8 @@ func TestLargeFiles(t *testing.T) {
 }
 
 func TestTree(t *testing.T) {
-	tree, err := readTree(t.Context(), image(t, layer(t, "d/", "d/a=1", "l -> d/a"), layer(t, "d/b=22", ".wh.l=")), Options{Digests: true})
+	tree, err := readTree(t.Context(), image(t, layer(t, "d/", "d/a=1", "l -> d/a"), layer(t, "d/b=22", ".wh.l=")),
+		Options{Digests: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +210,8 @@ func TestSparseFiles(t *testing.T) {
 			return archivetest.Layer(t, raw)
 		}
 		small, _, err := ReadLayer(t.Context(), sparse(1<<20), Options{Digests: true})
-		if err != nil || len(small.Entries) != 1 || small.Entries[0].Size != 1<<20 || !strings.HasPrefix(small.Entries[0].Digest.String(), "sha256:30e14955") {
+		if err != nil || len(small.Entries) != 1 || small.Entries[0].Size != 1<<20 ||
+			!strings.HasPrefix(small.Entries[0].Digest.String(), "sha256:30e14955") {
 			t.Errorf("%s: %+v, %v", format, small, err)
 		}
 		var limit *LimitError

@@ -65,8 +65,9 @@ func TestReadRefuses(t *testing.T) {
 			`{}`: "more than 64.0 MiB",
 		`{"version":1,"images":{}}`: "images: not a list",
 		`{"version":1} x`:           "",
-		`{"version":1,"of":"` + strings.Repeat("x", 5000) + `"}`:                                              "of",
-		`{"version":1,"images":[{"name":"` + strings.Repeat("x", 5000) + `"}]}`:                               "image 1: its name",
+		`{"version":1,"of":"` + strings.Repeat("x", 5000) + `"}`: "of",
+		`{"version":1,"images":[{"name":"` + strings.Repeat("x",
+			5000) + `"}]}`: "image 1: its name",
 		`{"version":1,"x":"` + strings.Repeat(`\"`, 40_000) + `"}`:                                            "a text or number",
 		`{"version":1,"x":` + strings.Repeat(`1`, 70_000) + `}`:                                               "a text or number",
 		`{"version":1,"images":[{"name":"a","digest":"` + digest.FromString("").String() + `","layers":[]}]}`: "image 1",
@@ -116,7 +117,8 @@ func TestAddLimits(t *testing.T) {
 	manifest := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"digest":"` +
 		digest.FromString("").String() + `","size":0},"layers":[]}`)
 	add := func(inv *Inventory) error {
-		return inv.Add("site.example/a:t", digest.FromBytes(manifest), func(digest.Digest) ([]byte, error) { return manifest, nil })
+		return inv.Add("site.example/a:t", digest.FromBytes(manifest),
+			func(digest.Digest) ([]byte, error) { return manifest, nil })
 	}
 	few := New("x", time.Now())
 	if err := add(few); err != nil {

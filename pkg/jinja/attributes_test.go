@@ -66,8 +66,9 @@ func TestAttributes(t *testing.T) {
 					continue
 				}
 				req := &request{Main: "main", vars: map[string]any{}, Templates: map[string]string{
-					"lib":  "{% macro m(a, b=1) %}x{% endmacro %}",
-					"main": fmt.Sprintf("{%% macro m(a) %%}y{%% endmacro %%}{%% import 'lib' as mod %%}{%% set v = %s %%}{{ %s }}", subject, e),
+					"lib": "{% macro m(a, b=1) %}x{% endmacro %}",
+					"main": fmt.Sprintf("{%% macro m(a) %%}y{%% endmacro %%}{%% import 'lib' as mod %%}{%% set v = %s %%}{{ %s }}",
+						subject, e),
 				}}
 				compared++
 				if diff := o.compare(t, req); diff != "" {

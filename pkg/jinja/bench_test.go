@@ -137,7 +137,8 @@ func BenchmarkKolla(b *testing.B) {
 	names := kollaNames(b, tree)
 	render := func(b *testing.B, env *Environment, vars map[string]any) {
 		for name, a := range renderKolla(env, names, vars, "") {
-			if a.Kind != "" && !strings.Contains(a.Error, "raise_error") && !strings.Contains(a.Error, "Failed to find configuration") {
+			if a.Kind != "" && !strings.Contains(a.Error, "raise_error") &&
+				!strings.Contains(a.Error, "Failed to find configuration") {
 				b.Fatalf("%s: %s", name, a.Error)
 			}
 		}

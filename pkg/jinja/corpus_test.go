@@ -51,7 +51,8 @@ func TestLines(t *testing.T) {
 				{}, {Autoescape: true}, {Undefined: "strict"}, {Undefined: "chainable", Autoescape: true},
 				{TrimBlocks: true, LstripBlocks: true, KeepTrailingNewline: true, Do: true, LoopControls: true},
 			} {
-				r := &request{Templates: map[string]string{"main": strings.ReplaceAll(line, "⏎", "\n")}, Main: "main", vars: lineVars(), Options: opts}
+				r := &request{Templates: map[string]string{"main": strings.ReplaceAll(line, "⏎", "\n")}, Main: "main",
+					vars: lineVars(), Options: opts}
 				if diff := o.compare(t, r); diff != "" {
 					t.Errorf("%s:%d:\n%s", filepath.Base(file), i+1, diff)
 				}

@@ -236,10 +236,12 @@ func (g *generator) value(kind string, depth int) any {
 		}
 		return float64(g.intn(20000)-10000) / 100
 	case "str":
-		return g.pick("", "a", "abc", "Hello World", "foo bar  baz", "12", " x ", "a,b,c", "a-b_c", "UPPER", "3.5", "line one\nline two\n\nlast",
+		return g.pick("", "a", "abc", "Hello World", "foo bar  baz", "12", " x ", "a,b,c", "a-b_c", "UPPER", "3.5",
+			"line one\nline two\n\nlast",
 			"%s and %d", "{} {0}", "keystone", "x=1;y=2", "O'Brien", "tab\there", "http://example.com/a?b=c", "42abc", "-7", "0x1f", "aaa")
 	case "unicode":
-		return g.pick("é", "straße", "ΑΣ", "日本語", "naïve café", "ǅ", "e\u0301", "İstanbul", "\u00a0x\u2003", "😀 smile", "ﬁn", "\x7f\u0080")
+		return g.pick("é", "straße", "ΑΣ", "日本語", "naïve café", "ǅ", "e\u0301", "İstanbul", "\u00a0x\u2003",
+			"😀 smile", "ﬁn", "\x7f\u0080")
 	case "html":
 		return g.pick("<b>", "a & b", `"q"`, "<p class='x'>y</p>", "&amp;", "plain", "<!-- c --> z <i>")
 	case "none":

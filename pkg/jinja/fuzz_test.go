@@ -69,7 +69,8 @@ func FuzzRender(f *testing.F) {
 	limits := Limits{Steps: 200_000, Memory: 8 << 20, Output: 1 << 20, Depth: 100}
 	f.Fuzz(func(t *testing.T, src string) {
 		env := New(Config{
-			Loader:     Map{"main": src, "inc": "{{ i }}", "base": "{% block a %}{% endblock %}", "lib": "{% macro m() %}{% endmacro %}"},
+			Loader: Map{"main": src, "inc": "{{ i }}", "base": "{% block a %}{% endblock %}",
+				"lib": "{% macro m() %}{% endmacro %}"},
 			Extensions: Extensions{Do: true, LoopControls: true}, Limits: limits,
 		})
 		tmpl, err := env.Template("main")
@@ -80,7 +81,8 @@ func FuzzRender(f *testing.F) {
 			}
 		}
 		var e *Error
-		if err != nil && (!errors.As(err, &e) || strings.HasPrefix(e.Message, "internal error") || strings.HasPrefix(e.Message, "panic:")) {
+		if err != nil && (!errors.As(err, &e) || strings.HasPrefix(e.Message, "internal error") ||
+			strings.HasPrefix(e.Message, "panic:")) {
 			t.Fatalf("internal error: %v", err)
 		}
 	})

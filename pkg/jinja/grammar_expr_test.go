@@ -53,7 +53,8 @@ func (g *generator) atom() string {
 	case 2:
 		return g.literalStr()
 	case 3:
-		return g.pick("0", "1", "2", "-1", "10", "3.5", "1e3", "0.1", "1_000", "0x1F", "0b101", "1e400", "5", "9999999999999999999999")
+		return g.pick("0", "1", "2", "-1", "10", "3.5", "1e3", "0.1", "1_000", "0x1F", "0b101", "1e400", "5",
+			"9999999999999999999999")
 	}
 	return g.anyLocal()
 }
@@ -83,7 +84,8 @@ func (g *generator) integer(depth int) string {
 	case 5:
 		return g.list(depth-1) + "|" + g.pick("length", "sum", "count", "first", "last", "max", "min")
 	case 6:
-		return g.str(depth-1) + "|" + g.pick("int", "length", "wordcount", "float", "int(5)", "int(0, 16)", "int(base=2)", "float(1.5)")
+		return g.str(depth-1) + "|" + g.pick("int", "length", "wordcount", "float", "int(5)", "int(0, 16)",
+			"int(base=2)", "float(1.5)")
 	case 7:
 		return "(" + a + ")|" + g.pick("abs", "int", "float", "round", "round(1)", "round(-1)", "round(2, 'floor')",
 			"round(1, 'ceil')", "filesizeformat", "filesizeformat(true)", "string", "round(method='floor')")
@@ -132,7 +134,8 @@ func (g *generator) str(depth int) string {
 		return "(" + a + " * " + g.pick("0", "2", "3", "-1", "j") + ")"
 	case 13:
 		return "(" + g.expr(depth-1) + ")|" +
-			g.pick("string", "tojson", "pprint", "tojson(2)", "e", "urlencode", "forceescape", "safe", "tojson(indent=1)", "xmlattr")
+			g.pick("string", "tojson", "pprint", "tojson(2)", "e", "urlencode", "forceescape", "safe",
+				"tojson(indent=1)", "xmlattr")
 	case 14:
 		return g.macroCall()
 	}
@@ -157,9 +160,11 @@ func (g *generator) strMethod(depth int) string {
 }
 
 func (g *generator) percent(depth int) string {
-	return "'" + g.pick("%s", "%d", "%5s|", "%-5s|", "%05d", "%.2f", "%x", "%r", "%s-%s", "%(a)s", "%%", "%+d", "%e", "%g", "%c", "%5.1f",
+	return "'" + g.pick("%s", "%d", "%5s|", "%-5s|", "%05d", "%.2f", "%x", "%r", "%s-%s", "%(a)s", "%%", "%+d",
+		"%e", "%g", "%c", "%5.1f",
 		"%#x", "%o", "%i", "%*d", "%.3s", "%a", "%(a)s %(b)r", "% d", "%G", "%X", "%z", "%", "%(a", "%.0f", "%08.3f", "%s%%") + "'" +
-		" % " + g.pick("i", "s", "(i, s)", "d", "(s,)", "f", "l", "x", "(1, 2, 3)", "{'a': i, 'b': s}", "none", "u", "(5, i)", "nope", "h")
+		" % " + g.pick("i", "s", "(i, s)", "d", "(s,)", "f", "l", "x", "(1, 2, 3)", "{'a': i, 'b': s}", "none",
+		"u", "(5, i)", "nope", "h")
 }
 
 func (g *generator) strFormat(depth int) string {
@@ -238,11 +243,13 @@ func (g *generator) dict(depth int) string {
 	case 0:
 		var items []string
 		for range g.intn(4) {
-			items = append(items, g.pick("'a'", "'b'", "1", "s", "'name'", "none", "(1, 2)", "x", "true", "1.0", "'é'")+": "+g.expr(depth-1))
+			items = append(items, g.pick("'a'", "'b'", "1", "s", "'name'", "none", "(1, 2)", "x", "true", "1.0",
+				"'é'")+": "+g.expr(depth-1))
 		}
 		return "{" + strings.Join(items, ", ") + "}"
 	case 1:
-		return "dict(" + g.pick("d", "d, z=1", "a=i, b=s", "[('p', 1), ('q', 2)]", "l", "**d", "x", "ls", "", "(('a', 1),)", "[[1, 2]]") + ")"
+		return "dict(" + g.pick("d", "d, z=1", "a=i, b=s", "[('p', 1), ('q', 2)]", "l", "**d", "x", "ls", "",
+			"(('a', 1),)", "[[1, 2]]") + ")"
 	case 2:
 		return "(" + g.dict(depth-1) + ").copy()"
 	}
@@ -260,7 +267,8 @@ func (g *generator) boolean(depth int) string {
 	case 0, 1:
 		return "(" + g.expr(depth-1) + " " + g.pick("==", "!=", "<", ">", "<=", ">=") + " " + g.expr(depth-1) + ")"
 	case 2:
-		return "(" + g.expr(depth-1) + g.pick(" in ", " not in ") + g.pick(g.list(depth-1), g.dict(depth-1), g.str(depth-1)) + ")"
+		return "(" + g.expr(depth-1) + g.pick(" in ", " not in ") + g.pick(g.list(depth-1),
+			g.dict(depth-1), g.str(depth-1)) + ")"
 	case 3, 4:
 		return g.atomOrParen(depth-1) + " is " + g.pick("", "", "not ") + g.test(depth)
 	case 5:
@@ -281,7 +289,8 @@ func (g *generator) atomOrParen(depth int) string {
 }
 
 func (g *generator) test(depth int) string {
-	return g.pick("defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "mapping", "sequence", "iterable",
+	return g.pick("defined", "undefined", "none", "string", "number", "integer", "float", "boolean",
+		"mapping", "sequence", "iterable",
 		"callable", "odd", "even", "divisibleby(3)", "divisibleby 2", "true", "false", "lower", "upper", "sameas(none)", "sameas true",
 		"eq(1)", "ne 2", "gt(1)", "ge 1", "lt(i)", "le(2)", "equalto('a')", "greaterthan(0)", "lessthan 5", "in l", "in('abc')", "escaped", "filter", "test", "nosuch", "in [1, 2]", "divisibleby(0)", "eq i", "odd and b", "filter or b")
 }
@@ -291,7 +300,8 @@ func (g *generator) access(depth int) string {
 	case 0:
 		return "d." + g.pick("a", "b", "name", "items()|list", "nope", "keys is callable", "Key", "__class__", "_x", "get(1)")
 	case 1:
-		return "d[" + g.pick("'a'", "'b'", "1", "i", "s", "'x y'", "none", "l", "(1, 'x')", "true", "'__class__'", "'Key'") + "]"
+		return "d[" + g.pick("'a'", "'b'", "1", "i", "s", "'x y'", "none", "l", "(1, 'x')", "true",
+			"'__class__'", "'Key'") + "]"
 	case 2:
 		return "(" + g.list(depth-1) + ")[" + g.pick("0", "-1", "i", "'a'", "99", "none", "1.0", "true") + "]"
 	case 3:
@@ -317,7 +327,8 @@ func (g *generator) iterable(depth int) string {
 }
 
 func (g *generator) pairs() string {
-	return g.pick("d.items()", "d|dictsort", "[(1, 2), (3, 4)]", "[[1, 2]]", "dict(a=1).items()", "['ab', 'cd']", "d|items",
+	return g.pick("d.items()", "d|dictsort", "[(1, 2), (3, 4)]", "[[1, 2]]", "dict(a=1).items()",
+		"['ab', 'cd']", "d|items",
 		"ld|groupby('city')", "l|batch(2)", "[1]", "ls", "dd.items()")
 }
 

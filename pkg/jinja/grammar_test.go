@@ -138,13 +138,16 @@ func (g *generator) recursive() string {
 	if g.chance(1, 4) {
 		cond = g.pick(" if q", " if q != 3", " if loop")
 	}
-	return "{% for q in " + iter + cond + " recursive %}" + g.pick("", "{{ loop.index }}", "{{ loop.depth }}:", "{{ loop.last }}") +
-		"{% if q is sequence %}(" + g.pick("{{ loop(q) }}", "{{ loop(q)|length }}", "{{ loop(q) ~ '!' }}") + "){% else %}{{ q }}{% endif %}" +
+	return "{% for q in " + iter + cond + " recursive %}" + g.pick("", "{{ loop.index }}",
+		"{{ loop.depth }}:", "{{ loop.last }}") +
+		"{% if q is sequence %}(" + g.pick("{{ loop(q) }}", "{{ loop(q)|length }}",
+		"{{ loop(q) ~ '!' }}") + "){% else %}{{ q }}{% endif %}" +
 		g.pick("", "{% else %}-") + "{% endfor %}"
 }
 
 func (g *generator) loopExpr() string {
-	return g.pick("loop.index", "loop.index0", "loop.first", "loop.last", "loop.length", "loop.revindex", "loop.revindex0", "loop.depth",
+	return g.pick("loop.index", "loop.index0", "loop.first", "loop.last", "loop.length", "loop.revindex",
+		"loop.revindex0", "loop.depth",
 		"loop.previtem", "loop.nextitem", "loop.cycle('a', 'b')", "loop.changed(i)", "loop.changed(loop.index // 2)", "loop", "loop.nope",
 		"loop.previtem is defined", "loop.cycle(*l)", "loop.nextitem|default('none')", "seen('v')", "loop.depth0", "loop|string")
 }
@@ -165,7 +168,8 @@ func (g *generator) set(depth int) string {
 	case 0:
 		filter := ""
 		if g.chance(1, 2) {
-			filter = " | " + g.pick("upper", "trim", "length", "replace('a', 'b')", "indent", "upper | title", "escape", "list|join('-')")
+			filter = " | " + g.pick("upper", "trim", "length", "replace('a', 'b')", "indent", "upper | title",
+				"escape", "list|join('-')")
 		}
 		body := g.body(depth - 1)
 		return g.tag("set %s%s", g.local(), filter) + body + g.tag("endset")
@@ -305,7 +309,8 @@ func (g *generator) baseTemplate() string {
 		case 1:
 			b.WriteString("{% block " + name + " required %} {% endblock %}")
 		default:
-			b.WriteString("{% block " + name + " %}" + g.body(1) + g.pick("", "{{ seen('v') }}", "{{ v }}", "{{ self.foot() }}") + "{% endblock %}")
+			b.WriteString("{% block " + name + " %}" + g.body(1) + g.pick("", "{{ seen('v') }}", "{{ v }}",
+				"{{ self.foot() }}") + "{% endblock %}")
 		}
 		b.WriteString(g.text())
 	}
@@ -339,7 +344,8 @@ func (g *generator) child(parent string) string {
 		if g.chance(1, 2) {
 			b.WriteString("{% block " + name + " %}" +
 				g.pick("", "{{ super() }}", "[{{ super() }}]", "{{ super.super() }}", "{{ super }}") + g.body(1) +
-				g.pick("", "{{ v }}", "{{ seen('v') }}", "{{ self.main() if 0 }}", "{% set q = 4 %}{{ seen('q') }}{{ 'q'|seen }}") + "{% endblock %}")
+				g.pick("", "{{ v }}", "{{ seen('v') }}", "{{ self.main() if 0 }}",
+					"{% set q = 4 %}{{ seen('q') }}{{ 'q'|seen }}") + "{% endblock %}")
 		}
 	}
 	return b.String()

@@ -34,8 +34,10 @@ func TestGoValues(t *testing.T) {
 	dict.Set("a", []any{"x", nil})
 	for want, v := range map[string]any{
 		"None": nil, "True": true, "3": 3, "4": uint8(4), "2.5": float32(2.5), "s": "s", "7": level(7),
-		"[1, 'a', None]": []any{1, "a", nil}, "['a', 'b']": []string{"a", "b"}, "{'a': 1, 'b': [2]}": map[string]any{"b": []int{2}, "a": 1},
-		"{'k': 'v'}": map[string]string{"k": "v"}, "(1, 'x')": Tuple{1, "x"}, "[1]": shared, "{'z': 1, 'a': ['x', None]}": dict,
+		"[1, 'a', None]": []any{1, "a", nil}, "['a', 'b']": []string{"a",
+			"b"}, "{'a': 1, 'b': [2]}": map[string]any{"b": []int{2}, "a": 1},
+		"{'k': 'v'}": map[string]string{"k": "v"}, "(1, 'x')": Tuple{1,
+			"x"}, "[1]": shared, "{'z': 1, 'a': ['x', None]}": dict,
 		"{1: 'one', 2: 'two'}": map[int]string{2: "two", 1: "one"}, "<b>": Markup("<b>"), "18446744073709551615": ^uint64(0),
 	} {
 		if got := mustRender(t, env, "t", map[string]any{"v": v}); got != want {
@@ -56,7 +58,8 @@ func TestSharedMutation(t *testing.T) {
 			return "", nil
 		})},
 	})
-	if got := mustRender(t, env, "t", map[string]any{"a": l, "b": l, "m": []any{0}}); got != "[1, 'go'][1, 'go']None[0, 1]" {
+	if got := mustRender(t, env, "t", map[string]any{"a": l, "b": l,
+		"m": []any{0}}); got != "[1, 'go'][1, 'go']None[0, 1]" {
 		t.Error(got)
 	}
 }
@@ -131,7 +134,8 @@ func TestForeignParent(t *testing.T) {
 	}
 	over := New(Config{Loader: Map{"o": `{% extends parent_template %}{% set who = "me" %}{% block b %}[{{ super() }}]{% endblock %}`},
 		Globals: map[string]any{"only": Func(func(*Call) (any, error) { return "?", nil })}})
-	if got := mustRender(t, over, "o", map[string]any{"parent_template": parent, "names": []string{"a", "b"}}); got != "hi mea,b[base]?" {
+	if got := mustRender(t, over, "o", map[string]any{"parent_template": parent,
+		"names": []string{"a", "b"}}); got != "hi mea,b[base]?" {
 		t.Errorf("%q", got)
 	}
 }
@@ -188,7 +192,8 @@ func TestFSLoader(t *testing.T) {
 	write("root/a.j2", "A")
 	write("root/sub/b.j2", "B")
 	for link, target := range map[string]string{
-		"root/out": "../secret", "root/abs": filepath.Join(dir, "secret"), "root/in": "sub/b.j2", "root/dir": "sub", "root/up": "sub/../../secret",
+		"root/out": "../secret", "root/abs": filepath.Join(dir,
+			"secret"), "root/in": "sub/b.j2", "root/dir": "sub", "root/up": "sub/../../secret",
 		"root/loop": "loop", "root/sub/back": "../a.j2",
 	} {
 		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
@@ -197,7 +202,8 @@ func TestFSLoader(t *testing.T) {
 	}
 	for _, fsys := range []fs.FS{os.DirFS(filepath.Join(dir, "root"))} {
 		l := FS(fsys)
-		for name, want := range map[string]string{"a.j2": "A", "./sub//b.j2": "B", "in": "B", "dir/b.j2": "B", "sub/back": "A"} {
+		for name, want := range map[string]string{"a.j2": "A", "./sub//b.j2": "B", "in": "B",
+			"dir/b.j2": "B", "sub/back": "A"} {
 			if got, err := l.Load(name); got != want || err != nil {
 				t.Errorf("%s: %q, %v", name, got, err)
 			}
@@ -282,8 +288,10 @@ func TestAnalyze(t *testing.T) {
 		return strings.Join(out, " ")
 	}
 	for name, pair := range map[string][2]string{
-		"blocks": {names(analysis.Blocks), "head foot"}, "extends": {names(analysis.Extends), "base"}, "includes": {names(analysis.Includes), "i1 i2"},
-		"imports": {names(analysis.Imports), "macros.j2"}, "sets": {names(analysis.Sets), "a b c"}, "macros": {names(analysis.Macros), "m"},
+		"blocks": {names(analysis.Blocks), "head foot"}, "extends": {names(analysis.Extends),
+			"base"}, "includes": {names(analysis.Includes), "i1 i2"},
+		"imports": {names(analysis.Imports), "macros.j2"}, "sets": {names(analysis.Sets),
+			"a b c"}, "macros": {names(analysis.Macros), "m"},
 		"reads": {names(analysis.Reads), "x y q pkgs a dyn"},
 	} {
 		if pair[0] != pair[1] {

@@ -14,7 +14,8 @@ func (g *generator) typedMacro(depth int) string {
 	if v.macro.caller >= 0 || g.chance(1, 4) {
 		return s
 	}
-	return s + g.print(v.name+"("+g.arguments(v.macro, 1)+")"+g.pick("", "", "", "|upper", "|safe", "|length", " ~ '!'", "|e", "|indent"))
+	return s + g.print(v.name+"("+g.arguments(v.macro, 1)+")"+g.pick("", "", "", "|upper", "|safe", "|length",
+		" ~ '!'", "|e", "|indent"))
 }
 
 // define makes a macro and returns it as a variable that is not in scope yet.
@@ -61,7 +62,8 @@ func (g *generator) define(depth int) (variable, string) {
 				args+") }}{% endfor %}", "{{ caller("+args+") if caller is defined }}", "{% if caller %}{{ caller("+args+") }}{% endif %}"))
 		}
 		if g.chance(1, 6) {
-			b.WriteString(g.pick("{{ "+v.name+".name }}", "{{ "+v.name+".arguments }}", "{{ "+v.name+".catch_varargs }}{{ "+v.name+".caller }}"))
+			b.WriteString(g.pick("{{ "+v.name+".name }}", "{{ "+v.name+".arguments }}",
+				"{{ "+v.name+".catch_varargs }}{{ "+v.name+".caller }}"))
 		}
 		g.loops, g.breaks = loops, breaks
 		return b.String()
@@ -244,7 +246,8 @@ func (g *generator) family(r *request) {
 			parents[name] = 1
 		case 1:
 			required = name
-			b.WriteString("{% block " + name + g.pick(" required", " scoped required") + " %}" + g.pick("", " ", "{# c #}\n") + "{% endblock %}")
+			b.WriteString("{% block " + name + g.pick(" required", " scoped required") + " %}" + g.pick("", " ",
+				"{# c #}\n") + "{% endblock %}")
 		case 2:
 			b.WriteString("{% block " + name + " %}<{% block deep" + name + " %}" + g.blockBody(1) + "{% endblock %}>" +
 				g.blockBody(1) + "{% endblock " + name + " %}")
@@ -335,7 +338,8 @@ func (g *generator) child2(parent string, names []string, parents map[string]int
 			super += g.pick("{{ item }}", "{{ item|upper }}{{ loop.index }}")
 		}
 		b.WriteString(g.statementTag("block %s", name) + super + g.blockBody(2) + g.pick("", "",
-			"{{ title|default('none') }}", "{{ seen('title') }}") + g.statementTag("endblock%s", g.pick("", " "+name)) + g.plain())
+			"{{ title|default('none') }}", "{{ seen('title') }}") + g.statementTag("endblock%s", g.pick("",
+			" "+name)) + g.plain())
 		defined[name] = true
 	}
 	for name := range defined {

@@ -123,8 +123,13 @@ func (g *generator) loop(depth int) string {
 	}
 	return g.inner(func() string {
 		kinds := []struct{ iter, types string }{
-			{"$ints", "int"}, {"$strs", "str"}, {"$recs", "rec"}, {"$dict", "str"}, {"$dict.items()", "str,int"}, {"$dict|dictsort", "str,int"}, {"$dict|items", "str,int"}, {"range(j)", "int"}, {"$str", "str"},
-			{"[($Str, $Int), ('q', 2)]", "str,int"}, {"$recs|groupby('city', default='-')", "str,recs"}, {"$ints|batch(2)", "ints"}, {"$strs|slice(2)", "strs"}, {"$strs|map('upper')", "str"}, {"$recs|map(attribute='age')", "int"}, {"[[1, $Str], [2, $Str]]", "int,str"}, {"$ints|select('odd')", "int"}, {"($Strs if $Bool else $Strs)", "str"}, {"'ab', $Str", "str"}, {"[(1, ($Str, $Float))]", "nested"}, {"$any|string", "str"}, {"$recs|groupby('age')|map('last')", "recs"}, {"lx", "any"}, {"dd.values()", "any"},
+			{"$ints", "int"}, {"$strs", "str"}, {"$recs", "rec"}, {"$dict", "str"}, {"$dict.items()",
+				"str,int"}, {"$dict|dictsort", "str,int"}, {"$dict|items", "str,int"}, {"range(j)", "int"}, {"$str", "str"},
+			{"[($Str, $Int), ('q', 2)]", "str,int"}, {"$recs|groupby('city', default='-')", "str,recs"}, {"$ints|batch(2)",
+				"ints"}, {"$strs|slice(2)", "strs"}, {"$strs|map('upper')", "str"}, {"$recs|map(attribute='age')", "int"},
+			{"[[1, $Str], [2, $Str]]", "int,str"}, {"$ints|select('odd')", "int"}, {"($Strs if $Bool else $Strs)",
+				"str"}, {"'ab', $Str", "str"}, {"[(1, ($Str, $Float))]", "nested"}, {"$any|string", "str"},
+			{"$recs|groupby('age')|map('last')", "recs"}, {"lx", "any"}, {"dd.values()", "any"},
 		}
 		k := kinds[g.intn(len(kinds))]
 		iter := g.fill(k.iter, 2)
@@ -192,7 +197,8 @@ func (g *generator) recursive2(depth int) string {
 		cond := g.pick("", "", " if q", " if q != 3", " if q is not none")
 		return "{% for q in " + g.leaf("nest") + cond + " recursive %}" +
 			g.pick("", "{{ loop.index }}", "{{ loop.depth }}:", "{{ loop.last }}", "{{ loop.previtem|default('^') }}") +
-			"{% if q is iterable %}(" + g.pick("{{ loop(q) }}", "{{ loop(q)|length }}", "{{ loop(q) ~ '!' }}", "{{ loop(q|reverse|list) }}") + "){% else %}{{ q }}{{ " + g.ex("any", 1) + " }}{% endif %}" +
+			"{% if q is iterable %}(" + g.pick("{{ loop(q) }}", "{{ loop(q)|length }}", "{{ loop(q) ~ '!' }}",
+			"{{ loop(q|reverse|list) }}") + "){% else %}{{ q }}{{ " + g.ex("any", 1) + " }}{% endif %}" +
 			g.pick("", "{% else %}-") + "{% endfor %}"
 	}
 	return g.inner(func() string {
@@ -200,9 +206,11 @@ func (g *generator) recursive2(depth int) string {
 		tree := g.leaf("tree")
 		loops, breaks := g.loops, g.breaks
 		g.loops, g.breaks = 1, 1
-		s := g.statementTag("for node in %s%s recursive", tree, g.pick("", "", " if node.name")) + g.pick("{{ '  ' * loop.depth0 }}", "",
+		s := g.statementTag("for node in %s%s recursive", tree,
+			g.pick("", "", " if node.name")) + g.pick("{{ '  ' * loop.depth0 }}", "",
 			"{{ loop.depth }}.{{ loop.index }} ") + "{{ node.name }}" + g.plain() + g.print(g.ex("any", 2)) +
-			g.pick("{{ loop(node.kids) }}", "{% if node.kids %}[{{ loop(node.kids)|upper }}]{% endif %}", "<{{- loop(node.kids) -}}>",
+			g.pick("{{ loop(node.kids) }}", "{% if node.kids %}[{{ loop(node.kids)|upper }}]{% endif %}",
+				"<{{- loop(node.kids) -}}>",
 				"{% set sub = loop(node.kids) %}{{ sub|length }}{{ sub }}", "{{ loop(node.kids|sort(attribute='name')) }}") + g.plain()
 		g.loops, g.breaks = loops, breaks
 		return s + g.pick("", g.statementTag("else")+"leaf") + g.statementTag("endfor")
@@ -252,7 +260,10 @@ func (g *generator) with2(depth int) string {
 			head += ", " + g.bind("str") + " = " + e2
 		}
 		if g.chance(1, 10) {
-			return g.statementTag("with") + g.inner(func() string { return g.assign(1) + g.print(g.ex("any", 1)) }) + g.statementTag("endwith")
+			return g.statementTag("with") + g.inner(func() string {
+				return g.assign(1) + g.print(g.ex("any",
+					1))
+			}) + g.statementTag("endwith")
 		}
 		return g.statementTag("with %s", head) + g.print(name) + g.stmts(depth-1) + g.statementTag("endwith")
 	})
@@ -260,12 +271,14 @@ func (g *generator) with2(depth int) string {
 
 // typedNamespace makes a namespace and modifies it in a loop.
 func (g *generator) typedNamespace(depth int) string {
-	init := g.pick("c=0, q="+g.ex("str", 1), "c=1, q='x'", "{'c': 2, 'q': 'y'}", "dict(c=1), q='z'", "[('c', 3), ('q', 'w')]")
+	init := g.pick("c=0, q="+g.ex("str", 1), "c=1, q='x'", "{'c': 2, 'q': 'y'}", "dict(c=1), q='z'",
+		"[('c', 3), ('q', 'w')]")
 	g.fresh++
 	ns := fmt.Sprintf("ns%d", g.fresh)
 	return g.inner(func() string {
 		s := g.statementTag("set %s = namespace(%s)", ns, init)
-		g.scope = append(g.scope, variable{name: ns + ".c", typ: "int", top: g.top}, variable{name: ns + ".q", typ: "str", top: g.top})
+		g.scope = append(g.scope, variable{name: ns + ".c", typ: "int", top: g.top},
+			variable{name: ns + ".q", typ: "str", top: g.top})
 		s += g.statementTag("for q in %s", g.fill("$ints", 3))
 		outer, breaks := g.loops, g.breaks
 		g.loops, g.breaks = 1, 1
@@ -306,7 +319,8 @@ func (g *generator) cyclerOrJoiner(depth int) string {
 	if g.chance(1, 2) {
 		return g.statementTag("set %s = cycler(%s, %s%s)", name, g.ex("any", 1), g.ex("any", 1), g.pick("", ", 'c'")) +
 			g.statementTag("for q in range(%d)", 2+g.intn(4)) + "{{ " + name + ".next() }}" + g.plain() +
-			g.pick("", "{{ "+name+".current }}", "{% if q == 2 %}{{ "+name+".reset() }}{% endif %}", "{{ "+name+".pos }}") + g.statementTag("endfor")
+			g.pick("", "{{ "+name+".current }}", "{% if q == 2 %}{{ "+name+".reset() }}{% endif %}",
+				"{{ "+name+".pos }}") + g.statementTag("endfor")
 	}
 	return g.statementTag("set %s = joiner(%s)", name, g.pick("", "'|'", g.ex("str", 1))) +
 		g.statementTag("for q in %s", g.fill("$strs", 2)) + "{{ " + name + "() }}{{ q }}" + g.statementTag("endfor")

@@ -33,10 +33,14 @@ type signature struct {
 
 // typedVars are the variables of contexts for the typed grammar, by type.
 var typedVars = []variable{
-	{name: "i", typ: "int"}, {name: "n", typ: "int"}, {name: "j", typ: "small"}, {name: "f", typ: "float"}, {name: "f2", typ: "float"},
-	{name: "s", typ: "str"}, {name: "t", typ: "str"}, {name: "u", typ: "str"}, {name: "h", typ: "str"}, {name: "mk", typ: "str"},
-	{name: "b", typ: "bool"}, {name: "c", typ: "bool"}, {name: "l", typ: "ints"}, {name: "l2", typ: "ints"}, {name: "ls", typ: "strs"},
-	{name: "ld", typ: "recs"}, {name: "d", typ: "dict"}, {name: "lx", typ: "any"}, {name: "dd", typ: "any"}, {name: "tp", typ: "any"},
+	{name: "i", typ: "int"}, {name: "n", typ: "int"}, {name: "j", typ: "small"}, {name: "f",
+		typ: "float"}, {name: "f2", typ: "float"},
+	{name: "s", typ: "str"}, {name: "t", typ: "str"}, {name: "u", typ: "str"}, {name: "h",
+		typ: "str"}, {name: "mk", typ: "str"},
+	{name: "b", typ: "bool"}, {name: "c", typ: "bool"}, {name: "l", typ: "ints"}, {name: "l2",
+		typ: "ints"}, {name: "ls", typ: "strs"},
+	{name: "ld", typ: "recs"}, {name: "d", typ: "dict"}, {name: "lx", typ: "any"}, {name: "dd",
+		typ: "any"}, {name: "tp", typ: "any"},
 	{name: "nest", typ: "nest"}, {name: "tree", typ: "tree"}, {name: "nil", typ: "any"}, {name: "x", typ: "any"},
 }
 
@@ -246,10 +250,12 @@ func (g *generator) ex(typ string, depth int) string {
 		}
 	}
 	if typ == "int" && g.loops > 0 && g.chance(1, 6) {
-		return g.pick("loop.index", "loop.index0", "loop.revindex", "loop.revindex0", "loop.length", "loop.depth", "loop.depth0")
+		return g.pick("loop.index", "loop.index0", "loop.revindex", "loop.revindex0", "loop.length",
+			"loop.depth", "loop.depth0")
 	}
 	if typ == "bool" && g.loops > 0 && g.chance(1, 6) {
-		return g.pick("loop.first", "loop.last", "loop.previtem is defined", "loop.nextitem is defined", g.fill("loop.changed($Int)", depth))
+		return g.pick("loop.first", "loop.last", "loop.previtem is defined", "loop.nextitem is defined",
+			g.fill("loop.changed($Int)", depth))
 	}
 	if typ == "any" && g.loops > 0 && g.chance(1, 4) {
 		return g.pick("loop.previtem|default('first')", "loop.nextitem|default('last')",

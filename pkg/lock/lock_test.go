@@ -22,15 +22,18 @@ import (
 func example() *Lock {
 	d := digest.FromString
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	l := &Lock{Version: Version, Compatibility: 30, Set: Set{Base: "debian", BaseTag: "trixie", InstallType: "source", Release: "master"},
+	l := &Lock{Version: Version, Compatibility: 30,
+		Set:    Set{Base: "debian", BaseTag: "trixie", InstallType: "source", Release: "master"},
 		Images: []Image{{"memcached", d("k"), d("i")}, {"base", d("k2"), d("i2")}},
 		Bases:  []Base{{"debian:trixie", "linux/amd64", d("b"), 10}},
 		Sources: []Source{{Section: "keystone-base", Type: "git", Location: "https://host/keystone", Reference: "master",
 			Commit: "abc", Digest: d("s"), Size: 5, Modified: at}},
 		Files: []File{
 			{URL: "http://deb/pool/m/memcached_1.6.38-1_amd64.deb", Digest: d("m"), Size: 3, Images: []string{"memcached"}},
-			{URL: "http://deb/dists/trixie/InRelease", Digest: d("r"), Size: 4, Modified: at, Images: []string{"base", "memcached"}},
-			{URL: "https://pypi/simple/pip/", Digest: d("p"), Size: 0, Type: "text/html; charset=\"utf-8\"", Encoding: "gzip", Images: []string{}},
+			{URL: "http://deb/dists/trixie/InRelease", Digest: d("r"), Size: 4, Modified: at,
+				Images: []string{"base", "memcached"}},
+			{URL: "https://pypi/simple/pip/", Digest: d("p"), Size: 0, Type: "text/html; charset=\"utf-8\"",
+				Encoding: "gzip", Images: []string{}},
 		},
 		Redirect: []Link{{"http://a/x", "https://b/y", 302, []string{"base"}}},
 		Absent:   []Absent{{"http://a/none", 404, []string{"base"}}},
@@ -70,7 +73,8 @@ func TestHostileLocks(t *testing.T) {
 		{"an unknown key", "install-type", "installed", `unknown key "set.installed"`},
 		{"no digest", digest.FromString("m").String(), "sha256:abc", `"sha256:abc" is not a sha256 digest`},
 		{"a digest with a path", digest.FromString("m").String(), "../../etc/passwd", "is not a sha256 digest"},
-		{"another algorithm", digest.FromString("b").String(), digest.SHA512.FromString("b").String(), "is not a sha256 digest"},
+		{"another algorithm", digest.FromString("b").String(), digest.SHA512.FromString("b").String(),
+			"is not a sha256 digest"},
 		{"a negative size", "size = 10", "size = -10", "size -10 is negative"},
 		{"an endless file", "size = 10", "size = 4611686018427387904", "is more than 1.0 TiB"},
 		{"a path as URL", "http://deb/dists", "file:///dists", "is not an http or https URL"},
@@ -97,7 +101,8 @@ func TestHostileLocks(t *testing.T) {
 				t.Fatalf("%v, want %s", err, c.want)
 			}
 			if located.Line > 0 && !strings.Contains(strings.Join(strings.Split(bad,
-				"\n")[max(0, located.Line-2):min(located.Line+8, strings.Count(bad, "\n"))], "\n"), strings.SplitN(c.new, `\u`, 2)[0]) {
+				"\n")[max(0, located.Line-2):min(located.Line+8, strings.Count(bad, "\n"))], "\n"),
+				strings.SplitN(c.new, `\u`, 2)[0]) {
 				t.Errorf("line %d does not have %q", located.Line, c.new)
 			}
 		})
@@ -194,7 +199,8 @@ func TestSummary(t *testing.T) {
 	newer.Files[1] = File{URL: "http://deb/pool/m/memcached_1.6.39-1_amd64.deb", Digest: digest.FromString("m2"), Size: 3,
 		Images: []string{"memcached"}}
 	newer.Files = append(newer.Files,
-		File{URL: "http://deb/pool/n/new_1_amd64.deb", Digest: digest.FromString("n"), Images: []string{"a", "b", "c", "d", "e", "f"}})
+		File{URL: "http://deb/pool/n/new_1_amd64.deb", Digest: digest.FromString("n"),
+			Images: []string{"a", "b", "c", "d", "e", "f"}})
 	newer.Sort()
 	got := strings.Join(Summary(older, newer), "\n")
 	for _, want := range []string{

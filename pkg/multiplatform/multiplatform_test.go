@@ -33,7 +33,8 @@ func TestJoin(t *testing.T) {
 		return d
 	}
 	result := func(name, arch string, status build.Status, d digest.Digest) build.Result {
-		return build.Result{Image: image.ID{Name: name, Platform: "linux/" + arch}, Reference: "kolla/" + name + ":t", Status: status, Digest: d}
+		return build.Result{Image: image.ID{Name: name, Platform: "linux/" + arch}, Reference: "kolla/" + name + ":t",
+			Status: status, Digest: d}
 	}
 	amd, arm := stored(), stored()
 	results := []build.Result{
@@ -77,7 +78,8 @@ func TestJoin(t *testing.T) {
 		t.Errorf("platforms: %v", archs)
 	}
 
-	_, err = Join(t.Context(), s, []build.Result{result("lost", "amd64", build.StatusBuilt, digest.FromString("lost"))}, platform)
+	_, err = Join(t.Context(), s, []build.Result{result("lost", "amd64", build.StatusBuilt, digest.FromString("lost"))},
+		platform)
 	if err == nil || errors.Unwrap(err) == nil {
 		t.Errorf("an image that is not stored: %v", err)
 	}

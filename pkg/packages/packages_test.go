@@ -70,7 +70,8 @@ func TestDebVersionsAsDpkg(t *testing.T) {
 func TestRPMVersionsAsRPM(t *testing.T) {
 	rpm := testenv.Program(t, "rpm", "rpm")
 	random := rand.New(rand.NewPCG(3, 4))
-	list := []string{"1.0", "1.0^", "1.0^git1", "1.0~rc1", "1.0~rc1^git1", "1.0^git1~pre", "1", "1.0.1", "1.0a", "a1", "1a",
+	list := []string{"1.0", "1.0^", "1.0^git1", "1.0~rc1", "1.0~rc1^git1", "1.0^git1~pre", "1",
+		"1.0.1", "1.0a", "a1", "1a",
 		"1..0", "1_0", "2.50", "2.5", "010", "10", "FC5", "fc4", "1.el9_2", "1.el10"}
 	for range 40 {
 		v := "1" // rpm takes no empty version
@@ -152,9 +153,10 @@ func TestInstalledFromDpkgAndPython(t *testing.T) {
 	const site = "var/lib/kolla/venv/lib/python3.11/site-packages/"
 	base := layer(t, map[string]string{"var/lib/dpkg/status": status,
 		"usr/lib/python3/dist-packages/yaml.dist-info/METADATA": "Name: dpkgs-own\nVersion: 1\n",
-		"etc/apt/sources.list":             "deb http://localhost/debian trixie main\n",
-		site + "old.dist-info/METADATA":    "Metadata-Version: 2.1\nName: old\nVersion: 1\n",
-		site + "nova-1.dist-info/METADATA": "Name: Nova_Thing.x\nVersion: 1.0\n\nVersion: 9\n" + strings.Repeat("x", 100_000)})
+		"etc/apt/sources.list":          "deb http://localhost/debian trixie main\n",
+		site + "old.dist-info/METADATA": "Metadata-Version: 2.1\nName: old\nVersion: 1\n",
+		site + "nova-1.dist-info/METADATA": "Name: Nova_Thing.x\nVersion: 1.0\n\nVersion: 9\n" + strings.Repeat("x",
+			100_000)})
 	top := layer(t, map[string]string{"var/lib/dpkg/status.d/base": "Package: base-files\nVersion: 12\nArchitecture: amd64\n",
 		site + ".wh.old.dist-info": ""})
 	r := &Reader{CacheDir: t.TempDir()}
@@ -231,7 +233,8 @@ func TestChanges(t *testing.T) {
 	for _, c := range Changes(a, b) {
 		got = append(got, c.Kind()+" "+c.String())
 	}
-	want := []string{"removed gone 1 (removed)", "added new 2 (added)", "changed nova-api 3:26.0-1 → 3:26.1-1", "changed kernel 5-1 → 5-10"}
+	want := []string{"removed gone 1 (removed)", "added new 2 (added)", "changed nova-api 3:26.0-1 → 3:26.1-1",
+		"changed kernel 5-1 → 5-10"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
@@ -262,7 +265,8 @@ func TestFactsAreBounded(t *testing.T) {
 		t.Error("more packages than the limit were read")
 	}
 	const half = 100_000 // packages take 6 MiB, more than a third of the limit
-	if c, err := new(Reader).Read(t.Context(), image(t, layer(t, map[string]string{"var/lib/dpkg/status": list(half)}))); err != nil ||
+	if c, err := new(Reader).Read(t.Context(), image(t,
+		layer(t, map[string]string{"var/lib/dpkg/status": list(half)}))); err != nil ||
 		len(c.Packages) == 0 || len(c.Problems) > 0 {
 		t.Fatalf("%+v, %v", c, err)
 	}

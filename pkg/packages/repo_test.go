@@ -34,7 +34,8 @@ func TestRepositories(t *testing.T) {
 	}}
 	var got []string
 	for _, r := range c.Repositories("amd64") {
-		got = append(got, fmt.Sprintf("%v %v %v %v off=%v %d %v", r, r.Components, r.Arch, r.URLs, r.Disabled, r.Priority, r.Exclude))
+		got = append(got, fmt.Sprintf("%v %v %v %v off=%v %d %v", r, r.Components, r.Arch, r.URLs,
+			r.Disabled, r.Priority, r.Exclude))
 	}
 	want := []string{
 		"http://***@a/debian trixie [main contrib] amd64 [http://user:secret@a/debian] off=false 0 []",
@@ -179,9 +180,11 @@ func (w *aptWorld) policy(c *Client) (*Policy, error) {
 func TestCandidatesAsApt(t *testing.T) {
 	testenv.Program(t, "apt-cache", "apt")
 	w := newAptWorld(t)
-	w.suite("stable", ".xz", "", "plain=1", "newer=1:1", "pinned=1", "pinned=2~rc1", "held=5", "spec-a=1", "spec-b=1", "only=1")
+	w.suite("stable", ".xz", "", "plain=1", "newer=1:1", "pinned=1", "pinned=2~rc1", "held=5",
+		"spec-a=1", "spec-b=1", "only=1")
 	w.suite("updates", ".gz", "", "newer=2", "plain=1.0", "pinned=3", "held=6", "spec-a=2", "spec-b=2")
-	w.suite("backports", ".zst", "NotAutomatic: yes\nButAutomaticUpgrades: yes\n", "plain=9", "backported=1", "spec-a=3", "spec-b=3")
+	w.suite("backports", ".zst", "NotAutomatic: yes\nButAutomaticUpgrades: yes\n", "plain=9",
+		"backported=1", "spec-a=3", "spec-b=3")
 	w.suite("experimental", ".bz2", "NotAutomatic: yes\n", "backported=2", "exp=1")
 	w.suite("banned", "", "", "only=2", "banned=1")
 	u := w.server.URL
@@ -193,7 +196,8 @@ func TestCandidatesAsApt(t *testing.T) {
 		"etc/apt/preferences.d/origin":        "Package: spec-b\nPin: origin \"127.0.0.1\"\nPin-Priority: 650\n",
 		"etc/apt/preferences.d/not.this":      "Package: plain\nPin: version 9\nPin-Priority: 1001\n",
 	}
-	names := []string{"plain", "newer", "pinned", "held", "spec-a", "spec-b", "only", "backported", "exp", "banned", "absent"}
+	names := []string{"plain", "newer", "pinned", "held", "spec-a", "spec-b", "only", "backported",
+		"exp", "banned", "absent"}
 	want := w.candidates(names...)
 	p, err := w.policy(&Client{CacheDir: t.TempDir()})
 	if err != nil {
@@ -262,7 +266,8 @@ func TestIndexIsFetchedOnce(t *testing.T) {
 	}
 	w.server.Close()
 	var re *RepositoryError
-	if _, err := w.policy(&Client{CacheDir: dir}); !errors.As(err, &re) || !strings.Contains(re.Error(), "connection refused") {
+	if _, err := w.policy(&Client{CacheDir: dir}); !errors.As(err, &re) ||
+		!strings.Contains(re.Error(), "connection refused") {
 		t.Errorf("of a stopped server: %v", err)
 	}
 }
@@ -364,7 +369,8 @@ func TestEndlessList(t *testing.T) {
 // TestLargeFields reads files whose size is in one field: the time must be linear,
 // and text without an end is refused.
 func TestLargeFields(t *testing.T) {
-	c := &Contents{Files: map[string]string{"etc/yum.repos.d/x.repo": "[x]\nbaseurl=http://h/" + strings.Repeat("\n x", 300_000)}}
+	c := &Contents{Files: map[string]string{"etc/yum.repos.d/x.repo": "[x]\nbaseurl=http://h/" + strings.Repeat("\n x",
+		300_000)}}
 	if got := c.Repositories("amd64"); len(got) != 1 || len(got[0].URLs) != 300_001 {
 		t.Errorf("%d repositories", len(got))
 	}

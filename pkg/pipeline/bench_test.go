@@ -32,7 +32,8 @@ func newBenchWorld(b *testing.B, images int, extra ...string) *benchWorld {
 		b.Fatal(err)
 	}
 	args := append([]string{"-b", "debian", "--images-dir", tree, "--base-image", "oci:" + base, "--tag", "t",
-		"--data-dir", filepath.Join(dir, "data"), "--progress", "quiet", "--format", "none", "--quiet", "--engine", "none"}, extra...)
+		"--data-dir", filepath.Join(dir, "data"), "--progress", "quiet", "--format", "none", "--quiet", "--engine", "none"},
+		extra...)
 	cfg, err := cli.Load(cli.Input{Args: args, Dir: dir, SystemFile: filepath.Join(dir, "none")})
 	if err != nil {
 		b.Fatal(err)

@@ -80,7 +80,8 @@ func TestNextCarriesTheSet(t *testing.T) {
 		t.Errorf("suggested\n%s", got)
 	}
 	s.session.recording, s.planned.registry = &offline.Recording{}, nil
-	if got := strings.Join(r.next(s, run), "\n"); !strings.Contains(got, "kolla-build fetch ") || strings.Contains(got, "push") {
+	if got := strings.Join(r.next(s, run), "\n"); !strings.Contains(got, "kolla-build fetch ") ||
+		strings.Contains(got, "push") {
 		t.Errorf("lock suggested\n%s", got)
 	}
 }

@@ -21,9 +21,12 @@ func known(stored map[digest.Digest]digest.Digest, parts map[string]map[string]s
 func inputs() []Input {
 	return []Input{
 		{Image: image.ID{Name: "base"}, Key: "k1", Parts: map[string]string{"Dockerfile": "a", "FROM debian:trixie": "x"}},
-		{Image: image.ID{Name: "nova-base"}, Parent: image.ID{Name: "base"}, Needs: []image.ID{{Name: "base"}}, Key: "k2", Parts: map[string]string{"Dockerfile": "b"}},
-		{Image: image.ID{Name: "nova-api"}, Parent: image.ID{Name: "nova-base"}, Needs: []image.ID{{Name: "nova-base"}}, Key: "k3", Parts: map[string]string{"Dockerfile": "c"}},
-		{Image: image.ID{Name: "cron"}, Parent: image.ID{Name: "base"}, Needs: []image.ID{{Name: "base"}}, Key: "k4", Parts: map[string]string{"Dockerfile": "d"}},
+		{Image: image.ID{Name: "nova-base"}, Parent: image.ID{Name: "base"}, Needs: []image.ID{{Name: "base"}}, Key: "k2",
+			Parts: map[string]string{"Dockerfile": "b"}},
+		{Image: image.ID{Name: "nova-api"}, Parent: image.ID{Name: "nova-base"}, Needs: []image.ID{{Name: "nova-base"}},
+			Key: "k3", Parts: map[string]string{"Dockerfile": "c"}},
+		{Image: image.ID{Name: "cron"}, Parent: image.ID{Name: "base"}, Needs: []image.ID{{Name: "base"}}, Key: "k4",
+			Parts: map[string]string{"Dockerfile": "d"}},
 	}
 }
 
@@ -39,10 +42,14 @@ func TestReasons(t *testing.T) {
 		force  bool
 		want   [4]string
 	}{
-		{"base image changed", nil, false, [4]string{"FROM debian:trixie changed", "parent base is built", "new", "parent base is built"}},
-		{"all there", map[digest.Digest]digest.Digest{"k1": "d1", "k2": "d2", "k3": "d3", "k4": "d4"}, false, [4]string{"unchanged", "unchanged", "unchanged", "unchanged"}},
-		{"leaf lost", map[digest.Digest]digest.Digest{"k1": "d1", "k2": "d2", "k3": "d3"}, false, [4]string{"unchanged", "unchanged", "unchanged", "not in the store"}},
-		{"forced", map[digest.Digest]digest.Digest{"k1": "d1"}, true, [4]string{"--nocache", "--nocache", "--nocache", "--nocache"}},
+		{"base image changed", nil, false, [4]string{"FROM debian:trixie changed", "parent base is built", "new",
+			"parent base is built"}},
+		{"all there", map[digest.Digest]digest.Digest{"k1": "d1", "k2": "d2", "k3": "d3", "k4": "d4"}, false,
+			[4]string{"unchanged", "unchanged", "unchanged", "unchanged"}},
+		{"leaf lost", map[digest.Digest]digest.Digest{"k1": "d1", "k2": "d2", "k3": "d3"}, false,
+			[4]string{"unchanged", "unchanged", "unchanged", "not in the store"}},
+		{"forced", map[digest.Digest]digest.Digest{"k1": "d1"}, true,
+			[4]string{"--nocache", "--nocache", "--nocache", "--nocache"}},
 	}
 	for _, tt := range tests {
 		p := New(inputs(), known(tt.stored, last, nil), tt.force)
@@ -61,7 +68,8 @@ func TestPathsAndEstimate(t *testing.T) {
 	times := map[string]time.Duration{"base": 10 * time.Second, "nova-base": 20 * time.Second,
 		"nova-api": 5 * time.Second, "cron": time.Second}
 	p := New(inputs(), known(nil, nil, times), false)
-	want := map[string]time.Duration{"base": 35 * time.Second, "nova-base": 25 * time.Second, "nova-api": 5 * time.Second, "cron": time.Second}
+	want := map[string]time.Duration{"base": 35 * time.Second, "nova-base": 25 * time.Second,
+		"nova-api": 5 * time.Second, "cron": time.Second}
 	for _, it := range p.Items {
 		if it.Path != want[it.Image.Name] {
 			t.Errorf("%s: path %v, want %v", it.Image, it.Path, want[it.Image.Name])
@@ -99,8 +107,10 @@ func TestChangedInputs(t *testing.T) {
 		{Input: "ADD https://host/file", From: "sha256:1", To: "sha256:2"}}
 	p := New([]Input{
 		{Image: image.ID{Name: "base"}, Key: "b", Parts: parts, Changes: changed[:1]},
-		{Image: image.ID{Name: "api"}, Key: "a", Parts: parts, Parent: image.ID{Name: "base"}, Needs: []image.ID{{Name: "base"}}, Changes: changed},
-		{Image: image.ID{Name: "leaf"}, Key: "l", Parts: parts, Parent: image.ID{Name: "api"}, Needs: []image.ID{{Name: "api"}}},
+		{Image: image.ID{Name: "api"}, Key: "a", Parts: parts, Parent: image.ID{Name: "base"},
+			Needs: []image.ID{{Name: "base"}}, Changes: changed},
+		{Image: image.ID{Name: "leaf"}, Key: "l", Parts: parts, Parent: image.ID{Name: "api"},
+			Needs: []image.ID{{Name: "api"}}},
 		{Image: image.ID{Name: "file"}, Key: "f", Parts: map[string]string{"Dockerfile": "sha256:2"}},
 		{Image: image.ID{Name: "kept"}, Key: "kept", Note: "packages not looked at: repository r cannot be read: x"},
 	}, History{

@@ -63,7 +63,8 @@ func TestFailuresAreInherited(t *testing.T) {
 	if strings.Contains(out.String(), "PUSH") {
 		t.Errorf("a column about pushes without --push:\n%s", &out)
 	}
-	for _, fields := range []string{"base build 1m", "broken fail", "child fail", "other keep", "wanted skip", "present skip"} {
+	for _, fields := range []string{"base build 1m", "broken fail", "child fail", "other keep",
+		"wanted skip", "present skip"} {
 		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), fields) {
 			t.Errorf("no %q in\n%s", fields, &out)
 		}

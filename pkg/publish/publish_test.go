@@ -76,8 +76,9 @@ func (s *site) console() *console.Console {
 // open opens the registry of a set as a run does when it starts.
 func (s *site) open(set Set, alsoTags ...string) Target {
 	s.t.Helper()
-	r, err := OpenRegistry(s.t.Context(), set.References(), RegistryOptions{Console: s.console(), Client: s.client, Store: s.store,
-		AlsoTags: alsoTags, Journal: JournalDir(s.dir), Recover: true})
+	r, err := OpenRegistry(s.t.Context(), set.References(),
+		RegistryOptions{Console: s.console(), Client: s.client, Store: s.store,
+			AlsoTags: alsoTags, Journal: JournalDir(s.dir), Recover: true})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -158,7 +159,8 @@ func TestPublishTagsTheWholeSet(t *testing.T) {
 		// A run without changes reports that.
 		target = s.open(second, "nightly")
 		out, err = target.Publish(t.Context(), second, true)
-		if err != nil || slices.Contains(slices.Collect(maps.Values(out.Changed)), true) || target.Registry.Stats().Tags != 0 {
+		if err != nil || slices.Contains(slices.Collect(maps.Values(out.Changed)), true) ||
+			target.Registry.Stats().Tags != 0 {
 			t.Errorf("publishing again: changed %v, %d tags, %v", out.Changed, target.Registry.Stats().Tags, err)
 		}
 	})
@@ -238,7 +240,8 @@ func TestUploadWhileOthersBuild(t *testing.T) {
 	set := s.images(host, "t", "base")
 	target := s.open(set)
 	for ref, d := range set {
-		if err := target.Registry.Upload(t.Context(), &plan.Item{Image: image.ID{Name: "base"}, Reference: ref}, d); err != nil {
+		if err := target.Registry.Upload(t.Context(),
+			&plan.Item{Image: image.ID{Name: "base"}, Reference: ref}, d); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.tagged(ref); got != "" {
@@ -378,12 +381,16 @@ func TestComplete(t *testing.T) {
 				plan.Input{Image: id("failed", p), Reference: "failed:t", Needs: []image.ID{id("base", p)}},
 				plan.Input{Image: id("child", p), Reference: "child:t", Needs: []image.ID{id("failed", p)}})
 		}
-		p := plan.New(in, plan.History{Stored: func(digest.Digest) (plan.StoredImage, bool) { return plan.StoredImage{}, false },
+		p := plan.New(in, plan.History{Stored: func(digest.Digest) (plan.StoredImage,
+			bool) {
+			return plan.StoredImage{}, false
+		},
 			Parts:    func(image.ID) (map[string]string, bool) { return nil, false },
 			Duration: func(image.ID) (time.Duration, bool) { return 0, false }}, false)
 		var results []build.Result
 		for i, it := range p.Items {
-			res := build.Result{Image: it.Image, Reference: it.Reference, Status: build.StatusBuilt, Digest: digest.FromString(it.Image.String())}
+			res := build.Result{Image: it.Image, Reference: it.Reference, Status: build.StatusBuilt,
+				Digest: digest.FromString(it.Image.String())}
 			if it.Image.Name == "failed" && i == len(p.Items)-2 { // on the last platform only
 				res.Status = build.StatusError
 			}

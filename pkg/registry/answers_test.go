@@ -76,11 +76,13 @@ func TestRegistriesForgeNoLines(t *testing.T) {
 	repo := registrytest.Client(t, registry.Options{Retries: -1}).Repository(ref(t, host))
 	_, err = repo.Manifest(t.Context(), "t")
 	var answer *registry.AnswerError
-	if !errors.As(err, &answer) || !strings.Contains(answer.Says, "no") || strings.ContainsAny(answer.Says, "\r\n\u2028") ||
+	if !errors.As(err, &answer) || !strings.Contains(answer.Says, "no") ||
+		strings.ContainsAny(answer.Says, "\r\n\u2028") ||
 		len(answer.Says) > 1100 {
 		t.Errorf("%q", err)
 	}
-	if _, _, err := repo.Referrers(t.Context(), digest.FromString("x")); err == nil || strings.Contains(err.Error(), "\n") {
+	if _, _, err := repo.Referrers(t.Context(), digest.FromString("x")); err == nil ||
+		strings.Contains(err.Error(), "\n") {
 		t.Errorf("referrers: %q", err)
 	}
 }
@@ -111,7 +113,8 @@ func TestUploadsElsewhere(t *testing.T) {
 		w.Header().Set("Location", "http://"+victim+"/v2/kolla/base/manifests/t")
 		w.WriteHeader(http.StatusAccepted)
 	})
-	if err := registrytest.Client(t, registry.Options{Retries: -1}).CheckPush(t.Context(), []string{host + "/kolla/base:t"}); err != nil {
+	if err := registrytest.Client(t, registry.Options{Retries: -1}).CheckPush(t.Context(),
+		[]string{host + "/kolla/base:t"}); err != nil {
 		t.Error(err)
 	}
 	if len(requests) > 0 {
@@ -140,7 +143,8 @@ func TestUnreachableTargets(t *testing.T) {
 	})
 	_, err := registrytest.Client(t, registry.Options{Retries: -1}).Head(t.Context(), host+"/kolla/base:t")
 	var u *registry.UnreachableError
-	if !errors.As(err, &u) || u.Host != "127.0.0.1:1" || u.From != host || strings.Contains(usererr.Hint(err), "registry serve") {
+	if !errors.As(err, &u) || u.Host != "127.0.0.1:1" || u.From != host ||
+		strings.Contains(usererr.Hint(err), "registry serve") {
 		t.Errorf("%v (%s)", err, usererr.Hint(err))
 	}
 }

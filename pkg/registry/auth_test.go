@@ -88,7 +88,8 @@ func TestCredentialHelper(t *testing.T) {
 	}
 	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 	t.Setenv("DOCKER_CONFIG", dir)
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), fmt.Appendf(nil, `{"credHelpers":{%q:"kbtest"}}`, host), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "config.json"),
+		fmt.Appendf(nil, `{"credHelpers":{%q:"kbtest"}}`, host), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, host+"/kolla/base",
@@ -166,10 +167,12 @@ func TestCredentialsAreWithheldFromPlainHTTP(t *testing.T) {
 
 	// An entry of registries.conf with a path is for the repositories below it.
 	etc := t.TempDir()
-	writeFile(t, filepath.Join(etc, "containers/registries.conf"), "[[registry]]\nlocation='"+host+"/kolla'\ninsecure=true\n")
+	writeFile(t, filepath.Join(etc, "containers/registries.conf"),
+		"[[registry]]\nlocation='"+host+"/kolla'\ninsecure=true\n")
 	for repo, works := range map[string]bool{"/kolla/base": true, "/kolla2/base": false} {
 		sent = 0
-		_, err := push.New(client(registry.Options{EtcDir: etc}), push.Options{}).Push(ctx, host+repo, registrytest.Base(t, 100))
+		_, err := push.New(client(registry.Options{EtcDir: etc}), push.Options{}).Push(ctx, host+repo,
+			registrytest.Base(t, 100))
 		if (err == nil) != works || (sent > 0) != works || !works && (!errors.As(err, &u) || !u.Withheld) {
 			t.Errorf("%s: credentials were sent %d times, %v", repo, sent, err)
 		}
@@ -222,7 +225,8 @@ func TestLargeChallengesAreNotFollowed(t *testing.T) {
 	}))
 	var u *registry.UnauthorizedError
 	_, err := registrytest.Client(t, registry.Options{Retries: -1}).Head(t.Context(), host+"/kolla/base:t")
-	if n := tokens.Load(); n != 0 || errors.As(err, &u) || !strings.Contains(fmt.Sprint(err), "login challenge of registry "+host) {
+	if n := tokens.Load(); n != 0 || errors.As(err, &u) ||
+		!strings.Contains(fmt.Sprint(err), "login challenge of registry "+host) {
 		t.Errorf("%d tokens, %v", n, err)
 	}
 }
@@ -251,7 +255,8 @@ func TestUnreachable(t *testing.T) {
 	if c.Retried() != 0 {
 		t.Errorf("a registry that is not there was asked %d times again", c.Retried())
 	}
-	if _, err := push.New(c, push.Options{}).Push(ctx, host+"/kolla/base", registrytest.Base(t, 10)); !errors.As(err, &un) {
+	if _, err := push.New(c, push.Options{}).Push(ctx, host+"/kolla/base",
+		registrytest.Base(t, 10)); !errors.As(err, &un) {
 		t.Errorf("push: %v", err)
 	}
 	// And when it is started later, the same client reaches it.

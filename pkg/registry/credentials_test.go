@@ -74,27 +74,42 @@ func TestLoginFiles(t *testing.T) {
 		env   map[string]string // HOME is replaced by the home directory
 		fails string            // "" if the login is found
 	}{
-		"Docker":                            {map[string]string{".docker/config.json": good(host)}, nil, ""},
-		"Docker, elsewhere":                 {map[string]string{"d/config.json": good(host), ".docker/config.json": wrong}, map[string]string{"DOCKER_CONFIG": "HOME/d"}, ""},
-		"Docker, with a scheme":             {map[string]string{".docker/config.json": good("https://" + host)}, nil, ""},
-		"Docker, an old form":               {map[string]string{".docker/config.json": good("https://" + host + "/v1/")}, nil, ""},
-		"old Docker":                        {map[string]string{".dockercfg": fmt.Sprintf(`{%q:{"auth":%q}}`, "https://"+host+"/v2/", encoded("ada", "s3cret"))}, nil, ""},
-		"Docker in the environment":         {map[string]string{".docker/config.json": wrong}, map[string]string{"DOCKER_AUTH_CONFIG": good(host)}, ""},
-		"Podman":                            {map[string]string{".config/containers/auth.json": good(host)}, nil, ""},
-		"Podman, while logged in":           {map[string]string{"run/containers/auth.json": good(host), ".config/containers/auth.json": wrong}, map[string]string{"XDG_RUNTIME_DIR": "HOME/run"}, ""},
-		"a named file":                      {map[string]string{"x.json": good(host), ".docker/config.json": wrong}, map[string]string{"REGISTRY_AUTH_FILE": "HOME/x.json"}, ""},
-		"a named file and the environment":  {map[string]string{"x.json": good(host)}, map[string]string{"REGISTRY_AUTH_FILE": "HOME/x.json", "DOCKER_AUTH_CONFIG": wrong, "DOCKER_CONFIG": "HOME/d"}, ""},
-		"the environment, then Docker":      {map[string]string{"d/config.json": good(host), ".config/containers/auth.json": wrong}, map[string]string{"DOCKER_AUTH_CONFIG": good("other:5000"), "DOCKER_CONFIG": "HOME/d"}, ""},
-		"a named file without the registry": {map[string]string{"x.json": good("other:5000"), ".docker/config.json": good(host)}, map[string]string{"REGISTRY_AUTH_FILE": "HOME/x.json", "DOCKER_AUTH_CONFIG": good(host)}, "requires a login"},
-		"another registry in the first":     {map[string]string{".docker/config.json": good("other:5000"), ".config/containers/auth.json": good(host)}, nil, ""},
-		"an empty entry in the first":       {map[string]string{".docker/config.json": fmt.Sprintf(`{"auths":{%q:{}}}`, host), ".config/containers/auth.json": good(host)}, nil, ""},
-		"a helper":                          {map[string]string{".docker/config.json": fmt.Sprintf(`{"credHelpers":{%q:"kbgood"}}`, host)}, nil, ""},
-		"a store":                           {map[string]string{".docker/config.json": fmt.Sprintf(`{"credsStore":"kbgood","auths":{%q:{}}}`, host)}, nil, ""},
-		"a store that has none":             {map[string]string{".docker/config.json": `{"credsStore":"kbnone"}`, ".config/containers/auth.json": good(host)}, nil, ""},
-		"an entry for a path and a helper":  {map[string]string{".docker/config.json": fmt.Sprintf(`{"credHelpers":{%q:"kbnone"},"auths":{%q:{"auth":%q}}}`, host, host+"/kolla", encoded("ada", "s3cret"))}, nil, ""},
-		"no file":                           {nil, nil, "requires a login"},
-		"a wrong password":                  {map[string]string{".docker/config.json": wrong}, nil, "refuses the login of ada"},
-		"not JSON":                          {map[string]string{".docker/config.json": `{"auths":{"s3cret`}, nil, ".docker/config.json: it is not JSON"},
+		"Docker": {map[string]string{".docker/config.json": good(host)}, nil, ""},
+		"Docker, elsewhere": {map[string]string{"d/config.json": good(host), ".docker/config.json": wrong},
+			map[string]string{"DOCKER_CONFIG": "HOME/d"}, ""},
+		"Docker, with a scheme": {map[string]string{".docker/config.json": good("https://" + host)}, nil, ""},
+		"Docker, an old form": {map[string]string{".docker/config.json": good("https://" + host + "/v1/")},
+			nil, ""},
+		"old Docker": {map[string]string{".dockercfg": fmt.Sprintf(`{%q:{"auth":%q}}`,
+			"https://"+host+"/v2/", encoded("ada", "s3cret"))}, nil, ""},
+		"Docker in the environment": {map[string]string{".docker/config.json": wrong},
+			map[string]string{"DOCKER_AUTH_CONFIG": good(host)}, ""},
+		"Podman": {map[string]string{".config/containers/auth.json": good(host)}, nil, ""},
+		"Podman, while logged in": {map[string]string{"run/containers/auth.json": good(host),
+			".config/containers/auth.json": wrong}, map[string]string{"XDG_RUNTIME_DIR": "HOME/run"}, ""},
+		"a named file": {map[string]string{"x.json": good(host), ".docker/config.json": wrong},
+			map[string]string{"REGISTRY_AUTH_FILE": "HOME/x.json"}, ""},
+		"a named file and the environment": {map[string]string{"x.json": good(host)},
+			map[string]string{"REGISTRY_AUTH_FILE": "HOME/x.json", "DOCKER_AUTH_CONFIG": wrong, "DOCKER_CONFIG": "HOME/d"}, ""},
+		"the environment, then Docker": {map[string]string{"d/config.json": good(host),
+			".config/containers/auth.json": wrong}, map[string]string{"DOCKER_AUTH_CONFIG": good("other:5000"), "DOCKER_CONFIG": "HOME/d"}, ""},
+		"a named file without the registry": {map[string]string{"x.json": good("other:5000"),
+			".docker/config.json": good(host)}, map[string]string{"REGISTRY_AUTH_FILE": "HOME/x.json", "DOCKER_AUTH_CONFIG": good(host)}, "requires a login"},
+		"another registry in the first": {map[string]string{".docker/config.json": good("other:5000"),
+			".config/containers/auth.json": good(host)}, nil, ""},
+		"an empty entry in the first": {map[string]string{".docker/config.json": fmt.Sprintf(`{"auths":{%q:{}}}`,
+			host), ".config/containers/auth.json": good(host)}, nil, ""},
+		"a helper": {map[string]string{".docker/config.json": fmt.Sprintf(`{"credHelpers":{%q:"kbgood"}}`, host)}, nil, ""},
+		"a store": {map[string]string{".docker/config.json": fmt.Sprintf(`{"credsStore":"kbgood","auths":{%q:{}}}`, host)},
+			nil, ""},
+		"a store that has none": {map[string]string{".docker/config.json": `{"credsStore":"kbnone"}`,
+			".config/containers/auth.json": good(host)}, nil, ""},
+		"an entry for a path and a helper": {map[string]string{".docker/config.json": fmt.Sprintf(`{"credHelpers":{%q:"kbnone"},"auths":{%q:{"auth":%q}}}`, host, host+"/kolla", encoded("ada", "s3cret"))}, nil, ""},
+		"no file":                          {nil, nil, "requires a login"},
+		"a wrong password": {map[string]string{".docker/config.json": wrong}, nil,
+			"refuses the login of ada"},
+		"not JSON": {map[string]string{".docker/config.json": `{"auths":{"s3cret`}, nil,
+			".docker/config.json: it is not JSON"},
 		"not base64":                        {map[string]string{".docker/config.json": fmt.Sprintf(`{"auths":{%q:{"auth":"s3cret!"}}}`, host)}, nil, "is not base64"},
 		"a named file that does not exist":  {nil, map[string]string{"REGISTRY_AUTH_FILE": "HOME/none.json"}, "none.json"},
 		"a helper that does not exist":      {map[string]string{".docker/config.json": fmt.Sprintf(`{"credHelpers":{%q:"kbmissing"}}`, host)}, nil, "docker-credential-kbmissing"},
@@ -184,7 +199,8 @@ func TestSettingsFromPipes(t *testing.T) {
 		t.Errorf("an endless file: %v", err)
 	}
 	t.Setenv("REGISTRY_AUTH_FILE", os.DevNull)
-	for _, name := range []string{"containers/registries.conf", "docker/daemon.json", "docker/certs.d/" + host + "/ca.crt"} {
+	for _, name := range []string{"containers/registries.conf", "docker/daemon.json",
+		"docker/certs.d/" + host + "/ca.crt"} {
 		etc := t.TempDir()
 		path := filepath.Join(etc, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), syscall.Mkfifo(path, 0o600)); err != nil {
@@ -202,7 +218,8 @@ func TestHelperIsAskedOnce(t *testing.T) {
 	host, _ := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"}})
 	dir := t.TempDir()
 	path := filepath.Join(dir, "docker-credential-kbcount")
-	writeFile(t, path, "#!/bin/sh\necho x >>"+filepath.Join(dir, "count")+"\necho '{\"Username\":\"ada\",\"Secret\":\"s3cret\"}'\n")
+	writeFile(t, path, "#!/bin/sh\necho x >>"+filepath.Join(dir,
+		"count")+"\necho '{\"Username\":\"ada\",\"Secret\":\"s3cret\"}'\n")
 	if err := os.Chmod(path, 0o755); err != nil {
 		t.Fatal(err)
 	}

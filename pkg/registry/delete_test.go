@@ -43,7 +43,8 @@ func TestDeleteTag(t *testing.T) {
 		if err := c.DeleteTag(ctx, repo+"@"+registrytest.Digest(t, img).String()); err == nil {
 			t.Error("a digest was deleted")
 		}
-		if tags, err := registrytest.Client(t, registry.Options{}).Tags(ctx, host+"/kolla/none"); err != nil || len(tags) != 0 {
+		if tags, err := registrytest.Client(t, registry.Options{}).Tags(ctx, host+"/kolla/none"); err != nil ||
+			len(tags) != 0 {
 			t.Errorf("tags of a repository that does not exist: %v (%v)", tags, err)
 		}
 	})
@@ -105,7 +106,8 @@ func TestManifestsAreReadBack(t *testing.T) {
 	})
 	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
 	var ce *registry.ContentError
-	if _, err := p.Push(context.Background(), px.Host+"/kolla/base", registrytest.Base(t, 100)); !errors.As(err, &ce) || !ce.Remote {
+	if _, err := p.Push(context.Background(), px.Host+"/kolla/base", registrytest.Base(t, 100)); !errors.As(err, &ce) ||
+		!ce.Remote {
 		t.Errorf("got %v, want a registry.ContentError", err)
 	}
 }

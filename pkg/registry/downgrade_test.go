@@ -56,21 +56,22 @@ func TestDowngradesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	firstContact := false
-	serve(tls.NewListener(secure, &tls.Config{Certificates: []tls.Certificate{pair}}), func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		mu.Lock()
-		defer mu.Unlock()
-		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-		switch {
-		case r.Method == http.MethodPost:
-			w.Header().Set("Location", "http://"+target+"/upload")
-			w.WriteHeader(http.StatusAccepted)
-		case r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/blobs/"):
-			w.WriteHeader(http.StatusNotFound)
-		case r.URL.Path != "/v2/" || firstContact:
-			http.Redirect(w, r, "http://"+target+r.URL.Path, http.StatusTemporaryRedirect)
-		}
-	})
+	serve(tls.NewListener(secure, &tls.Config{Certificates: []tls.Certificate{pair}}),
+		func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			mu.Lock()
+			defer mu.Unlock()
+			w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+			switch {
+			case r.Method == http.MethodPost:
+				w.Header().Set("Location", "http://"+target+"/upload")
+				w.WriteHeader(http.StatusAccepted)
+			case r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/blobs/"):
+				w.WriteHeader(http.StatusNotFound)
+			case r.URL.Path != "/v2/" || firstContact:
+				http.Redirect(w, r, "http://"+target+r.URL.Path, http.StatusTemporaryRedirect)
+			}
+		})
 	host := secure.Addr().String()
 	etc := t.TempDir()
 	registrytest.CopyFile(t, ca.File, filepath.Join(etc, "docker/certs.d", host, "ca.crt"))
@@ -91,7 +92,8 @@ func TestDowngradesAreRefused(t *testing.T) {
 	for name, request := range requests {
 		var downgrade *registry.DowngradeError
 		err := request(registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1}))
-		if !errors.As(err, &downgrade) || downgrade.Target != target || !strings.Contains(downgrade.Hint(), "--registry-insecure "+target) {
+		if !errors.As(err, &downgrade) || downgrade.Target != target ||
+			!strings.Contains(downgrade.Hint(), "--registry-insecure "+target) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -87,7 +87,8 @@ func refusing(t *testing.T, status int, before, after func()) *registry.Reposito
 func TestBlobIsNotClosedWhileItIsRead(t *testing.T) {
 	b := &slowBlob{began: make(chan struct{}), done: make(chan struct{})}
 	repo := refusing(t, http.StatusForbidden, func() { <-b.began }, func() {})
-	blob := registry.Blob{Digest: digest.FromString(""), Size: 1000, Open: func() (io.ReadCloser, error) { return b, nil }, Verified: true}
+	blob := registry.Blob{Digest: digest.FromString(""), Size: 1000,
+		Open: func() (io.ReadCloser, error) { return b, nil }, Verified: true}
 	_, err := repo.Upload(t.Context(), blob, nil, nil)
 	var refused *registry.UnauthorizedError
 	if !errors.As(err, &refused) {

@@ -75,7 +75,8 @@ func FuzzHeaders(f *testing.F) {
 	f.Add(`<>;next`, `Basic`, ":")
 	f.Fuzz(func(t *testing.T, link, authenticate, scopes string) {
 		_, _ = nextPage(http.Header{"Link": {link, link + ", " + link}})
-		_, _ = (&host{}).challengeOf(&http.Response{StatusCode: http.StatusUnauthorized, Header: http.Header{"Www-Authenticate": {authenticate}}})
+		_, _ = (&host{}).challengeOf(&http.Response{StatusCode: http.StatusUnauthorized,
+			Header: http.Header{"Www-Authenticate": {authenticate}}})
 		if wanted := strings.Join(strings.Fields(scopes), " "); !covers(strings.Fields(scopes), wanted) {
 			t.Errorf("scopes %q do not cover themselves", scopes)
 		}

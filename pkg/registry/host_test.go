@@ -23,7 +23,8 @@ func TestNoRegistry(t *testing.T) {
 			_, _ = w.Write([]byte("<html>"))
 		}
 	}
-	for name, h := range map[string]http.Handler{"plain 404": http.NotFoundHandler(), "HTML 404": html(404), "a web site": html(200)} {
+	for name, h := range map[string]http.Handler{"plain 404": http.NotFoundHandler(), "HTML 404": html(404),
+		"a web site": html(200)} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

@@ -155,11 +155,13 @@ func TestHostileContent(t *testing.T) {
 		}, "has more than"},
 		"config that claims to be huge": {func(sent *atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			return map[string]func(http.ResponseWriter,
-				*http.Request){"/manifests/": document(manifestType, manifest(sum(config), 1<<40, "")), "/blobs/": forever("", sent)}
+				*http.Request){"/manifests/": document(manifestType,
+				manifest(sum(config), 1<<40, "")), "/blobs/": forever("", sent)}
 		}, "larger than the limit"},
 		"config of negative size": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			return map[string]func(http.ResponseWriter,
-				*http.Request){"/manifests/": document(manifestType, manifest(sum(config), -5, "")), "/blobs/": document("", config)}
+				*http.Request){"/manifests/": document(manifestType,
+				manifest(sum(config), -5, "")), "/blobs/": document("", config)}
 		}, "size"},
 		"other config": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType,
@@ -202,7 +204,8 @@ func TestHostileContent(t *testing.T) {
 				fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":%q,"digest":"../../../x","size":3,"platform":{"os":"linux","architecture":"amd64"}}]}`, manifestType))}
 		}, "digest"},
 		"index for countless platforms": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
-			entry := fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":3,"platform":{"os":"linux","architecture":"other"}}`, manifestType, sum("x"))
+			entry := fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":3,"platform":{"os":"linux","architecture":"other"}}`,
+				manifestType, sum("x"))
 			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(indexType,
 				`{"schemaVersion":2,"manifests":[`+strings.Repeat(entry+",", 900)+entry+"]}")}
 		}, "and 881 more"},
@@ -409,7 +412,8 @@ func TestDocumentErrorsNameTheRegistry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			host := hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/manifests/": answer})
-			_, _, err := registrytest.Client(t, registry.Options{Retries: -1, Timeout: 3 * time.Second}).Fetch(t.Context(), host+"/kolla/base:t", "")
+			_, _, err := registrytest.Client(t, registry.Options{Retries: -1, Timeout: 3 * time.Second}).Fetch(t.Context(),
+				host+"/kolla/base:t", "")
 			if err == nil || !strings.Contains(err.Error(), host) {
 				t.Errorf("got %v, expected an error that names %s", err, host)
 			}
@@ -453,7 +457,8 @@ func TestDrip(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := registrytest.Client(t, registry.Options{Retries: 1, BaseDelay: 20 * time.Millisecond, Timeout: 500 * time.Millisecond})
+			c := registrytest.Client(t, registry.Options{Retries: 1, BaseDelay: 20 * time.Millisecond,
+				Timeout: 500 * time.Millisecond})
 			body, err := c.Repository(ref).Blob(t.Context(), digest.FromString("x"), size)
 			if err != nil {
 				t.Fatal(err)

@@ -98,7 +98,8 @@ func TestInsecureExceptions(t *testing.T) {
 			continue
 		}
 		var refused *UnauthorizedError
-		_, err := h.fetchToken(t.Context(), tokenKey{realm: "http://plain.example:5000/token", login: login{Username: "ada", Password: "s3cret"}})
+		_, err := h.fetchToken(t.Context(), tokenKey{realm: "http://plain.example:5000/token",
+			login: login{Username: "ada", Password: "s3cret"}})
 		if !errors.As(err, &refused) || !refused.Withheld {
 			t.Errorf("%s: a token over plain HTTP: %v", path, err)
 		}

@@ -31,7 +31,8 @@ func TestLocationWithDefaultPort(t *testing.T) {
 	login(t, "registry.example", "ada", "s3cret")
 	client := registrytest.Client(t, registry.Options{Insecure: []string{"registry.example"}})
 	registry.UseProxy(client, &url.URL{Scheme: "http", Host: proxy})
-	if _, err := push.New(client, push.Options{}).Push(t.Context(), "registry.example/kolla/base", registrytest.Base(t, 1000)); err != nil {
+	if _, err := push.New(client, push.Options{}).Push(t.Context(), "registry.example/kolla/base",
+		registrytest.Base(t, 1000)); err != nil {
 		t.Error(err)
 	}
 	if located == 0 {

@@ -97,7 +97,8 @@ func TestHintOfMissingCatalog(t *testing.T) {
 		{&registry.NotFoundError{}, false, true},
 	} {
 		hint := (&registry.NoCatalogError{Host: "site.example:4000", Err: c.err}).Hint()
-		login, names := strings.Contains(hint, "docker login site.example:4000"), strings.Contains(hint, "name the images in full")
+		login, names := strings.Contains(hint, "docker login site.example:4000"),
+			strings.Contains(hint, "name the images in full")
 		if login != c.login || names != c.names {
 			t.Errorf("%v: %s", c.err, hint)
 		}

@@ -28,7 +28,8 @@ func TestRegistriesConfLimits(t *testing.T) {
 			t.Errorf("%s: %d MiB were allocated (%v)", name, got>>20, err)
 		}
 		text += strings.Repeat(" ", maxRegistriesConf+1-len(text))
-		if _, err := parseRegistriesConf([]byte(text)); err == nil || !strings.Contains(err.Error(), "it is larger than 262144 bytes") {
+		if _, err := parseRegistriesConf([]byte(text)); err == nil ||
+			!strings.Contains(err.Error(), "it is larger than 262144 bytes") {
 			t.Errorf("%s and spaces: %v", name, err)
 		}
 	}

@@ -154,7 +154,8 @@ func TestPullResumesAtNewAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	target := &url.URL{Scheme: "http", Host: backend.Host()}
-	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, ErrorLog: log.New(io.Discard, "", 0)}
+	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ErrorLog: log.New(io.Discard, "", 0)}
 	var addresses, ranges atomic.Int64
 	used := sync.Map{}
 	storage := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -171,7 +172,8 @@ func TestPullResumesAtNewAddress(t *testing.T) {
 	}))
 	host := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.Path, "/blobs/") {
-			http.Redirect(w, r, fmt.Sprintf("http://%s%s?address=%d", storage, r.URL.Path, addresses.Add(1)), http.StatusTemporaryRedirect)
+			http.Redirect(w, r, fmt.Sprintf("http://%s%s?address=%d", storage, r.URL.Path, addresses.Add(1)),
+				http.StatusTemporaryRedirect)
 			return
 		}
 		pass.ServeHTTP(w, r)
@@ -217,7 +219,8 @@ func TestIdentifiersAreChecked(t *testing.T) {
 		_, has := repo.Has(t.Context(), d)
 		_, blob := repo.HasBlob(t.Context(), d)
 		put := repo.PutManifest(t.Context(), registry.Manifest{Raw: []byte("{}"), Digest: d})
-		for name, err := range map[string]error{"manifest": manifest, "child": child, "head": head, "has": has, "blob": blob, "put": put} {
+		for name, err := range map[string]error{"manifest": manifest, "child": child, "head": head, "has": has,
+			"blob": blob, "put": put} {
 			if err == nil {
 				t.Errorf("%s %q: no error", name, d)
 			}
@@ -268,7 +271,8 @@ func TestManifestIsReadWhole(t *testing.T) {
 				}
 			}
 		})
-		_, named, err := registrytest.Client(t, registry.Options{BaseDelay: 500 * time.Millisecond}).Fetch(ctx, px.Host+"/kolla/base:t", "")
+		_, named, err := registrytest.Client(t, registry.Options{BaseDelay: 500 * time.Millisecond}).Fetch(ctx,
+			px.Host+"/kolla/base:t", "")
 		if err != nil || named != digests[0] && named != digests[1] {
 			t.Errorf("got %s, %v; expected %s or %s", named, err, digests[0], digests[1])
 		}

@@ -45,36 +45,52 @@ func TestRegistriesConf(t *testing.T) {
 		want digest.Digest
 		says string // of the error if want is ""
 	}{
-		"nothing":                    {``, "O/library/debian:t", inOrigin, ""},
-		"mirror":                     {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='M/hub'", "O/library/debian:t", inMirror, ""},
-		"mirror of Docker Hub":       {"[[registry]]\nprefix='docker.io'\n[[registry.mirror]]\nlocation='M/hub'", "debian:t", inMirror, ""},
-		"not in the mirror":          {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='M/hub'", "O/library/only:t", only, ""},
-		"mirror that is gone":        {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='G/hub'", "O/library/debian:t", inOrigin, ""},
+		"nothing": {``, "O/library/debian:t", inOrigin, ""},
+		"mirror": {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='M/hub'",
+			"O/library/debian:t", inMirror, ""},
+		"mirror of Docker Hub": {"[[registry]]\nprefix='docker.io'\n[[registry.mirror]]\nlocation='M/hub'",
+			"debian:t", inMirror, ""},
+		"not in the mirror": {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='M/hub'",
+			"O/library/only:t", only, ""},
+		"mirror that is gone": {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='G/hub'",
+			"O/library/debian:t", inOrigin, ""},
 		"two mirrors":                {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='G/hub'\n[[registry.mirror]]\nlocation='M/hub'", "O/library/debian:t", inMirror, ""},
 		"mirror for digests":         {"[[registry]]\nprefix='O'\nmirror-by-digest-only=true\n[[registry.mirror]]\nlocation='M/hub'", "O/library/debian:t", inOrigin, ""},
 		"mirror for digests, digest": {"[[registry]]\nprefix='G'\n[[registry.mirror]]\nlocation='M/hub'\npull-from-mirror='digest-only'", "G/library/debian@" + inMirror.String(), inMirror, ""},
 		"mirror for tags":            {"[[registry]]\nprefix='G'\n[[registry.mirror]]\nlocation='M/hub'\npull-from-mirror='tag-only'", "G/library/debian:t", inMirror, ""},
-		"another location":           {"[[registry]]\nprefix='example.org/base'\nlocation='O/library'", "example.org/base/debian:t", inOrigin, ""},
-		"all hosts of a domain":      {"[[registry]]\nprefix='*.example.org'\nlocation='O'", "a.b.example.org/library/debian:t", inOrigin, ""},
-		"a domain with ports":        {"[[registry]]\nprefix='*.example.org'\n[[registry.mirror]]\nlocation='M/x'\n[[registry]]\nprefix='*.example.org:5000/base'\nlocation='O/library'", "a.example.org:5000/base/debian:t", inOrigin, ""},
-		"a domain with a path":       {"[[registry]]\nprefix='*.example.org/base'\nlocation='O/library'", "a.example.org/base/debian:t", inOrigin, ""},
-		"blocked, version 1":         {"[registries.block]\nregistries=['O']", "O/library/debian:t", "", "blocks it"},
-		"blocked and insecure":       {"[registries.insecure]\nregistries=['O']\n[registries.block]\nregistries=['O']", "O/library/debian:t", "", "blocks it"},
-		"the longest prefix":         {"[[registry]]\nprefix='O'\nlocation='G'\n[[registry]]\nprefix='O/library'\nlocation='M/hub/library'", "O/library/debian:t", inMirror, ""},
-		"a prefix twice":             {"[[registry]]\nprefix='O'\nlocation='M/hub'\n[[registry]]\nprefix='O'\nlocation='G'", "O/library/debian:t", inMirror, ""},
-		"a similar name":             {"[[registry]]\nprefix='O/lib'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
-		"a similar host":             {"[[registry]]\nprefix='127.0.0.1'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
-		"blocked":                    {"[[registry]]\nprefix='O'\nblocked=true", "O/library/debian:t", "", "blocks it"},
-		"blocked, with a mirror":     {"[[registry]]\nprefix='O'\nblocked=true\n[[registry.mirror]]\nlocation='M/hub'", "O/library/debian:t", inMirror, ""},
-		"blocked, not in the mirror": {"[[registry]]\nprefix='O'\nblocked=true\n[[registry.mirror]]\nlocation='M/hub'", "O/library/only:t", "", "blocks it"},
-		"blocked, another location":  {"[[registry]]\nprefix='G'\nlocation='O'\nblocked=true", "G/library/debian:t", "", "blocks it"},
-		"a blocked mirror":           {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='M/hub'\n[[registry]]\nprefix='M'\nblocked=true", "O/library/debian:t", inOrigin, ""},
-		"a blocked location":         {"[[registry]]\nprefix='example.org/base'\nlocation='O/library'\n[[registry]]\nprefix='O'\nblocked=true", "example.org/base/debian:t", "", "blocks it"},
-		"nowhere":                    {"[[registry]]\nprefix='G'\n[[registry.mirror]]\nlocation='M/none'", "G/library/debian:t", "", "cannot be reached: connection refused (mirror M: M/none/library/debian:t: not found"},
-		"a bad location":             {"[[registry]]\nprefix='O'\nlocation='NOT A NAME'", "O/library/debian:t", "", "not allowed"},
-		"not TOML":                   {"[[registry]\nprefix=", "O/library/debian:t", "", "registries.conf: line 1, column"},
-		"no prefix":                  {"[[registry]]\ninsecure=true", "O/library/debian:t", "", "neither a prefix nor a location"},
-		"a mirror without location":  {"[[registry]]\nprefix='O'\n[[registry.mirror]]\ninsecure=true", "O/library/debian:t", "", "has no location"},
+		"another location": {"[[registry]]\nprefix='example.org/base'\nlocation='O/library'",
+			"example.org/base/debian:t", inOrigin, ""},
+		"all hosts of a domain": {"[[registry]]\nprefix='*.example.org'\nlocation='O'",
+			"a.b.example.org/library/debian:t", inOrigin, ""},
+		"a domain with ports": {"[[registry]]\nprefix='*.example.org'\n[[registry.mirror]]\nlocation='M/x'\n[[registry]]\nprefix='*.example.org:5000/base'\nlocation='O/library'", "a.example.org:5000/base/debian:t", inOrigin, ""},
+		"a domain with a path": {"[[registry]]\nprefix='*.example.org/base'\nlocation='O/library'",
+			"a.example.org/base/debian:t", inOrigin, ""},
+		"blocked, version 1": {"[registries.block]\nregistries=['O']", "O/library/debian:t", "", "blocks it"},
+		"blocked and insecure": {"[registries.insecure]\nregistries=['O']\n[registries.block]\nregistries=['O']",
+			"O/library/debian:t", "", "blocks it"},
+		"the longest prefix": {"[[registry]]\nprefix='O'\nlocation='G'\n[[registry]]\nprefix='O/library'\nlocation='M/hub/library'", "O/library/debian:t", inMirror, ""},
+		"a prefix twice": {"[[registry]]\nprefix='O'\nlocation='M/hub'\n[[registry]]\nprefix='O'\nlocation='G'",
+			"O/library/debian:t", inMirror, ""},
+		"a similar name": {"[[registry]]\nprefix='O/lib'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
+		"a similar host": {"[[registry]]\nprefix='127.0.0.1'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
+		"blocked":        {"[[registry]]\nprefix='O'\nblocked=true", "O/library/debian:t", "", "blocks it"},
+		"blocked, with a mirror": {"[[registry]]\nprefix='O'\nblocked=true\n[[registry.mirror]]\nlocation='M/hub'",
+			"O/library/debian:t", inMirror, ""},
+		"blocked, not in the mirror": {"[[registry]]\nprefix='O'\nblocked=true\n[[registry.mirror]]\nlocation='M/hub'",
+			"O/library/only:t", "", "blocks it"},
+		"blocked, another location": {"[[registry]]\nprefix='G'\nlocation='O'\nblocked=true",
+			"G/library/debian:t", "", "blocks it"},
+		"a blocked mirror":   {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='M/hub'\n[[registry]]\nprefix='M'\nblocked=true", "O/library/debian:t", inOrigin, ""},
+		"a blocked location": {"[[registry]]\nprefix='example.org/base'\nlocation='O/library'\n[[registry]]\nprefix='O'\nblocked=true", "example.org/base/debian:t", "", "blocks it"},
+		"nowhere": {"[[registry]]\nprefix='G'\n[[registry.mirror]]\nlocation='M/none'",
+			"G/library/debian:t", "", "cannot be reached: connection refused (mirror M: M/none/library/debian:t: not found"},
+		"a bad location": {"[[registry]]\nprefix='O'\nlocation='NOT A NAME'",
+			"O/library/debian:t", "", "not allowed"},
+		"not TOML": {"[[registry]\nprefix=", "O/library/debian:t", "", "registries.conf: line 1, column"},
+		"no prefix": {"[[registry]]\ninsecure=true", "O/library/debian:t", "",
+			"neither a prefix nor a location"},
+		"a mirror without location": {"[[registry]]\nprefix='O'\n[[registry.mirror]]\ninsecure=true",
+			"O/library/debian:t", "", "has no location"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			address := strings.NewReplacer("'O", "'"+origin, "'M", "'"+mirror, "'G", "'"+gone).Replace
@@ -123,7 +139,8 @@ func TestRegistriesConfDirectories(t *testing.T) {
 
 	// The last file that has an entry for a prefix counts, and in it the first one.
 	writeFile(t, filepath.Join(etc, "containers/registries.conf.d/y.conf"),
-		fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n[[registry]]\nprefix=%q\nlocation=%q\n", origin, origin, origin, gone))
+		fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n[[registry]]\nprefix=%q\nlocation=%q\n",
+			origin, origin, origin, gone))
 	if _, _, err := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1}).Fetch(t.Context(),
 		origin+"/library/debian:t", ""); err != nil {
 		t.Errorf("a later file of registries.conf.d: %v", err)
@@ -171,9 +188,11 @@ func TestBlockedForPublishing(t *testing.T) {
 	if _, err := client.Repositories(t.Context(), host, ""); err != nil {
 		t.Errorf("the list of repositories: %v", err)
 	}
-	writeFile(t, filepath.Join(etc, "containers/registries.conf"), fmt.Sprintf("[[registry]]\nlocation=%q\nblocked=true\n", host))
+	writeFile(t, filepath.Join(etc, "containers/registries.conf"),
+		fmt.Sprintf("[[registry]]\nlocation=%q\nblocked=true\n", host))
 	var blocked *registry.BlockedError
-	if _, err := registrytest.Client(t, registry.Options{EtcDir: etc}).Repositories(t.Context(), host, ""); !errors.As(err, &blocked) {
+	if _, err := registrytest.Client(t, registry.Options{EtcDir: etc}).Repositories(t.Context(), host,
+		""); !errors.As(err, &blocked) {
 		t.Errorf("the list of repositories of a blocked registry: %v", err)
 	}
 }

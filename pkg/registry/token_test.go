@@ -70,12 +70,13 @@ func TestTokens(t *testing.T) {
 		opts  registrytest.TokenOptions
 		login map[string]string
 	}{
-		"Docker Hub: both fields, password":       {registrytest.TokenOptions{}, password},
-		"Docker Hub: identity token":              {registrytest.TokenOptions{IdentityTokens: map[string]string{"id-1": "ada"}}, map[string]string{"username": "<token>", "identitytoken": "id-1"}},
-		"Quay: token alone, without a life":       {registrytest.TokenOptions{Field: "token", Silent: true}, password},
-		"GHCR: token alone, everyone may pull":    {registrytest.TokenOptions{Field: "token", Public: true}, password},
-		"Harbor: both fields, short life":         {registrytest.TokenOptions{Life: time.Second}, password},
-		"Azure: access_token from identity token": {registrytest.TokenOptions{Field: "access_token", IdentityTokens: map[string]string{"id-2": "ada"}}, map[string]string{"identitytoken": "id-2"}},
+		"Docker Hub: both fields, password":    {registrytest.TokenOptions{}, password},
+		"Docker Hub: identity token":           {registrytest.TokenOptions{IdentityTokens: map[string]string{"id-1": "ada"}}, map[string]string{"username": "<token>", "identitytoken": "id-1"}},
+		"Quay: token alone, without a life":    {registrytest.TokenOptions{Field: "token", Silent: true}, password},
+		"GHCR: token alone, everyone may pull": {registrytest.TokenOptions{Field: "token", Public: true}, password},
+		"Harbor: both fields, short life":      {registrytest.TokenOptions{Life: time.Second}, password},
+		"Azure: access_token from identity token": {registrytest.TokenOptions{Field: "access_token",
+			IdentityTokens: map[string]string{"id-2": "ada"}}, map[string]string{"identitytoken": "id-2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			testenv.SlowExcept(t, name, "Docker Hub: both fields, password")
@@ -98,7 +99,8 @@ func TestTokenRefusals(t *testing.T) {
 		return err
 	}
 	send := func(repo string) error {
-		_, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(t.Context(), host+repo, registrytest.Base(t, 100))
+		_, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(t.Context(), host+repo,
+			registrytest.Base(t, 100))
 		return err
 	}
 	var missing *registry.NotFoundError
@@ -111,7 +113,8 @@ func TestTokenRefusals(t *testing.T) {
 		t.Errorf("anonymous push: %v", err)
 	}
 	auths(t, map[string]map[string]string{host: {"username": "ada", "password": "wr0ng"}})
-	if err := head(); !errors.As(err, &refused) || strings.Contains(fmt.Sprintf("%+v %v", err, errors.Unwrap(err)), "wr0ng") {
+	if err := head(); !errors.As(err, &refused) ||
+		strings.Contains(fmt.Sprintf("%+v %v", err, errors.Unwrap(err)), "wr0ng") {
 		t.Errorf("wrong password: %v", err)
 	}
 	auths(t, map[string]map[string]string{host: {"username": "ada", "password": "s3cret"}})
@@ -133,7 +136,8 @@ func TestTokenRefusals(t *testing.T) {
 func TestTokensAreFetchedInParallel(t *testing.T) {
 	testenv.Slow(t)
 	const n, together = 40, 16
-	host, tokens := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"}, Together: together})
+	host, tokens := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"},
+		Together: together})
 	auths(t, map[string]map[string]string{host: {"username": "ada", "password": "s3cret"}})
 	c := registrytest.Client(t, registry.Options{})
 	var names []string
@@ -193,12 +197,15 @@ func TestBrokenTokenServers(t *testing.T) {
 		handler http.HandlerFunc
 		want    string
 	}{
-		"fault":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "token server"},
-		"page":      {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "token server"},
-		"no token":  {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }, "token server"},
-		"redirects": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), http.StatusFound) }, "redirects"},
-		"endless":   {endless, "larger than the limit of 1048576 bytes"},
-		"empty":     {func(http.ResponseWriter, *http.Request) {}, "unable to decode token response"},
+		"fault":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "token server"},
+		"page":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "token server"},
+		"no token": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }, "token server"},
+		"redirects": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.String(),
+				http.StatusFound)
+		}, "redirects"},
+		"endless": {endless, "larger than the limit of 1048576 bytes"},
+		"empty":   {func(http.ResponseWriter, *http.Request) {}, "unable to decode token response"},
 		"large token": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, `{"token":%q}`, strings.Repeat("t", 100_000))
 		}, "a token of more than 64.0 KiB"},
@@ -249,14 +256,16 @@ func TestTokenServerRedirectGetsNoPassword(t *testing.T) {
 		fmt.Fprint(w, `{"token":"x"}`)
 	}))
 	realm := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "http://"+strings.Replace(thief, "127.0.0.1", "localhost", 1)+r.URL.Path, http.StatusTemporaryRedirect)
+		http.Redirect(w, r, "http://"+strings.Replace(thief, "127.0.0.1", "localhost", 1)+r.URL.Path,
+			http.StatusTemporaryRedirect)
 	}))
 	host := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="x"`, realm))
 		w.WriteHeader(http.StatusUnauthorized)
 	}))
 	auths(t, map[string]map[string]string{host: {"username": "ada", "password": "s3cret"}})
-	if _, err := registrytest.Client(t, registry.Options{Retries: -1}).Head(t.Context(), host+"/kolla/base:t"); err == nil {
+	if _, err := registrytest.Client(t, registry.Options{Retries: -1}).Head(t.Context(),
+		host+"/kolla/base:t"); err == nil {
 		t.Error("the look-up succeeded")
 	}
 	if leaked.Load() {

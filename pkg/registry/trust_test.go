@@ -29,14 +29,19 @@ func TestPrivateAuthorityAndClientCertificates(t *testing.T) {
 		files map[string]string // below the configuration directory
 		want  string            // "" if it works
 	}{
-		"docker":                {map[string]string{"docker/certs.d/HOST/ca.crt": ca.File, "docker/certs.d/HOST/client.cert": clientCert, "docker/certs.d/HOST/client.key": clientKey}, ""},
-		"containers":            {map[string]string{"containers/certs.d/HOST/ca.crt": ca.File, "containers/certs.d/HOST/c.cert": clientCert, "containers/certs.d/HOST/c.key": clientKey}, ""},
-		"no client certificate": {map[string]string{"docker/certs.d/HOST/ca.crt": ca.File}, "it requires a client certificate"},
-		"another's certificate": {map[string]string{"docker/certs.d/HOST/ca.crt": ca.File, "docker/certs.d/HOST/client.cert": strangeCert, "docker/certs.d/HOST/client.key": strangeKey}, "client certificate"},
-		"another authority":     {map[string]string{"docker/certs.d/HOST/ca.crt": stranger.File}, "signed by an unknown authority (CN=site CA)"},
-		"a certificate alone":   {map[string]string{"docker/certs.d/HOST/client.cert": clientCert}, "there is no key"},
-		"a key alone":           {map[string]string{"docker/certs.d/HOST/client.key": clientKey}, "there is no certificate"},
-		"not a certificate":     {map[string]string{"docker/certs.d/HOST/ca.crt": clientKey}, "no PEM certificate"},
+		"docker": {map[string]string{"docker/certs.d/HOST/ca.crt": ca.File,
+			"docker/certs.d/HOST/client.cert": clientCert, "docker/certs.d/HOST/client.key": clientKey}, ""},
+		"containers": {map[string]string{"containers/certs.d/HOST/ca.crt": ca.File,
+			"containers/certs.d/HOST/c.cert": clientCert, "containers/certs.d/HOST/c.key": clientKey}, ""},
+		"no client certificate": {map[string]string{"docker/certs.d/HOST/ca.crt": ca.File},
+			"it requires a client certificate"},
+		"another's certificate": {map[string]string{"docker/certs.d/HOST/ca.crt": ca.File,
+			"docker/certs.d/HOST/client.cert": strangeCert, "docker/certs.d/HOST/client.key": strangeKey}, "client certificate"},
+		"another authority": {map[string]string{"docker/certs.d/HOST/ca.crt": stranger.File},
+			"signed by an unknown authority (CN=site CA)"},
+		"a certificate alone": {map[string]string{"docker/certs.d/HOST/client.cert": clientCert}, "there is no key"},
+		"a key alone":         {map[string]string{"docker/certs.d/HOST/client.key": clientKey}, "there is no certificate"},
+		"not a certificate":   {map[string]string{"docker/certs.d/HOST/ca.crt": clientKey}, "no PEM certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			etc := t.TempDir()
@@ -71,8 +76,9 @@ func TestCertificateErrors(t *testing.T) {
 	}{
 		"unknown authority": {2 * time.Hour, []string{addr}, false, "signed by an unknown authority (CN=site CA)"},
 		"expired":           {30 * time.Minute, []string{addr}, true, "expired on"},
-		"another name":      {2 * time.Hour, []string{"registry.example", "192.0.2.1"}, true, "for another name: registry.example, 192.0.2.1"},
-		"no name":           {2 * time.Hour, nil, true, "no name"},
+		"another name": {2 * time.Hour, []string{"registry.example", "192.0.2.1"}, true,
+			"for another name: registry.example, 192.0.2.1"},
+		"no name": {2 * time.Hour, nil, true, "no name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cert, key := ca.Issue(t, "server", c.valid, c.names...)
@@ -95,7 +101,8 @@ func TestCertificateErrors(t *testing.T) {
 			}
 			err = registrytest.Client(t, registry.Options{EtcDir: etc, Retries: 1}).Reach(t.Context(), host+"/kolla/base:t")
 			var te *registry.TLSError
-			if !errors.As(err, &te) || !strings.Contains(err.Error(), c.want) || !strings.Contains(te.Hint(), "--registry-insecure "+host) {
+			if !errors.As(err, &te) || !strings.Contains(err.Error(), c.want) ||
+				!strings.Contains(te.Hint(), "--registry-insecure "+host) {
 				t.Errorf("got %v", err)
 			}
 			if err := registrytest.Client(t, registry.Options{EtcDir: etc, Insecure: []string{host}}).Reach(t.Context(),

@@ -82,16 +82,27 @@ func TestHostileRegistry(t *testing.T) {
 		fill func(l *liar)
 		want string // in the error, "" for none
 	}{
-		"honest":               {func(l *liar) { l.manifest("t", imageManifest(good, descriptor(layer, 5))) }, ""},
-		"negative size":        {func(l *liar) { l.manifest("t", imageManifest(good, descriptor(layer, -5))) }, "size is -5"},
-		"two sizes":            {func(l *liar) { l.manifest("t", imageManifest(good, descriptor(layer, 5), descriptor(layer, 6))) }, "two sizes"},
-		"no digest":            {func(l *liar) { l.manifest("t", imageManifest(good, descriptor("sha256:../../etc/passwd", 5))) }, "digest"},
-		"neither":              {func(l *liar) { l.manifest("t", `{"schemaVersion":2}`) }, "neither"},
-		"no JSON":              {func(l *liar) { l.manifest("t", "<html>") }, "manifest"},
-		"too large":            {func(l *liar) { l.manifest("t", imageManifest(good)+strings.Repeat(" ", 5<<20)) }, "larger"},
-		"another manifest":     {func(l *liar) { l.documents[string(l.manifest("t", imageManifest(good)))] = imageManifest(good, good) }, "digest"},
-		"config of other":      {func(l *liar) { l.manifest("t", imageManifest(descriptor(layer, len(config)))) }, "not found"},
-		"config of wrong size": {func(l *liar) { l.manifest("t", imageManifest(descriptor(digest.FromString(config), 3))) }, "bytes"},
+		"honest":        {func(l *liar) { l.manifest("t", imageManifest(good, descriptor(layer, 5))) }, ""},
+		"negative size": {func(l *liar) { l.manifest("t", imageManifest(good, descriptor(layer, -5))) }, "size is -5"},
+		"two sizes": {func(l *liar) {
+			l.manifest("t",
+				imageManifest(good, descriptor(layer, 5), descriptor(layer, 6)))
+		}, "two sizes"},
+		"no digest": {func(l *liar) {
+			l.manifest("t",
+				imageManifest(good, descriptor("sha256:../../etc/passwd", 5)))
+		}, "digest"},
+		"neither":   {func(l *liar) { l.manifest("t", `{"schemaVersion":2}`) }, "neither"},
+		"no JSON":   {func(l *liar) { l.manifest("t", "<html>") }, "manifest"},
+		"too large": {func(l *liar) { l.manifest("t", imageManifest(good)+strings.Repeat(" ", 5<<20)) }, "larger"},
+		"another manifest": {func(l *liar) {
+			l.documents[string(l.manifest("t",
+				imageManifest(good)))] = imageManifest(good, good)
+		}, "digest"},
+		"config of other": {func(l *liar) { l.manifest("t", imageManifest(descriptor(layer, len(config)))) },
+			"not found"},
+		"config of wrong size": {func(l *liar) { l.manifest("t", imageManifest(descriptor(digest.FromString(config), 3))) },
+			"bytes"},
 		"child of wrong size": {func(l *liar) {
 			l.manifest("t", `{"schemaVersion":2,"manifests":[`+descriptor(l.manifest("", imageManifest(good)), 3)+`]}`)
 		}, "3 are expected"},

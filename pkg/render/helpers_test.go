@@ -88,7 +88,8 @@ func renderOne(t testing.TB, template string, change func(*config.Config)) strin
 	if change != nil {
 		change(c)
 	}
-	out, err := Render(context.Background(), Options{Tree: tree, Config: c, Env: map[string]string{"HOME": "/h"}, Version: "1.2"})
+	out, err := Render(context.Background(), Options{Tree: tree, Config: c,
+		Env: map[string]string{"HOME": "/h"}, Version: "1.2"})
 	if err != nil {
 		return "error: " + err.Error()
 	}

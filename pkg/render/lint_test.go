@@ -59,7 +59,8 @@ var lintCases = []struct{ name, tree, override, want string }{
 override.j2:3:1: no template has a block "zzz": it is not rendered
 override.j2:4:1: no template reads base_pacakges_append (did you mean "base_packages_append"?)
 override.j2:5:1: no template reads nova_api_packages_append (did you mean "nova_api_pip_packages_append"?)`},
-	{"no extends", "", "{% block footer %}x{% endblock %}\n", "override.j2:1:: the override has no {% extends parent_template %}"},
+	{"no extends", "", "{% block footer %}x{% endblock %}\n",
+		"override.j2:1:: the override has no {% extends parent_template %}"},
 	{"text outside", "", "{% extends parent_template %}\n\n\n  RUN x\n{% block footer %}y{% endblock %}\nRUN z\n",
 		"override.j2:4:: text outside of a block is not rendered (put it between {% block … %} and {% endblock %})"},
 	{"override that does not compile", "", "{% extends parent_template %}\n{% block footer %}{{ x | nofilter }}{% endblock %}\n", "override.j2:2:"},
@@ -71,7 +72,8 @@ bad/Dockerfile.j2:2:38: No test named 'dfined'. (did you mean "defined"?)
 bad/Dockerfile.j2:2:54: No filter named 'custmizable'. (did you mean "customizable"?)
 bad/Dockerfile.j2:3:20: No filter named 'nofilter'.`},
 	{"names in a branch of an override", "", "{% extends parent_template %}\n{% block footer %}{% if a %}{{ x | uper }}{% endif %}{% endblock %}\n", "override.j2:2:36: No filter named 'uper'."},
-	{"several names that do not compile, and a block", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | one | two is three }}\n{% block bad_footer %}{% endblock %}\n", "{% extends parent_template %}\n{% block bad_footer %}x{% endblock %}\n",
+	{"several names that do not compile, and a block",
+		"-- bad/Dockerfile.j2 --\nFROM x\n{{ x | one | two is three }}\n{% block bad_footer %}{% endblock %}\n", "{% extends parent_template %}\n{% block bad_footer %}x{% endblock %}\n",
 		"bad/Dockerfile.j2:2:8: No filter named 'one'.\nbad/Dockerfile.j2:2:14: No filter named 'two'.\nbad/Dockerfile.j2:2:21: No test named 'three'."},
 	{"names passed to filters", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | map('uper') | select('dfined') | selectattr('a', '==', 1) | rejectattr('a', 'nodd') | map(attribute='a') | list }}\n", "",
 		"bad/Dockerfile.j2:2:8: No filter named 'uper'.\nbad/Dockerfile.j2:2:22: No test named 'dfined'.\nbad/Dockerfile.j2:2:68: No test named 'nodd'."},
@@ -85,8 +87,10 @@ bad/Dockerfile.j2:3:20: No filter named 'nofilter'.`},
 	{"sets in a branch and several in one", "", "{% extends parent_template %}\n{% if x %}{% set nova_api_zzz_append, y = [], 1 %}{% endif %}\n{% set z | indent(width=2) %}text{% endset %}\n", "override.j2:2:11: no template reads nova_api_zzz_append"},
 	{"no FROM", "-- bad/Dockerfile.j2 --\nRUN x\n-- good/Dockerfile.j2 --\n{% include 'inc.j2' %}\n-- inc.j2 --\nFROM x\n-- unknown/Dockerfile.j2 --\n{% include image_name %}\n-- made/Dockerfile.j2 --\n{{ 'FROM x' }}\n", "",
 		"bad/Dockerfile.j2:1:: the template has no FROM (begin it with"},
-	{"a tag of several lines", "", "{% extends parent_template %}\n{% set\n  base_zzz_append = [] %}\n", "override.j2:3:3: no template reads base_zzz_append"},
-	{"more unknown names than the limit", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x" + manyFilters(150) + " }}\n", "", "bad/Dockerfile.j2:2:"},
+	{"a tag of several lines", "", "{% extends parent_template %}\n{% set\n  base_zzz_append = [] %}\n",
+		"override.j2:3:3: no template reads base_zzz_append"},
+	{"more unknown names than the limit", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x" + manyFilters(150) + " }}\n", "",
+		"bad/Dockerfile.j2:2:"},
 }
 
 func TestLint(t *testing.T) {
@@ -153,8 +157,10 @@ not one
 	}
 	line := "  {% block fotter %}{{ x | uper }}{% endblock %}"
 	want := []Finding{
-		{File: two, Line: 3, Message: "text outside of a block is not rendered", Hint: "put it between {% block … %} and {% endblock %}", Source: "not one"},
-		{File: two, Line: 4, Column: 3, Message: `no template has a block "fotter": it is not rendered`, Hint: `did you mean "footer"?`, Source: line},
+		{File: two, Line: 3, Message: "text outside of a block is not rendered",
+			Hint: "put it between {% block … %} and {% endblock %}", Source: "not one"},
+		{File: two, Line: 4, Column: 3, Message: `no template has a block "fotter": it is not rendered`,
+			Hint: `did you mean "footer"?`, Source: line},
 		{File: two, Line: 4, Column: 28, Message: "No filter named 'uper'.", Hint: `did you mean "upper"?`, Source: line},
 	}
 	if !slices.Equal(found, want) {
@@ -175,7 +181,8 @@ func TestLintOrdinaryOverrides(t *testing.T) {
 		t.Fatal(err)
 	}
 	mark := func(file string) Finding {
-		return Finding{File: file, Line: 1, Message: "a byte order mark, which is rendered as text", Hint: "save the file as UTF-8 without it",
+		return Finding{File: file, Line: 1, Message: "a byte order mark, which is rendered as text",
+			Hint:       "save the file as UTF-8 without it",
 			Everywhere: true}
 	}
 	o, bom := filepath.Join(dir, "o.j2"), filepath.Join(dir, "bom.j2")
@@ -226,7 +233,8 @@ func TestLintIsSilent(t *testing.T) {
 func TestScanTemplate(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"a{{ b }}c", "'a'1 {{b}}1:2 'c'1"},
-		{"{%- set x = '%}' -%}\n{#- {{ no }} -#} {{ {'a': {'b': 1}} }}", "{%set x = '%}'%}1:1 '\n'1 ' '2 {{{'a': {'b': 1}}}}2:18"},
+		{"{%- set x = '%}' -%}\n{#- {{ no }} -#} {{ {'a': {'b': 1}} }}",
+			"{%set x = '%}'%}1:1 '\n'1 ' '2 {{{'a': {'b': 1}}}}2:18"},
 		{"{% raw %}{{ x }}{% endraw %}{{ y", "{%raw%}1:1 '{{ x }}'1 {{y}}1:29"},
 		{"é{{ x }}", "'é'1 {{x}}1:2"},
 		{"{", "'{'1"}, {"", ""}, {"{{", "{{}}1:1"}, {"{# x", ""},

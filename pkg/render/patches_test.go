@@ -78,18 +78,21 @@ func TestCheckPatches(t *testing.T) {
 		t.Error(err)
 	}
 	err := CheckPatches(dir, []string{"nova-base", "base", "nova-apis"})
-	if err == nil || !strings.Contains(err.Error(), "nova-api/series") || !strings.Contains(usererr.Hint(err), "nova-apis") {
+	if err == nil || !strings.Contains(err.Error(), "nova-api/series") ||
+		!strings.Contains(usererr.Hint(err), "nova-apis") {
 		t.Errorf("got %v, hint %q", err, usererr.Hint(err))
 	}
 	if err := CheckPatches("", nil); err != nil {
 		t.Error(err)
 	}
-	if got := PatchesWithoutSeries(dir, []string{"nova-api", "noseries", "other"}); len(got) != 1 || filepath.Base(got[0]) != "noseries" {
+	if got := PatchesWithoutSeries(dir, []string{"nova-api", "noseries", "other"}); len(got) != 1 ||
+		filepath.Base(got[0]) != "noseries" {
 		t.Errorf("directories without a series: %q", got)
 	}
 	// Two directories of one image: the patches of the second would be lost.
 	twice := unpack(t, "-- nova-base/series --\nx\n-- nova_base/series --\ny\n-- nova_base/y --\n")
-	if err := CheckPatches(twice, []string{"nova-base"}); err == nil || !strings.Contains(err.Error(), "nova_base/series") {
+	if err := CheckPatches(twice, []string{"nova-base"}); err == nil ||
+		!strings.Contains(err.Error(), "nova_base/series") {
 		t.Errorf("two series of an image: %v", err)
 	}
 }

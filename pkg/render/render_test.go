@@ -22,37 +22,53 @@ func TestFunctions(t *testing.T) {
 		{"env", "{{ env.HOME }} {{ env.get('X', 'none') }}", "/h none"},
 		{"older releases", "{{ install_type }} {{ install_metatype }} {{ build_date | length }}", "binary rdo 8"},
 
-		{"append", "{% set nova_api_packages_append = ['c'] %}{{ ['a', 'b'] | customizable('packages') | join(' ') }}", "a b c"},
+		{"append", "{% set nova_api_packages_append = ['c'] %}{{ ['a', 'b'] | customizable('packages') | join(' ') }}",
+			"a b c"},
 		{"append changes the list itself", "{% set nova_api_p_append = ['c'] %}{% set l = ['a'] %}{% set x = l | customizable('p') %}{{ l }}", "['a', 'c']"},
 		{"remove", "{% set nova_api_packages_remove = ['a', 'z'] %}{{ ['a', 'b', 'a'] | customizable('packages') | join(' ') }}", "b a"},
 		{"append and remove", "{% set nova_api_p_append = ['c', 'd'] %}{% set nova_api_p_remove = ['c'] %}{{ ['a'] | customizable('p') }}", "['a', 'd']"},
 		{"override wins", "{% set nova_api_p_override = ['z'] %}{% set nova_api_p_append = ['c'] %}{{ ['a'] | customizable('p') }}", "['z']"},
 		{"override of a text", "{% set nova_api_p_override = 'text' %}{{ 'a' | customizable('p') }}", "text"},
 		{"override of a list by nothing", "{% set nova_api_p_override = '' %}[{{ ['a'] | customizable('p') }}]", "[]"},
-		{"override of a list by a text", "{% set nova_api_p_override = 'vim' %}{{ ['a'] | customizable('p') }}", `error: nova_api_p_override must be a list, not the string "vim": write ['vim']`},
+		{"override of a list by a text", "{% set nova_api_p_override = 'vim' %}{{ ['a'] | customizable('p') }}",
+			`error: nova_api_p_override must be a list, not the string "vim": write ['vim']`},
 		{"undefined stays undefined", "{% set nova_api_p_append = ['c'] %}[{{ nope | customizable('p') }}]", "[]"},
 		{"another image's", "{% set nova_base_p_append = ['c'] %}{{ ['a'] | customizable('p') }}", "['a']"},
 		{"by keyword", "{% set nova_api_p_append = ['c'] %}{{ ['a'] | customizable(call_type='p') }}", "['a', 'c']"},
 		{"a tuple is appended", "{% set nova_api_p_append = ('c', 'd') %}{{ ['a'] | customizable('p') }}", "['a', 'c', 'd']"},
-		{"not a list", "{% set nova_api_p_append = ['c'] %}{{ 'text' | customizable('p') }}", `error: applies to a list, not to the text "text"`},
-		{"none among the items", "{% set nova_api_p_append = ['a', none] %}{{ ['a'] | customizable('p') }}", "error: nova_api_p_append has None among its items"},
-		{"list among the items", "{% set nova_api_p_override = [['a']] %}{{ ['a'] | customizable('p') }}", "error: nova_api_p_override has a list among its items"},
-		{"nothing to add", "{% set nova_api_p_append = 1 %}{{ ['a'] | customizable('p') }}", "error: nova_api_p_append must be a list, not the number 1"},
+		{"not a list", "{% set nova_api_p_append = ['c'] %}{{ 'text' | customizable('p') }}",
+			`error: applies to a list, not to the text "text"`},
+		{"none among the items", "{% set nova_api_p_append = ['a', none] %}{{ ['a'] | customizable('p') }}",
+			"error: nova_api_p_append has None among its items"},
+		{"list among the items", "{% set nova_api_p_override = [['a']] %}{{ ['a'] | customizable('p') }}",
+			"error: nova_api_p_override has a list among its items"},
+		{"nothing to add", "{% set nova_api_p_append = 1 %}{{ ['a'] | customizable('p') }}",
+			"error: nova_api_p_append must be a list, not the number 1"},
 
-		{"packages", "{{ debian_package_install(['a', 'b']) }}", "apt-get --error-on=any update && apt-get -y install --no-install-recommends a b && apt-get clean && rm -rf /var/lib/apt/lists/*"},
-		{"packages, the cache is kept", "{{ debian_package_install(['a'], clean_package_cache=False) }}", "apt-get --error-on=any update && apt-get -y install --no-install-recommends a"},
-		{"packages by URL", "{{ debian_package_install(['http://x/y/z.deb', 'a'], False) }}", "apt-get --error-on=any update && apt-get -y install --no-install-recommends a && curl --location http://x/y/z.deb -o z.deb && dpkg -i z.deb && rm -rf z.deb"},
+		{"packages", "{{ debian_package_install(['a', 'b']) }}",
+			"apt-get --error-on=any update && apt-get -y install --no-install-recommends a b && apt-get clean && rm -rf /var/lib/apt/lists/*"},
+		{"packages, the cache is kept", "{{ debian_package_install(['a'], clean_package_cache=False) }}",
+			"apt-get --error-on=any update && apt-get -y install --no-install-recommends a"},
+		{"packages by URL", "{{ debian_package_install(['http://x/y/z.deb', 'a'], False) }}",
+			"apt-get --error-on=any update && apt-get -y install --no-install-recommends a && curl --location http://x/y/z.deb -o z.deb && dpkg -i z.deb && rm -rf z.deb"},
 		{"no packages", "[{{ debian_package_install([]) }}]", "[]"},
-		{"a text for packages", "{{ debian_package_install('curl') }}", `error: debian_package_install needs a list of packages, not the text "curl"`},
-		{"a misspelt argument", "{{ debian_package_install(['a'], clean_pakage_cache=False) }}", `error: debian_package_install has no argument "clean_pakage_cache" (did you mean "clean_package_cache"?)`},
+		{"a text for packages", "{{ debian_package_install('curl') }}",
+			`error: debian_package_install needs a list of packages, not the text "curl"`},
+		{"a misspelt argument", "{{ debian_package_install(['a'], clean_pakage_cache=False) }}",
+			`error: debian_package_install has no argument "clean_pakage_cache" (did you mean "clean_package_cache"?)`},
 
-		{"raise_error", "a\n  {{ raise_error('stop: ' + image_name) }}", "error: nova/nova-api/Dockerfile.j2:2:6: stop: nova-api"},
-		{"repositories", "{{ handle_repos(['grafana'], 'enable') }}", "RUN echo 'Uris: https://g' >/etc/apt/sources.list.d/grafana.sources"},
+		{"raise_error", "a\n  {{ raise_error('stop: ' + image_name) }}",
+			"error: nova/nova-api/Dockerfile.j2:2:6: stop: nova-api"},
+		{"repositories", "{{ handle_repos(['grafana'], 'enable') }}",
+			"RUN echo 'Uris: https://g' >/etc/apt/sources.list.d/grafana.sources"},
 		{"repositories, nothing to do", "[{{ handle_repos(['debian'], 'enable') }}]", "[]"},
-		{"repositories, in a text", "{{ handle_repos('grafana', 'enable') }}", `error: handle_repos needs a list of repositories, not the text "grafana"`},
-		{"repositories, a wrong mode", "{{ handle_repos(['grafana'], 'enabled') }}", `error: handle_repos needs "enable" or "disable"`},
+		{"repositories, in a text", "{{ handle_repos('grafana', 'enable') }}",
+			`error: handle_repos needs a list of repositories, not the text "grafana"`},
+		{"repositories, a wrong mode", "{{ handle_repos(['grafana'], 'enabled') }}",
+			`error: handle_repos needs "enable" or "disable"`},
 		{"missing repository", "{{ handle_repos(['grafna'], 'enable') }}", `error: nova/nova-api/Dockerfile.j2:1:`},
-		{"a template chooses no file", "{% set repos_yaml = '/etc/passwd' %}{{ handle_repos(['grafana'], 'enable') }}", `error: repos_yaml is "/etc/passwd"`},
+		{"a template chooses no file", "{% set repos_yaml = '/etc/passwd' %}{{ handle_repos(['grafana'], 'enable') }}",
+			`error: repos_yaml is "/etc/passwd"`},
 
 		{"a file outside", "{% include '../../etc/passwd' %}", `not found`},
 		{"a syntax error", "a\n{% if x %}", "error: nova/nova-api/Dockerfile.j2:2:"},
@@ -142,7 +158,8 @@ FROM x
 `)
 	_, err := Render(context.Background(), Options{Tree: tree, Config: testConfig()})
 	var all *Errors
-	if !errors.As(err, &all) || len(all.Errs) != 2 || len(all.Also[0]) != 1 || all.Also[0][0] != tree.displayPath("b/Dockerfile.j2") {
+	if !errors.As(err, &all) || len(all.Errs) != 2 || len(all.Also[0]) != 1 ||
+		all.Also[0][0] != tree.displayPath("b/Dockerfile.j2") {
 		t.Fatalf("%v", err)
 	}
 	var te *TemplateError
@@ -167,7 +184,8 @@ FROM x
 	} {
 		c := testConfig()
 		change(c)
-		if _, err := Render(context.Background(), Options{Tree: tree, Config: c}); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := Render(context.Background(), Options{Tree: tree, Config: c}); err == nil ||
+			!strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -211,7 +229,8 @@ func TestContextAndWriteTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := testConfig()
-	c.AptSourcesList, c.AptPreferences, c.PatchesPath = filepath.Join(dir, "list"), filepath.Join(dir, "prefs"), filepath.Join(dir, "patches")
+	c.AptSourcesList, c.AptPreferences, c.PatchesPath = filepath.Join(dir, "list"), filepath.Join(dir, "prefs"),
+		filepath.Join(dir, "patches")
 	o := Options{Tree: tree, Config: c}
 	out, err := Render(context.Background(), o)
 	if err != nil {

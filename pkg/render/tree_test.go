@@ -139,8 +139,10 @@ func TestTreeErrors(t *testing.T) {
 	for _, c := range []struct{ name, a, b, want string }{
 		{"empty", "-- x --\n", "", "no Dockerfile.j2 in A: a template tree is a directory"},
 		{"at the top", "-- Dockerfile.j2 --\n", "", "A/Dockerfile.j2 is at the top of its tree"},
-		{"file over directory", "-- base/Dockerfile.j2 --\n-- base/x/y --\n", "-- base/x --\n", "B/base/x cannot replace A/base/x: one is a directory and the other is not"},
-		{"bad repos.yaml", "-- base/Dockerfile.j2 --\n-- repos.yaml --\n- x\n", "", "A/repos.yaml:1: the file must be a mapping"},
+		{"file over directory", "-- base/Dockerfile.j2 --\n-- base/x/y --\n", "-- base/x --\n",
+			"B/base/x cannot replace A/base/x: one is a directory and the other is not"},
+		{"bad repos.yaml", "-- base/Dockerfile.j2 --\n-- repos.yaml --\n- x\n", "",
+			"A/repos.yaml:1: the file must be a mapping"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := unpack(t, c.a), unpack(t, c.b)
@@ -158,7 +160,8 @@ func TestTreeErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := DirLayer("/no/such"); err == nil || err.Error() != "template directory /no/such: no such file or directory" {
+	if _, err := DirLayer("/no/such"); err == nil ||
+		err.Error() != "template directory /no/such: no such file or directory" {
 		t.Error(err)
 	}
 }
@@ -182,7 +185,8 @@ debian: {two: text}
 			t.Errorf("%s: %s", tag, f.name)
 		}
 	}
-	if tree, err = openDirs(t, unpack(t, "-- base/Dockerfile.j2 --\n")); err != nil || tree.repos.sections["rocky"] == nil {
+	if tree, err = openDirs(t, unpack(t, "-- base/Dockerfile.j2 --\n")); err != nil ||
+		tree.repos.sections["rocky"] == nil {
 		t.Errorf("the caller's repositories are not used: %v", err)
 	}
 }

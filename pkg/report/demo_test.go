@@ -40,23 +40,33 @@ func recorded() []build.Event {
 	maria.Failure.Tail, maria.Failure.Step, maria.Log = nil, "", "" // Logs fills these in
 	ev := []build.Event{
 		{Time: at(0), Kind: build.EventRunStart, Total: 8, Estimate: 4 * time.Minute},
-		{Time: at(0), Kind: build.EventImageEnd, Image: named("cron"), Result: &build.Result{Image: named("cron"), Status: build.StatusUnchanged}},
-		{Time: at(0), Kind: build.EventImageEnd, Image: named("fluentd"), Result: &build.Result{Image: named("fluentd"), Status: build.StatusUnchanged}},
+		{Time: at(0), Kind: build.EventImageEnd, Image: named("cron"),
+			Result: &build.Result{Image: named("cron"), Status: build.StatusUnchanged}},
+		{Time: at(0), Kind: build.EventImageEnd, Image: named("fluentd"),
+			Result: &build.Result{Image: named("fluentd"), Status: build.StatusUnchanged}},
 		{Time: at(0), Kind: build.EventMessage, Text: "builder: buildkitd v0.34.2, started for this run\n"},
 		{Time: at(0.5), Kind: build.EventImageStart, Image: named("base"), Estimate: 50 * time.Second},
 		{Time: at(0.6), Kind: build.EventStepStart, Image: named("base"), Step: step("a", "FROM debian:bookworm")},
-		{Time: at(0.7), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""), Current: 1 << 20, TotalBytes: 50 << 20},
-		{Time: at(0.8), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""), Current: 20 << 20, TotalBytes: 50 << 20},
-		{Time: at(1.6), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""), Current: 50 << 20, TotalBytes: 50 << 20},
-		{Time: at(2), Kind: build.EventStepEnd, Image: named("base"), Step: build.Step{ID: "a", Name: "FROM debian:bookworm", Duration: 1400 * time.Millisecond}},
+		{Time: at(0.7), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""),
+			Current: 1 << 20, TotalBytes: 50 << 20},
+		{Time: at(0.8), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""),
+			Current: 20 << 20, TotalBytes: 50 << 20},
+		{Time: at(1.6), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""),
+			Current: 50 << 20, TotalBytes: 50 << 20},
+		{Time: at(2), Kind: build.EventStepEnd, Image: named("base"),
+			Step: build.Step{ID: "a", Name: "FROM debian:bookworm", Duration: 1400 * time.Millisecond}},
 		{Time: at(2), Kind: build.EventStepStart, Image: named("base"), Step: step("b", runBase)},
-		{Time: at(3), Kind: build.EventLog, Image: named("base"), Step: step("b", ""), Data: []byte("Get:1 curl\nReading database ... 5%\rReading data")},
-		{Time: at(4), Kind: build.EventLog, Image: named("base"), Step: step("b", ""), Data: []byte("base ... 100%\r\nSetting up curl\nno newline")},
-		{Time: at(40), Kind: build.EventStepEnd, Image: named("base"), Step: build.Step{ID: "b", Name: runBase, Duration: 38 * time.Second}},
+		{Time: at(3), Kind: build.EventLog, Image: named("base"), Step: step("b", ""),
+			Data: []byte("Get:1 curl\nReading database ... 5%\rReading data")},
+		{Time: at(4), Kind: build.EventLog, Image: named("base"), Step: step("b", ""),
+			Data: []byte("base ... 100%\r\nSetting up curl\nno newline")},
+		{Time: at(40), Kind: build.EventStepEnd, Image: named("base"),
+			Step: build.Step{ID: "b", Name: runBase, Duration: 38 * time.Second}},
 		{Time: at(40), Kind: build.EventImageEnd, Image: named("base"), Result: ptr(results()[0])},
 	}
 	for i, name := range []string{"openstack-base", "mariadb-base", "memcached"} {
-		ev = append(ev, build.Event{Time: at(40.1 + float64(i)), Kind: build.EventImageStart, Image: named(name), Estimate: 30 * time.Second})
+		ev = append(ev, build.Event{Time: at(40.1 + float64(i)), Kind: build.EventImageStart, Image: named(name),
+			Estimate: 30 * time.Second})
 	}
 	return append(ev,
 		build.Event{Time: at(44), Kind: build.EventStepStart, Image: named("memcached"),
@@ -91,18 +101,24 @@ func named(name string) image.ID { return image.ID{Name: name} }
 func results() []Result {
 	pushErr := errors.New("pushing localhost:4000/kolla/keystone:demo: dial tcp 127.0.0.1:4000: connect: connection refused")
 	return []Result{
-		{Result: build.Result{Image: named("base"), Reference: baseRef, Status: build.StatusBuilt, Reason: "new", Digest: baseSha, Size: 51 << 20,
+		{Result: build.Result{Image: named("base"), Reference: baseRef, Status: build.StatusBuilt, Reason: "new",
+			Digest: baseSha, Size: 51 << 20,
 			Started: at(0.5), Duration: 39500 * time.Millisecond}, Pushed: true, TagsChanged: true,
 			Packages: []PackageChange{{Name: "libssl3", From: "3.0.15-1", To: "3.0.16-1"}, {Name: "tzdata", To: "2026c"}}},
-		{Result: build.Result{Image: named("openstack-base"), Parent: named("base"), Reference: "localhost:4000/kolla/openstack-base:demo", Status: build.StatusBuilt,
+		{Result: build.Result{Image: named("openstack-base"), Parent: named("base"),
+			Reference: "localhost:4000/kolla/openstack-base:demo", Status: build.StatusBuilt,
 			Reason: "parent changed", Digest: nextSha, Size: 400 << 20, Started: at(40.1), Duration: 80 * time.Second},
 			Pushed: true, TagsChanged: true},
-		{Result: build.Result{Image: named("memcached"), Parent: named("base"), Reference: "localhost:4000/kolla/memcached:demo", Status: build.StatusBuilt,
-			Reason: "new", Digest: nextSha, Size: 62<<20 + 123456, Started: at(42.1), Duration: 18 * time.Second}, Pushed: true, TagsChanged: true},
-		{Result: build.Result{Image: named("mariadb-base"), Parent: named("base"), Reference: "localhost:4000/kolla/mariadb-base:demo", Status: build.StatusBuilt,
+		{Result: build.Result{Image: named("memcached"), Parent: named("base"),
+			Reference: "localhost:4000/kolla/memcached:demo", Status: build.StatusBuilt,
+			Reason: "new", Digest: nextSha, Size: 62<<20 + 123456, Started: at(42.1), Duration: 18 * time.Second},
+			Pushed: true, TagsChanged: true},
+		{Result: build.Result{Image: named("mariadb-base"), Parent: named("base"),
+			Reference: "localhost:4000/kolla/mariadb-base:demo", Status: build.StatusBuilt,
 			Reason: "new", Digest: nextSha, Size: 90 << 20, Started: at(41.1), Duration: 21 * time.Second}},
-		{Result: build.Result{Image: named("mariadb-server"), Parent: named("mariadb-base"), Reference: "localhost:4000/kolla/mariadb-server:demo",
-			Status: build.StatusError, Reason: "a step failed", Started: at(62), Duration: 13 * time.Second,
+		{Result: build.Result{Image: named("mariadb-server"), Parent: named("mariadb-base"),
+			Reference: "localhost:4000/kolla/mariadb-server:demo",
+			Status:    build.StatusError, Reason: "a step failed", Started: at(62), Duration: 13 * time.Second,
 			Failure: &build.Failure{
 				Err: errors.New("process \"/bin/sh -c apt-get -y install galera-4 mariadb-server\" did not " +
 					"complete successfully: exit code: 100"),
@@ -112,16 +128,23 @@ func results() []Result {
 				Tail: []string{"Reading package lists...", "E: Unable to locate package galera-4"},
 				Hint: "the package repositories that this image enables have no galera-4:\nsee its repos.yaml entry",
 			}}, Log: "logs/mariadb-server.log"},
-		{Result: build.Result{Image: named("mariadb-backup"), Parent: named("mariadb-server"), Status: build.StatusParentError, Reason: "skipped because mariadb-server failed"}},
-		{Result: build.Result{Image: named("mariadb-clustercheck"), Parent: named("mariadb-backup"), Status: build.StatusParentError, Reason: "skipped because mariadb-server failed"}},
-		{Result: build.Result{Image: named("keystone"), Parent: named("openstack-base"), Reference: "localhost:4000/kolla/keystone:demo", Status: build.StatusPushError,
+		{Result: build.Result{Image: named("mariadb-backup"), Parent: named("mariadb-server"),
+			Status: build.StatusParentError, Reason: "skipped because mariadb-server failed"}},
+		{Result: build.Result{Image: named("mariadb-clustercheck"), Parent: named("mariadb-backup"),
+			Status: build.StatusParentError, Reason: "skipped because mariadb-server failed"}},
+		{Result: build.Result{Image: named("keystone"), Parent: named("openstack-base"),
+			Reference: "localhost:4000/kolla/keystone:demo", Status: build.StatusPushError,
 			Reason: "not published", Digest: nextSha, Size: 500 << 20, Started: at(120), Duration: 80 * time.Second,
 			Failure: &build.Failure{Err: pushErr, Hint: "start one with: kolla-build registry serve"}}},
-		{Result: build.Result{Image: named("cron"), Parent: named("base"), Status: build.StatusUnchanged, Reason: "unchanged", Reference: "localhost:4000/kolla/cron:demo", Digest: baseSha, Size: 60 << 20}},
-		{Result: build.Result{Image: named("fluentd"), Parent: named("base"), Status: build.StatusUnchanged, Reason: "unchanged", Digest: nextSha, Size: 70 << 20}},
+		{Result: build.Result{Image: named("cron"), Parent: named("base"), Status: build.StatusUnchanged,
+			Reason: "unchanged", Reference: "localhost:4000/kolla/cron:demo", Digest: baseSha, Size: 60 << 20}},
+		{Result: build.Result{Image: named("fluentd"), Parent: named("base"), Status: build.StatusUnchanged,
+			Reason: "unchanged", Digest: nextSha, Size: 70 << 20}},
 		{Result: build.Result{Image: named("nova-base"), Parent: named("openstack-base"), Status: build.StatusUnmatched}},
-		{Result: build.Result{Image: named("tgtd"), Parent: named("base"), Status: build.StatusUnbuildable, Reason: "not for debian"}},
-		{Result: build.Result{Image: named("zun-base"), Parent: named("openstack-base"), Status: build.StatusSkipped, Reason: "--skip-existing"}},
+		{Result: build.Result{Image: named("tgtd"), Parent: named("base"), Status: build.StatusUnbuildable,
+			Reason: "not for debian"}},
+		{Result: build.Result{Image: named("zun-base"), Parent: named("openstack-base"), Status: build.StatusSkipped,
+			Reason: "--skip-existing"}},
 	}
 }
 
@@ -178,7 +201,8 @@ func demo(dir string) {
 		}
 		return build.Event{Time: at(85), Kind: build.EventImageEnd, Image: named(name), Result: r}
 	}
-	names := []string{"nova-api", "neutron-server", "glance-api", "horizon", "heat-engine", "cinder-volume", "magnum-conductor", "zun-compute"}
+	names := []string{"nova-api", "neutron-server", "glance-api", "horizon", "heat-engine", "cinder-volume",
+		"magnum-conductor", "zun-compute"}
 	send(build.Event{Time: at(0), Kind: build.EventRunStart, Total: 12, Estimate: 5 * time.Minute})
 	fill, _ := strconv.Atoi(os.Getenv("REPORT_FILL"))
 	for i := range fill {

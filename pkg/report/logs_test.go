@@ -100,13 +100,17 @@ func TestLogsTailAndAttempts(t *testing.T) {
 	for attempt := 1; attempt <= 2; attempt++ {
 		l.Handle(build.Event{Time: at(0), Kind: build.EventImageStart, Image: named("x")})
 		for i := range 10 {
-			l.Handle(build.Event{Kind: build.EventLog, Image: named("x"), Step: step("a", "one"), Data: fmt.Appendf(nil, "a%d.%d\n\n", attempt, i)})
-			l.Handle(build.Event{Kind: build.EventLog, Image: named("x"), Step: step("b", "two"), Data: fmt.Appendf(nil, "b%d", i)})
+			l.Handle(build.Event{Kind: build.EventLog, Image: named("x"), Step: step("a", "one"),
+				Data: fmt.Appendf(nil, "a%d.%d\n\n", attempt, i)})
+			l.Handle(build.Event{Kind: build.EventLog, Image: named("x"), Step: step("b", "two"),
+				Data: fmt.Appendf(nil, "b%d", i)})
 		}
-		l.Handle(build.Event{Kind: build.EventStepEnd, Image: named("x"), Step: build.Step{ID: "a", Name: "one", Err: "exit code: 1"}})
+		l.Handle(build.Event{Kind: build.EventStepEnd, Image: named("x"),
+			Step: build.Step{ID: "a", Name: "one", Err: "exit code: 1"}})
 		l.Handle(build.Event{Kind: build.EventLog, Image: named("x"), Step: step("b", "two"), Data: []byte("later\n")})
 	}
-	end := build.Result{Image: named("x"), Status: build.StatusError, Failure: &build.Failure{Err: errors.New("exit code: 1")}}
+	end := build.Result{Image: named("x"), Status: build.StatusError,
+		Failure: &build.Failure{Err: errors.New("exit code: 1")}}
 	l.Handle(build.Event{Kind: build.EventImageEnd, Image: named("x"), Result: &end})
 	r := l.Complete(end)
 	if want := []string{"a2.7", "a2.8", "a2.9"}; !slices.Equal(r.Failure.Tail, want) || r.Failure.Step != "one" {
@@ -127,7 +131,8 @@ func TestLogsTailAndAttempts(t *testing.T) {
 // engine, or the run is canceled before.
 func TestLogsOfImagesWithoutSteps(t *testing.T) {
 	ended := func(status build.Status) []build.Event {
-		return []build.Event{{Kind: build.EventImageEnd, Image: named("x"), Result: &build.Result{Image: named("x"), Status: status}}}
+		return []build.Event{{Kind: build.EventImageEnd, Image: named("x"),
+			Result: &build.Result{Image: named("x"), Status: status}}}
 	}
 	load := build.Event{Kind: build.EventTransfer, Image: named("x"), Step: step("load", "load into Docker"), Current: 1}
 	for name, events := range map[string][]build.Event{
@@ -158,7 +163,8 @@ func TestLogsStayInTheirDirectory(t *testing.T) {
 	dir := t.TempDir()
 	l := NewLogs(LogsOptions{Dir: filepath.Join(dir, "logs")})
 	l.Handle(build.Event{Kind: build.EventImageStart, Image: named("../evil")})
-	l.Handle(build.Event{Kind: build.EventImageEnd, Image: named("../evil"), Result: &build.Result{Image: named("../evil")}})
+	l.Handle(build.Event{Kind: build.EventImageEnd, Image: named("../evil"),
+		Result: &build.Result{Image: named("../evil")}})
 	if got := l.Complete(build.Result{Image: named("../evil")}).Log; got != filepath.Join(dir, "logs", ".._evil.log") {
 		t.Errorf("the log is %s", got)
 	}
@@ -175,7 +181,8 @@ func failing(t *testing.T, dir string) []error {
 	l := NewLogs(LogsOptions{Dir: dir, OnError: func(err error) { reported = append(reported, err) }})
 	for _, e := range recorded() {
 		l.Handle(e)
-		if e.Kind == build.EventImageEnd && e.Image == named("mariadb-server") && len(l.Complete(*e.Result).Failure.Tail) == 0 {
+		if e.Kind == build.EventImageEnd && e.Image == named("mariadb-server") &&
+			len(l.Complete(*e.Result).Failure.Tail) == 0 {
 			t.Error("without files the last lines of output are lost too")
 		}
 	}
@@ -220,7 +227,8 @@ func TestLogMaxSize(t *testing.T) {
 	for range 5 {
 		logs.Handle(build.Event{Kind: build.EventLog, Image: id, Step: step, Data: []byte("123456\n")})
 	}
-	logs.Handle(build.Event{Kind: build.EventImageEnd, Image: id, Result: &build.Result{Image: id, Status: build.StatusError}})
+	logs.Handle(build.Event{Kind: build.EventImageEnd, Image: id,
+		Result: &build.Result{Image: id, Status: build.StatusError}})
 	if err := logs.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +237,8 @@ func TestLogMaxSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(data)
-	if strings.Count(text, "456") != 1 || !strings.Contains(text, "the output is longer") || !strings.Contains(text, "# error after") {
+	if strings.Count(text, "456") != 1 || !strings.Contains(text, "the output is longer") ||
+		!strings.Contains(text, "# error after") {
 		t.Errorf("%s", text)
 	}
 	if last := text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:]; LogEnding(strings.TrimSpace(last)) == "" {

@@ -18,12 +18,14 @@ func TestNightLine(t *testing.T) {
 	}}
 	tags := []string{"t-2026-11-22", "t"}
 	for want, run := range map[string]*Run{
-		"1 of 2 images failed (leaf); no tag was changed":                           {Summary: failed, Outcome: OutcomeFailed},
-		"1 of 2 images failed (leaf); published without leaf as t-2026-11-22 and t": {Summary: failed, Outcome: OutcomeFailed, Tags: tags, Left: []image.ID{named("leaf")}},
-		"failed; published as t-2026-11-22 and t":                                   {Outcome: OutcomeFailed, Tags: tags},
-		"failed; not published, and 2 tags could not be restored":                   {Outcome: OutcomeFailed, Stuck: 2},
-		"interrupted; no tag was changed":                                           {Outcome: OutcomeInterrupted},
-		"0 of 0 images built; published as t-2026-11-22 and t":                      {Outcome: OutcomeOK, Tags: tags},
+		"1 of 2 images failed (leaf); no tag was changed": {Summary: failed,
+			Outcome: OutcomeFailed},
+		"1 of 2 images failed (leaf); published without leaf as t-2026-11-22 and t": {Summary: failed,
+			Outcome: OutcomeFailed, Tags: tags, Left: []image.ID{named("leaf")}},
+		"failed; published as t-2026-11-22 and t":                 {Outcome: OutcomeFailed, Tags: tags},
+		"failed; not published, and 2 tags could not be restored": {Outcome: OutcomeFailed, Stuck: 2},
+		"interrupted; no tag was changed":                         {Outcome: OutcomeInterrupted},
+		"0 of 0 images built; published as t-2026-11-22 and t":    {Outcome: OutcomeOK, Tags: tags},
 	} {
 		if got := run.NightLine(true, ""); got != "nightly: "+want {
 			t.Errorf("got  %s\nwant %s", got, want)

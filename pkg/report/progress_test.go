@@ -98,7 +98,8 @@ func TestFrames(t *testing.T) {
 	var b strings.Builder
 	for _, second := range []float64{0.3, 1, 50, 110} {
 		for _, size := range [][2]int{{100, 30}, {60, 12}, {36, 8}, {20, 6}, {5, 3}, {1, 1}} {
-			v := &ttyView{style: style{utf8: true}, q: newQueue(&bytes.Buffer{}), size: func() (int, int) { return size[0], size[1] }}
+			v := &ttyView{style: style{utf8: true}, q: newQueue(&bytes.Buffer{}),
+				size: func() (int, int) { return size[0], size[1] }}
 			m := &model{}
 			for _, e := range recorded() {
 				if e.Time.After(at(second)) {
@@ -153,7 +154,8 @@ func TestRemaining(t *testing.T) {
 	end := func(second float64, name string) []build.Event {
 		return []build.Event{
 			{Time: at(second - 10), Kind: build.EventImageStart, Image: named(name), Estimate: 20 * time.Second},
-			{Time: at(second), Kind: build.EventImageEnd, Image: named(name), Result: &build.Result{Image: named(name), Status: build.StatusBuilt}},
+			{Time: at(second), Kind: build.EventImageEnd, Image: named(name),
+				Result: &build.Result{Image: named(name), Status: build.StatusBuilt}},
 		}
 	}
 	run := func(estimate time.Duration, events ...build.Event) *model {
@@ -180,7 +182,8 @@ func TestRemaining(t *testing.T) {
 	if got := run(400*time.Second, two...).remaining(at(20)); got != 160*time.Second {
 		t.Errorf("by both: %v, want 2m40s", got)
 	}
-	long := append(two, build.Event{Time: at(20), Kind: build.EventImageStart, Image: named("slow"), Estimate: 1000 * time.Second})
+	long := append(two, build.Event{Time: at(20), Kind: build.EventImageStart, Image: named("slow"),
+		Estimate: 1000 * time.Second})
 	if got := run(0, long...).remaining(at(20)); got != 500*time.Second {
 		t.Errorf("with a slow image running: %v, want 8m20s", got)
 	}
@@ -269,7 +272,8 @@ func TestHandleFromManyGoroutines(t *testing.T) {
 			for range 100 {
 				handle(build.Event{Kind: build.EventLog, Image: named(name), Step: step("a", "run"), Data: []byte("line\n")})
 			}
-			handle(build.Event{Kind: build.EventImageEnd, Image: named(name), Result: &build.Result{Image: named(name), Status: build.StatusBuilt}})
+			handle(build.Event{Kind: build.EventImageEnd, Image: named(name),
+				Result: &build.Result{Image: named(name), Status: build.StatusBuilt}})
 		})
 	}
 	wg.Wait()

@@ -28,7 +28,8 @@ func runs() map[string]*Run {
 	for _, e := range recorded() {
 		rec.Handle(e)
 	}
-	failed := &Run{Summary: Summary{Results: results(), Duration: 201 * time.Second, AllowedToFail: []image.ID{named("keystone")}},
+	failed := &Run{Summary: Summary{Results: results(), Duration: 201 * time.Second,
+		AllowedToFail: []image.ID{named("keystone")}},
 		Title: "debian 12, binary", Version: "1.0",
 		Started: t0, Slots: 8, Outcome: OutcomeFailed, Activities: rec.Activities(at(201)),
 		Past: []Record{{Started: t0.Add(-24 * time.Hour), Seconds: 100, Outcome: OutcomeOK,
@@ -38,8 +39,10 @@ func runs() map[string]*Run {
 	evil := "a\"}\n# EOF\n\x00\x1b]0;x\x07<b>&'\\" + "\xff\ufffe\uffff"
 	return map[string]*Run{
 		"failed": failed, "good": good,
-		"interrupted": {Summary: Summary{Results: []Result{{Result: build.Result{Image: named("base"), Status: build.StatusCanceled, Reason: "interrupted"}}}}, Title: "t", Started: t0, Outcome: OutcomeInterrupted},
-		"early":       {Title: "t", Started: t0, Outcome: OutcomeFailed, Summary: Summary{Err: errors.New("builder x: no such file\n  hint: make one")}},
+		"interrupted": {Summary: Summary{Results: []Result{{Result: build.Result{Image: named("base"),
+			Status: build.StatusCanceled, Reason: "interrupted"}}}}, Title: "t", Started: t0, Outcome: OutcomeInterrupted},
+		"early": {Title: "t", Started: t0, Outcome: OutcomeFailed,
+			Summary: Summary{Err: errors.New("builder x: no such file\n  hint: make one")}},
 		"hostile": {Title: evil, Started: t0, Outcome: OutcomeFailed, Tags: []string{evil}, Registry: evil,
 			Summary: Summary{Results: []Result{{Result: build.Result{Image: named(evil), Status: build.StatusError, Size: 1,
 				Duration: time.Second, Failure: &build.Failure{Err: errors.New("]]>" + evil), Tail: []string{"]]><x>" + evil}}}}}}},
@@ -55,7 +58,8 @@ func TestJUnitIsValid(t *testing.T) {
 			if err := run.WriteJUnitFile(file); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := exec.Command(xmllint, "--noout", "--nonet", "--schema", "testdata/junit.xsd", file).CombinedOutput(); err != nil {
+			if out, err := exec.Command(xmllint, "--noout", "--nonet", "--schema", "testdata/junit.xsd",
+				file).CombinedOutput(); err != nil {
 				data, _ := os.ReadFile(file)
 				t.Errorf("%s\n%s", out, data)
 			}
@@ -172,8 +176,9 @@ func TestCriticalPath(t *testing.T) {
 	add("mid", 10, 20)
 	add("leaf", 50, 75) // on mid, and waits for a slot: 45 s in all
 	add("end", 40, 48)  // on long: 48 s in all
-	needs := map[image.ID][]image.ID{named("long"): {named("base")}, named("mid"): {named("base")}, named("leaf"): {named("mid")},
-		named("end"): {named("long"), named("unchanged")}}
+	needs := map[image.ID][]image.ID{named("long"): {named("base")}, named("mid"): {named("base")},
+		named("leaf"): {named("mid")},
+		named("end"):  {named("long"), named("unchanged")}}
 	var names []string
 	for _, l := range CriticalPath(acts, needs) {
 		names = append(names, l.Image.Name)

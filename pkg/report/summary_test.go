@@ -45,7 +45,8 @@ func demoSummary() Summary {
 func TestSummaryText(t *testing.T) {
 	s := demoSummary()
 	golden(t, "summary.txt", text(t, s, TextOptions{}))
-	golden(t, "summary_not_matched.txt", text(t, s, TextOptions{NotMatched: true, Getenv: env("LC_ALL=C", "LANG=C.UTF-8")}))
+	golden(t, "summary_not_matched.txt", text(t, s,
+		TextOptions{NotMatched: true, Getenv: env("LC_ALL=C", "LANG=C.UTF-8")}))
 	for _, width := range []int{100, 80, 50, 30} {
 		got := text(t, s, TextOptions{Width: width})
 		golden(t, fmt.Sprintf("summary_%d.txt", width), got)
@@ -115,10 +116,13 @@ func TestSummaryGroupsEqualCauses(t *testing.T) {
 func TestSummaryIsSafeToShow(t *testing.T) {
 	evil := "x\x1b[2J\x07\u202e\n"
 	s := Summary{Next: []string{"next"}, Results: []Result{
-		{Result: build.Result{Image: named("a" + evil), Reference: evil, Digest: digest.Digest(evil), Status: build.StatusBuilt}},
-		{Result: build.Result{Image: named("b" + evil), Reason: evil, Status: build.StatusError, Failure: &build.Failure{Err: errors.New(evil), Dockerfile: evil,
-			Template: evil, Source: []string{evil}, Step: evil, Tail: []string{evil}, Hint: evil}}, Log: evil},
-		{Result: build.Result{Image: named("c" + evil), Parent: named("b" + evil), Reason: evil, Status: build.StatusParentError}},
+		{Result: build.Result{Image: named("a" + evil), Reference: evil, Digest: digest.Digest(evil),
+			Status: build.StatusBuilt}},
+		{Result: build.Result{Image: named("b" + evil), Reason: evil, Status: build.StatusError,
+			Failure: &build.Failure{Err: errors.New(evil), Dockerfile: evil,
+				Template: evil, Source: []string{evil}, Step: evil, Tail: []string{evil}, Hint: evil}}, Log: evil},
+		{Result: build.Result{Image: named("c" + evil), Parent: named("b" + evil), Reason: evil,
+			Status: build.StatusParentError}},
 		{Result: build.Result{Image: named("d" + evil), Reason: evil, Status: build.StatusSkipped}},
 		{Result: build.Result{Image: named("e" + evil), Reason: evil, Status: build.StatusCanceled}},
 	}}
@@ -223,7 +227,8 @@ func TestSummaryJSONFileIsAtomic(t *testing.T) {
 	if fi, err := os.Lstat(link); err != nil || fi.Mode()&os.ModeSymlink == 0 {
 		t.Error("the link was replaced")
 	}
-	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 || !strings.HasPrefix(read(t, path), "{\n    \"built\"") {
+	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 ||
+		!strings.HasPrefix(read(t, path), "{\n    \"built\"") {
 		t.Errorf("the file was not replaced with its mode kept: %v", fi.Mode())
 	}
 	entries, _ := os.ReadDir(dir)

@@ -33,7 +33,8 @@ func TestTimesOfAnImage(t *testing.T) {
 	}
 	event(1, build.Event{Kind: build.EventRunStart})
 	event(1, build.Event{Kind: build.EventImageStart, Image: base})
-	event(11, build.Event{Kind: build.EventImageEnd, Image: base, Result: &build.Result{Started: at(1), Duration: 10 * time.Second}})
+	event(11, build.Event{Kind: build.EventImageEnd, Image: base,
+		Result: &build.Result{Started: at(1), Duration: 10 * time.Second}})
 	event(13, build.Event{Kind: build.EventImageStart, Image: leaf})
 	install := build.Step{ID: "run", Kind: build.StepCommand, Name: "RUN apt-get install less"}
 	event(14, build.Event{Kind: build.EventStepStart, Image: leaf, Step: install})
@@ -52,10 +53,12 @@ func TestTimesOfAnImage(t *testing.T) {
 	event(36, build.Event{Kind: build.EventStepEnd, Image: leaf, Step: compress})
 	event(37, build.Event{Kind: build.EventPushStart, Image: leaf})
 	event(38, build.Event{Kind: build.EventPushEnd, Image: leaf})
-	event(38, build.Event{Kind: build.EventImageEnd, Image: leaf, Result: &build.Result{Started: at(13), Duration: 20 * time.Second}})
+	event(38, build.Event{Kind: build.EventImageEnd, Image: leaf,
+		Result: &build.Result{Started: at(13), Duration: 20 * time.Second}})
 
 	times := r.Times(map[image.ID][]image.ID{leaf: {base}}, t0, at(40))
-	want := map[Phase]float64{PhaseParents: 10, PhaseSlot: 2, PhaseDownload: 3, PhaseUnpack: 4, PhaseScripts: 4, PhaseTriggers: 1,
+	want := map[Phase]float64{PhaseParents: 10, PhaseSlot: 2, PhaseDownload: 3, PhaseUnpack: 4,
+		PhaseScripts: 4, PhaseTriggers: 1,
 		PhaseCommands: 3, PhaseSnapshots: 3, PhaseExport: 2, PhaseCompression: 3, PhaseUploadWait: 1, PhaseUpload: 1}
 	got := times.Images[leaf]
 	for _, p := range Phases {
@@ -82,7 +85,8 @@ func TestTimesInJSON(t *testing.T) {
 	id := image.ID{Name: "base"}
 	s := Summary{Duration: 9 * time.Second,
 		Results: []Result{{Result: build.Result{Image: id, Status: build.StatusBuilt, Duration: 3 * time.Second}}},
-		Times: Times{BeforeBuilds: time.Second, Stages: []StageTime{{Name: "render templates", Start: t0, Took: 500 * time.Millisecond}},
+		Times: Times{BeforeBuilds: time.Second, Stages: []StageTime{{Name: "render templates", Start: t0,
+			Took: 500 * time.Millisecond}},
 			Images: map[image.ID]map[Phase]time.Duration{id: {PhaseUnpack: 1500 * time.Millisecond}}}}
 	var b strings.Builder
 	if err := s.WriteJSON(&b); err != nil {

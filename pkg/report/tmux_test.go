@@ -177,13 +177,15 @@ func TestTmuxEnvironment(t *testing.T) {
 	colored := func(s *screen) string { return s.Tmux("capture-pane", "-p", "-e", "-S", "-") }
 	t.Run("colours", func(t *testing.T) {
 		s := newScreen(t, 80, 24)
-		if got := s.Until("the live area", func() string { return colored(s) }, has("zun-compute")); !strings.Contains(got, "\x1b[32m✓") {
+		if got := s.Until("the live area", func() string { return colored(s) },
+			has("zun-compute")); !strings.Contains(got, "\x1b[32m✓") {
 			t.Errorf("no colour in:\n%q", got)
 		}
 	})
 	t.Run("NO_COLOR", func(t *testing.T) {
 		s := newScreen(t, 80, 24, "NO_COLOR=1")
-		if got := s.Until("the live area", func() string { return colored(s) }, has("✓ base", "zun-compute")); strings.Contains(got, "\x1b") {
+		if got := s.Until("the live area", func() string { return colored(s) },
+			has("✓ base", "zun-compute")); strings.Contains(got, "\x1b") {
 			t.Errorf("colours in:\n%q", got)
 		}
 	})

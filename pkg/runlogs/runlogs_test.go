@@ -227,7 +227,8 @@ func TestFollow(t *testing.T) {
 		return Show(t.Context(), &console.Console{Stdout: out, Stderr: out}, opts)
 	}
 	var current bytes.Buffer
-	if err := show(&current, Options{Images: []string{"a"}}); err != nil || !strings.Contains(current.String(), "first\n") {
+	if err := show(&current, Options{Images: []string{"a"}}); err != nil ||
+		!strings.Contains(current.String(), "first\n") {
 		t.Errorf("a log that is being written: %q, %v", current.String(), err)
 	}
 	current.Reset()
@@ -274,7 +275,8 @@ func TestFollowInterrupted(t *testing.T) {
 	writeRun(t, data, start, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := Show(ctx, &console.Console{Stdout: io.Discard, Stderr: io.Discard}, Options{DataDir: data, Images: []string{"a"}, Follow: true})
+	err := Show(ctx, &console.Console{Stdout: io.Discard, Stderr: io.Discard},
+		Options{DataDir: data, Images: []string{"a"}, Follow: true})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}

@@ -145,7 +145,8 @@ func TestIncomplete(t *testing.T) {
 	inputs := []plan.Input{{Image: id("base")}, {Image: id("nova-base"), Needs: []image.ID{id("base")}},
 		{Image: id("nova-api"), Needs: []image.ID{id("nova-base")}},
 		{Image: id("cron"), Needs: []image.ID{id("base")}}, {Image: id("never-reached"), Needs: []image.ID{id("base")}}}
-	want := map[image.ID]bool{id("base"): false, id("nova-base"): true, id("nova-api"): true, id("cron"): false, id("never-reached"): true}
+	want := map[image.ID]bool{id("base"): false, id("nova-base"): true, id("nova-api"): true, id("cron"): false,
+		id("never-reached"): true}
 	if got := l.Incomplete(inputs); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -170,7 +171,8 @@ func TestScopeDifference(t *testing.T) {
 	if option, _, _ := a.difference(a); option != "" {
 		t.Errorf("equal scopes differ in %s", option)
 	}
-	if option, was, is := a.difference(Scope{Base: "debian"}); option != "--registry" || was != "localhost:4000" || is != "" {
+	if option, was, is := a.difference(Scope{Base: "debian"}); option != "--registry" ||
+		was != "localhost:4000" || is != "" {
 		t.Errorf("got %s, %q, %q", option, was, is)
 	}
 }

@@ -39,7 +39,8 @@ func logins(t *testing.T, byHost map[string]string) {
 // replaced when they expire.
 func TestCopyBetweenRegistriesWithTokens(t *testing.T) {
 	testenv.Slow(t)
-	source, sourceTokens := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"}})
+	source, sourceTokens := registrytest.WithTokens(t,
+		registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"}})
 	target, targetTokens := registrytest.WithTokens(t, registrytest.TokenOptions{
 		Accounts: map[string]string{"bob": "hunter2"}, Paths: map[string][]string{"bob": {"site/"}}, Field: "access_token", Life: time.Second,
 	})
@@ -64,13 +65,15 @@ func TestCopyBetweenRegistriesWithTokens(t *testing.T) {
 	s.complete(target, "site")
 	// A namespace for which the rights do not suffice, and a missing login.
 	var refused *registry.UnauthorizedError
-	if _, err := s.copy(Options{}, append([]string{source + "/kolla:t1", target + "/kolla"}, images...)...); !errors.As(err,
+	if _, err := s.copy(Options{}, append([]string{source + "/kolla:t1", target + "/kolla"},
+		images...)...); !errors.As(err,
 		&refused) || refused.Host != target {
 		t.Errorf("to a namespace of others: %v", err)
 	}
 	logins(t, map[string]string{target: "bob:hunter2"})
 	if _, err := s.copy(Options{},
-		append([]string{source + "/kolla:t1", target + "/site:t2"}, images...)...); !errors.As(err, &refused) || refused.Host != source {
+		append([]string{source + "/kolla:t1", target + "/site:t2"}, images...)...); !errors.As(err, &refused) ||
+		refused.Host != source {
 		t.Errorf("without a login for the source: %v", err)
 	}
 }
@@ -83,13 +86,15 @@ func TestCopyAndReadOnlyRegistries(t *testing.T) {
 	readOnly := registrytest.Embedded(t, server.Options{ReadOnly: true}).Host()
 	px := registrytest.StartProxy(t, s.host, nil)
 	var refused *registry.ReadOnlyError
-	if _, err := s.copy(Options{}, px.Host+"/kolla:t1", readOnly+"/site"); !errors.As(err, &refused) || refused.Hint() == "" {
+	if _, err := s.copy(Options{}, px.Host+"/kolla:t1", readOnly+"/site"); !errors.As(err, &refused) ||
+		refused.Hint() == "" {
 		t.Errorf("to a registry that is read-only: %v", err)
 	}
 	if n := px.Count("GET", "/blobs/"); n > 0 {
 		t.Errorf("%d blobs were read before", n)
 	}
-	public, _ := registrytest.WithTokens(t, registrytest.TokenOptions{Public: true, Accounts: map[string]string{"ada": "s3cret"}})
+	public, _ := registrytest.WithTokens(t, registrytest.TokenOptions{Public: true,
+		Accounts: map[string]string{"ada": "s3cret"}})
 	logins(t, map[string]string{public: "ada:s3cret"})
 	source := newSite(t, public)
 	logins(t, nil)

@@ -46,7 +46,8 @@ type site struct {
 // one with a signature.
 func newSite(t *testing.T, host string) *site {
 	t.Helper()
-	s := &site{t: t, host: host, client: registrytest.Client(t, registry.Options{}), dir: t.TempDir(), want: map[string]digest.Digest{}}
+	s := &site{t: t, host: host, client: registrytest.Client(t, registry.Options{}), dir: t.TempDir(),
+		want: map[string]digest.Digest{}}
 	base := registrytest.Base(t, 40_000)
 	s.push("base", "t1", base)
 	s.push("nova-api", "t1", registrytest.Image(t, base, 20_000, 2))
@@ -95,7 +96,8 @@ func (s *site) sign(name, tag string) digest.Digest {
 		s.t.Fatal(err)
 	}
 	blob := []byte("signature of " + name)
-	raw, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+	raw, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType:    ocispec.MediaTypeImageManifest,
 		ArtifactType: "application/vnd.example.signature", Config: put(s.t, repo, []byte("{}"), ocispec.MediaTypeEmptyJSON),
 		Layers: []ocispec.Descriptor{put(s.t, repo, blob, "text/plain")}, Subject: &subject})
 	if err != nil {
@@ -111,9 +113,10 @@ func (s *site) sign(name, tag string) digest.Digest {
 func put(t *testing.T, repo *registry.Repository, content []byte, mediaType string) ocispec.Descriptor {
 	t.Helper()
 	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
-	if _, err := repo.Upload(t.Context(), registry.Blob{Digest: d.Digest, Size: d.Size, Open: func() (r readCloser, err error) {
-		return nopCloser{bytes.NewReader(content)}, nil
-	}}, nil, nil); err != nil {
+	if _, err := repo.Upload(t.Context(), registry.Blob{Digest: d.Digest, Size: d.Size,
+		Open: func() (r readCloser, err error) {
+			return nopCloser{bytes.NewReader(content)}, nil
+		}}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -217,9 +220,11 @@ func TestCopy(t *testing.T) {
 // What arrives damaged from the source is read again.
 func TestCopyOfDamagedContent(t *testing.T) {
 	s := newSite(t, registrytest.Embedded(t, server.Options{}).Host())
-	proxy, err := faultproxy.Start(faultproxy.Options{Target: s.host, Rate: 1, Max: 4, Faults: []faultproxy.Fault{faultproxy.Corrupt},
+	proxy, err := faultproxy.Start(faultproxy.Options{Target: s.host, Rate: 1, Max: 4,
+		Faults: []faultproxy.Fault{faultproxy.Corrupt},
 		Match: func(r *http.Request) bool {
-			return r.Method == http.MethodGet && (strings.Contains(r.URL.Path, "/blobs/") || strings.Contains(r.URL.Path, "/manifests/sha256:"))
+			return r.Method == http.MethodGet && (strings.Contains(r.URL.Path, "/blobs/") ||
+				strings.Contains(r.URL.Path, "/manifests/sha256:"))
 		}})
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +295,8 @@ func TestIndexThatRepeatsItself(t *testing.T) {
 		index = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 		adds := make([]mutate.IndexAddendum, 60)
 		for i := range adds {
-			adds[i] = mutate.IndexAddendum{Add: child, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}}
+			adds[i] = mutate.IndexAddendum{Add: child, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux",
+				Architecture: "amd64"}}}
 		}
 		index = mutate.AppendManifests(index, adds...)
 		child = index

@@ -37,7 +37,8 @@ func TestProgress(t *testing.T) {
 			}
 		}
 		// The measurement ends with the copy, so that a fast one has no total.
-		if last.Action != "copying" || last.Bytes == 0 || last.Total != 0 && last.Total != last.Bytes || i == 1 && last.Bytes != first {
+		if last.Action != "copying" || last.Bytes == 0 || last.Total != 0 && last.Total != last.Bytes ||
+			i == 1 && last.Bytes != first {
 			t.Errorf("copy %d ended with %+v, %d bytes before", i, last, first)
 		}
 		first = last.Bytes

@@ -59,7 +59,8 @@ func resolveLocal(t *testing.T, opts Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Resolve(t.Context(), Spec{Name: "x", Type: TypeLocal, Location: "cache_test.go", Enabled: true}); err != nil {
+	if _, err := f.Resolve(t.Context(), Spec{Name: "x", Type: TypeLocal, Location: "cache_test.go",
+		Enabled: true}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -33,10 +33,11 @@ func answerNames(t *testing.T, code byte) {
 			}
 		}
 	}()
-	httpget.Dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "udp", server.LocalAddr().String())
-	}}
+	httpget.Dialer.Resolver = &net.Resolver{PreferGo: true,
+		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "udp", server.LocalAddr().String())
+		}}
 	t.Cleanup(func() {
 		httpget.Dialer.Resolver = nil
 		server.Close()

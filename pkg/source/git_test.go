@@ -243,7 +243,8 @@ func TestGitIsFetchedWhenItChanges(t *testing.T) {
 		t.Errorf("requests: %q", got)
 	}
 	f, _ := newFetcher(t, Options{Offline: true})
-	if _, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeGit, Location: spec.Location, Reference: "other", Enabled: true}); err == nil ||
+	if _, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeGit, Location: spec.Location, Reference: "other",
+		Enabled: true}); err == nil ||
 		!strings.Contains(err.Error(), "offline") {
 		t.Errorf("got %v", err)
 	}
@@ -267,7 +268,8 @@ func TestGitSubmodules(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := listTar(t, files[0].Path)
-	if !slices.Contains(list, "x-archive-master/vendor/lib/setup.py") || slices.Contains(list, "x-archive-master/vendor/lib/.git") {
+	if !slices.Contains(list, "x-archive-master/vendor/lib/setup.py") ||
+		slices.Contains(list, "x-archive-master/vendor/lib/.git") {
 		t.Errorf("it contains %q", list)
 	}
 	if got := readMember(t, files[0].Path, "x-archive-master/vendor/lib/setup.py"); got != "v2" {
@@ -321,7 +323,8 @@ func TestGitCredentials(t *testing.T) {
 	})
 	host := strings.TrimPrefix(srv.URL, "http://")
 	f, log := newFetcher(t, Options{Retries: 1})
-	s := Spec{Name: "x", Type: TypeGit, Location: "http://ada:s3cret%21@" + host + "/x.git", Reference: "master", Enabled: true}
+	s := Spec{Name: "x", Type: TypeGit, Location: "http://ada:s3cret%21@" + host + "/x.git",
+		Reference: "master", Enabled: true}
 	files, err := f.Archives(ctx, Request{Image: "x", Source: &s})
 	if err != nil {
 		t.Fatal(err)
@@ -330,7 +333,8 @@ func TestGitCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(data, []byte("s3cret")) || bytes.Contains(data, []byte("ada")) || bytes.Contains(data, []byte(host)) {
+	if bytes.Contains(data, []byte("s3cret")) || bytes.Contains(data, []byte("ada")) ||
+		bytes.Contains(data, []byte(host)) {
 		t.Error("the archive contains its location")
 	}
 	shown := log.String() + fmt.Sprintf("%+v", files)

@@ -49,7 +49,8 @@ func TestGitHiddenReferences(t *testing.T) {
 				t.Errorf("%s %s: %v", location, c.ref, err)
 				continue
 			}
-			if list := listTar(t, files[0].Path); !slices.Contains(list, "x-archive-"+strings.ReplaceAll(c.ref, "/", "-")+"/"+c.file) {
+			if list := listTar(t, files[0].Path); !slices.Contains(list,
+				"x-archive-"+strings.ReplaceAll(c.ref, "/", "-")+"/"+c.file) {
 				t.Errorf("%s %s: %q", location, c.ref, list)
 			}
 		}
@@ -103,17 +104,19 @@ func TestGitMistakes(t *testing.T) {
 	}
 	t.Setenv("GIT_SSH_COMMAND", ssh)
 	for location, want := range map[string][2]string{
-		"ssh://git@git.example/x.git":                 {"git.example port 22: Connection refused", ""},
-		"git@git.example:x.git":                       {"git.example port 22: Connection refused", ""},
-		"git://127.0.0.1:1/x.git":                     {"127.0.0.1: 127.0.0.1[0: 127.0.0.1]: errno=Connection refused", ""},
-		"git+file://" + r.dir:                         {"", "omit it from location of [x]"},
-		"file://" + r.dir + "#v1":                     {"", "write location = file://" + r.dir + " and reference = v1 in [x]"},
-		r.dir + "#v1:sub":                             {"", "use the directory in the template"},
+		"ssh://git@git.example/x.git": {"git.example port 22: Connection refused", ""},
+		"git@git.example:x.git":       {"git.example port 22: Connection refused", ""},
+		"git://127.0.0.1:1/x.git":     {"127.0.0.1: 127.0.0.1[0: 127.0.0.1]: errno=Connection refused", ""},
+		"git+file://" + r.dir:         {"", "omit it from location of [x]"},
+		"file://" + r.dir + "#v1": {"",
+			"write location = file://" + r.dir + " and reference = v1 in [x]"},
+		r.dir + "#v1:sub": {"", "use the directory in the template"},
 		"file://ada:zq7vj4@git.example" + "/x#v1:sub": {"", "use the directory in the template"},
 		"https://ada:zq7#vj4@git.example/x.git":       {"", "write the # in the login in location of [x] as %23"},
 	} {
 		f, _ := newFetcher(t, Options{Retries: -1})
-		_, err := f.Resolve(t.Context(), Spec{Name: "x", Type: TypeGit, Location: location, Reference: "master", Enabled: true})
+		_, err := f.Resolve(t.Context(), Spec{Name: "x", Type: TypeGit, Location: location,
+			Reference: "master", Enabled: true})
 		var e *Error
 		if !errors.As(err, &e) || !strings.Contains(err.Error(), want[0]) || !strings.Contains(e.Hint(), want[1]) {
 			t.Errorf("%s: %v\nwant %q", location, err, want)

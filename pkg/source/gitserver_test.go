@@ -41,7 +41,8 @@ func (r *repo) git(args ...string) string {
 	cmd := exec.Command("git", args...)
 	cmd.Dir = r.dir
 	when := fmt.Sprintf("%d +0000", 1_700_000_000+r.n*100)
-	cmd.Env = append(os.Environ(), "GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@b",
+	cmd.Env = append(os.Environ(), "GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=A",
+		"GIT_COMMITTER_EMAIL=a@b",
 		"GIT_AUTHOR_DATE="+when, "GIT_COMMITTER_DATE="+when, "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -71,7 +72,8 @@ func (r *repo) commit(files map[string]string) string {
 func history(t testing.TB, dir string) (r *repo, commits []string) {
 	r = newRepo(t, dir)
 	for i := range 5 {
-		commits = append(commits, r.commit(map[string]string{"setup.py": fmt.Sprint("v", i), "pkg/mod.py": strings.Repeat("x", i*1000)}))
+		commits = append(commits, r.commit(map[string]string{"setup.py": fmt.Sprint("v", i),
+			"pkg/mod.py": strings.Repeat("x", i*1000)}))
 		switch i {
 		case 1:
 			r.git("tag", "1.0.0")
@@ -105,7 +107,8 @@ func serveGit(t testing.TB, root string) *gitServer {
 	if _, err := os.Stat(backend); err != nil {
 		testenv.Missing(t, "git-http-backend is not installed: "+err.Error())
 	}
-	h := &cgi.Handler{Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1",
+	h := &cgi.Handler{Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + root,
+		"GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1",
 		"GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
 		InheritEnv: []string{"PATH"}, Stderr: io.Discard}
 	s := &gitServer{}

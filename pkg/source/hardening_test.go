@@ -201,11 +201,13 @@ func TestGitMissingSubmodule(t *testing.T) {
 			t.Errorf("no %s in %q", want, list)
 		}
 	}
-	if !strings.Contains(log.String(), "submodule gone cannot be fetched") || strings.Contains(log.String(), "\nwarning: another") {
+	if !strings.Contains(log.String(), "submodule gone cannot be fetched") ||
+		strings.Contains(log.String(), "\nwarning: another") {
 		t.Errorf("the log:\n%s", log)
 	}
 	// It is fetched again by the next run, when the server may have it.
-	if out, err := exec.Command("cp", "-r", filepath.Join(root, "sub.git"), filepath.Join(root, "gone.git")).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cp", "-r", filepath.Join(root, "sub.git"),
+		filepath.Join(root, "gone.git")).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	f, _ = newFetcher(t, Options{CacheDir: dir, Retries: -1})
@@ -246,7 +248,8 @@ func TestGitHostileSubmodules(t *testing.T) {
 			s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/" + name, Reference: "master", Enabled: true}
 			f, _ := newFetcher(t, Options{Retries: -1})
 			files, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
-			if err == nil && about == "local repository" && slices.Contains(listTar(t, files[0].Path), "x-archive-master/a/setup.py") {
+			if err == nil && about == "local repository" &&
+				slices.Contains(listTar(t, files[0].Path), "x-archive-master/a/setup.py") {
 				t.Error("a local repository was read")
 			}
 			if _, err := os.Lstat(marker); err == nil {
@@ -264,7 +267,8 @@ func TestGitHostileSubmodules(t *testing.T) {
 	r.git("commit", "-q", "-m", "submodules")
 	f, _ := newFetcher(t, Options{Retries: -1})
 	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/many.git", Reference: "master", Enabled: true}
-	if _, err := f.Archives(t.Context(), Request{Image: "x", Source: &s}); err == nil || !strings.Contains(err.Error(), "submodules") {
+	if _, err := f.Archives(t.Context(), Request{Image: "x", Source: &s}); err == nil ||
+		!strings.Contains(err.Error(), "submodules") {
 		t.Errorf("countless submodules: %v", err)
 	}
 }
@@ -400,7 +404,8 @@ func TestExpansion(t *testing.T) {
 		if !errors.As(err, &limit) {
 			t.Errorf("%s as source: %v", name, err)
 		}
-		_, err = f.Archives(t.Context(), Request{Image: "x", Plugins: []Spec{{Name: "x", Type: TypeURL, Location: location, Enabled: true}}})
+		_, err = f.Archives(t.Context(), Request{Image: "x",
+			Plugins: []Spec{{Name: "x", Type: TypeURL, Location: location, Enabled: true}}})
 		if !errors.As(err, &limit) {
 			t.Errorf("%s as plugin: %v", name, err)
 		}
@@ -443,13 +448,16 @@ func TestLocalLayout(t *testing.T) {
 	}
 	t.Chdir(dir)
 	for location, want := range map[string][2][]string{
-		dir:                                      {{"fixes/", "fixes/series"}, {"additions/", "additions/fixes/", "additions/fixes/series"}},
-		dir + "/":                                {{"series"}, {"additions/", "additions/series"}},
-		dir + "/.":                               {{"series"}, {"additions/", "additions/series"}},
-		".":                                      {{"series"}, {"additions/", "additions/series"}},
-		"site/fixes":                             {{"fixes/", "fixes/series"}, {"additions/", "additions/fixes/", "additions/fixes/series"}},
-		"site/fixes/":                            {{"series"}, {"additions/", "additions/series"}},
-		"../../site/link":                        {{"link/", "link/series"}, {"additions/", "additions/link/", "additions/link/series"}},
+		dir: {{"fixes/", "fixes/series"},
+			{"additions/", "additions/fixes/", "additions/fixes/series"}},
+		dir + "/":  {{"series"}, {"additions/", "additions/series"}},
+		dir + "/.": {{"series"}, {"additions/", "additions/series"}},
+		".":        {{"series"}, {"additions/", "additions/series"}},
+		"site/fixes": {{"fixes/", "fixes/series"},
+			{"additions/", "additions/fixes/", "additions/fixes/series"}},
+		"site/fixes/": {{"series"}, {"additions/", "additions/series"}},
+		"../../site/link": {{"link/", "link/series"},
+			{"additions/", "additions/link/", "additions/link/series"}},
 		filepath.Join(base, "site/link") + "/":   {{"series"}, {"additions/", "additions/series"}},
 		filepath.Join(base, "site/fixes") + "//": {{"series"}, {"additions/", "additions/series"}},
 	} {
@@ -478,7 +486,8 @@ func TestSpecialModes(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "helper"), []byte("h"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]int64{"additions/h/": 0o2770, "additions/h/helper": 0o4711, "additions/h/spool/": 0o1777, "additions/own": 0o6755}
+	want := map[string]int64{"additions/h/": 0o2770, "additions/h/helper": 0o4711, "additions/h/spool/": 0o1777,
+		"additions/own": 0o6755}
 	for name, mode := range want {
 		if rel, ok := strings.CutPrefix(name, "additions/h"); ok {
 			if err := syscall.Chmod(filepath.Join(dir, rel), uint32(mode)); err != nil {
@@ -547,7 +556,8 @@ func TestReplacedDirectories(t *testing.T) {
 	srv := serveFiles(t)
 	location := srv.put(t, "replacing.tar", b.Bytes())
 	f, _ := newFetcher(t, Options{Retries: -1})
-	_, err := f.Archives(t.Context(), Request{Image: "x", Plugins: []Spec{{Name: "x", Type: TypeURL, Location: location, Enabled: true}}})
+	_, err := f.Archives(t.Context(), Request{Image: "x",
+		Plugins: []Spec{{Name: "x", Type: TypeURL, Location: location, Enabled: true}}})
 	if err == nil || !strings.Contains(err.Error(), "directories") {
 		t.Errorf("got %v", err)
 	}

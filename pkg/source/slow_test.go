@@ -64,7 +64,8 @@ exec sh -c "$command"`,
 	}
 	for _, c := range []struct{ location, ssh string }{
 		{"git://" + listener.Addr().String() + "/x", ""}, {web + "/x", ""},
-		{"ssh://git@mirror.example/x", "-silent"}, {"ssh://git@mirror.example/x", "-drip"}, {"git@mirror.example:x", "-orphan"},
+		{"ssh://git@mirror.example/x", "-silent"}, {"ssh://git@mirror.example/x",
+			"-drip"}, {"git@mirror.example:x", "-orphan"},
 		{"ssh://git@mirror.example" + repo.dir, "-fetch"},
 	} {
 		t.Run(c.location[:3]+c.ssh, func(t *testing.T) {

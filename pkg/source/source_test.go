@@ -120,12 +120,14 @@ func TestLocalFileIsCopied(t *testing.T) {
 		t.Fatal(err)
 	}
 	const sum = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
-	s := Spec{Name: "etcd", Type: TypeLocal, Location: path, Enabled: true, SHA256: map[string]string{"amd64": strings.ToUpper(sum)}}
+	s := Spec{Name: "etcd", Type: TypeLocal, Location: path, Enabled: true,
+		SHA256: map[string]string{"amd64": strings.ToUpper(sum)}}
 	files, err := f.Archives(context.Background(), Request{Source: &s})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := os.ReadFile(files[0].Path); err != nil || string(b) != "hello" || files[0].Digest != "sha256:"+sum || files[0].Size != 5 {
+	if b, err := os.ReadFile(files[0].Path); err != nil || string(b) != "hello" ||
+		files[0].Digest != "sha256:"+sum || files[0].Size != 5 {
 		t.Errorf("%+v %q %v", files[0], b, err)
 	}
 	s.SHA256 = map[string]string{"amd64": strings.Repeat("0", 64)}
@@ -139,7 +141,8 @@ func TestLocalFileIsCopied(t *testing.T) {
 func pluginsRequest(t *testing.T, srv *fileServer) Request {
 	t.Helper()
 	first := srv.put(t, "one.tar.gz", makeTar(t, true,
-		member{name: "./", kind: tar.TypeDir}, member{name: "plug-1.0/setup.py", text: "one"}, member{name: "shared", text: "first"},
+		member{name: "./", kind: tar.TypeDir}, member{name: "plug-1.0/setup.py",
+			text: "one"}, member{name: "shared", text: "first"},
 		member{name: "plug-1.0/hard", kind: tar.TypeLink, link: "plug-1.0/setup.py"}))
 	two := srv.put(t, "two.tar",
 		makeTar(t, false, member{name: "shared", text: "second"}, member{name: "link", kind: tar.TypeSymlink, link: "/etc"}))
@@ -192,7 +195,8 @@ func TestPluginsAndAdditions(t *testing.T) {
 	if got := readMember(t, files[0].Path, "plugins/plug-1.0/hard"); got != "one" {
 		t.Errorf("the hard link has %q", got)
 	}
-	want = []string{"additions/", "additions/link -> own", "additions/own", "additions/plug-1.0/", "additions/plug-1.0/hard",
+	want = []string{"additions/", "additions/link -> own", "additions/own", "additions/plug-1.0/",
+		"additions/plug-1.0/hard",
 		"additions/plug-1.0/setup.py", "additions/shared"}
 	if got := listTar(t, files[1].Path); !slices.Equal(got, want) {
 		t.Errorf("additions: %q", got)
@@ -235,7 +239,8 @@ func TestCompressedPlugins(t *testing.T) {
 		t.Run(tool, func(t *testing.T) {
 			bin := testenv.Program(t, tool, pkg)
 			file := filepath.Join(t.TempDir(), "p.tar")
-			if err := os.WriteFile(file, makeTar(t, false, member{name: "p/x", text: strings.Repeat("x", 100_000)}), 0o644); err != nil {
+			if err := os.WriteFile(file, makeTar(t, false, member{name: "p/x", text: strings.Repeat("x", 100_000)}),
+				0o644); err != nil {
 				t.Fatal(err)
 			}
 			if err := exec.Command(bin, "-q", "-k", file).Run(); err != nil {

@@ -45,7 +45,8 @@ func TestURLIsFetchedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(files[0].Path); err != nil || !bytes.Equal(got, data) || files[0].Name != "keystone-base-archive" {
+	if got, err := os.ReadFile(files[0].Path); err != nil || !bytes.Equal(got, data) ||
+		files[0].Name != "keystone-base-archive" {
 		t.Errorf("%s differs (%v)", files[0].Name, err)
 	}
 	if got := srv.take(); len(got) != 1 {
@@ -302,7 +303,8 @@ func TestFinalAnswersAreNotRetried(t *testing.T) {
 		f, _ := newFetcher(t, Options{})
 		_, err := f.Resolve(context.Background(), Spec{Name: "x", Type: TypeURL, Location: srv.URL + "/x", Enabled: true})
 		var e *Error
-		if !errors.As(err, &e) || !strings.Contains(err.Error(), fmt.Sprint(code)) || (code != 410 && code != 304) != (e.Hint() != "") {
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), fmt.Sprint(code)) ||
+			(code != 410 && code != 304) != (e.Hint() != "") {
 			t.Errorf("%d: %v, hint %v", code, err, e)
 		}
 		if n := len(srv.take()); n != 1 {
@@ -354,7 +356,8 @@ func TestURLCredentials(t *testing.T) {
 	data := makeTar(t, false, member{name: "x", text: "x"})
 	srv.put(t, "x.tar", data)
 	srv.spoilWith(func(w http.ResponseWriter, r *http.Request) bool {
-		if user, pass, ok := r.BasicAuth(); ok && user == "ada" && pass == "s3cret!" && r.URL.Query().Get("token") == "t0ken" {
+		if user, pass, ok := r.BasicAuth(); ok && user == "ada" && pass == "s3cret!" &&
+			r.URL.Query().Get("token") == "t0ken" {
 			return false
 		}
 		w.WriteHeader(401)
@@ -450,7 +453,8 @@ func TestWaitersTakeOver(t *testing.T) {
 		return false
 	})
 	f, _ := newFetcher(t, Options{})
-	spec := Spec{Name: "x", Type: TypeURL, Location: srv.put(t, "x.tar.gz", makeTar(t, true, member{name: "x/f", text: "x"})), Enabled: true}
+	spec := Spec{Name: "x", Type: TypeURL, Location: srv.put(t, "x.tar.gz",
+		makeTar(t, true, member{name: "x/f", text: "x"})), Enabled: true}
 	cause := errors.New("another image failed")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	first, second := make(chan error, 1), make(chan error, 1)

@@ -126,12 +126,17 @@ func TestMerge(t *testing.T) {
 	}{
 		{"later content wins", nil, [][]string{{"a=1", "b=1"}, {"a=2"}}, []string{"b=1", "a=2"}},
 		{"deleted files", []string{"old=1"}, [][]string{{"a=1"}, {".wh.a", ".wh.old"}}, []string{".wh.a", ".wh.old"}},
-		{"a directory that is deleted and added again is opaque", []string{"d/", "d/old=1"}, [][]string{{"d/", "d/x=1"}, {".wh.d"}, {"d/", "d/y=2"}}, []string{"d/", "d/.wh..wh..opq", "d/y=2"}},
-		{"a deletion in an opaque directory needs no whiteout", []string{"d/", "d/old=1"}, [][]string{{".wh.d"}, {"d/", "d/y=2"}, {"d/.wh.y", "d/.wh.old"}}, []string{"d/", "d/.wh..wh..opq"}},
-		{"an opaque directory hides earlier layers, not its own", []string{"d/", "d/old=1"}, [][]string{{"d/", "d/x=1"}, {"d/y=2", "d/.wh..wh..opq"}}, []string{"d/", "d/.wh..wh..opq", "d/y=2"}},
-		{"an opaque marker alone", []string{"d/"}, [][]string{{"d/.wh..wh..opq"}, {"d/y=2"}}, []string{"d/.wh..wh..opq", "d/y=2"}},
+		{"a directory that is deleted and added again is opaque", []string{"d/", "d/old=1"},
+			[][]string{{"d/", "d/x=1"}, {".wh.d"}, {"d/", "d/y=2"}}, []string{"d/", "d/.wh..wh..opq", "d/y=2"}},
+		{"a deletion in an opaque directory needs no whiteout", []string{"d/", "d/old=1"},
+			[][]string{{".wh.d"}, {"d/", "d/y=2"}, {"d/.wh.y", "d/.wh.old"}}, []string{"d/", "d/.wh..wh..opq"}},
+		{"an opaque directory hides earlier layers, not its own", []string{"d/", "d/old=1"},
+			[][]string{{"d/", "d/x=1"}, {"d/y=2", "d/.wh..wh..opq"}}, []string{"d/", "d/.wh..wh..opq", "d/y=2"}},
+		{"an opaque marker alone", []string{"d/"}, [][]string{{"d/.wh..wh..opq"}, {"d/y=2"}},
+			[]string{"d/.wh..wh..opq", "d/y=2"}},
 		{"a file replaces a directory", nil, [][]string{{"d/", "d/x=1"}, {"d=file"}}, []string{"d=file"}},
-		{"a directory replaces a file", nil, [][]string{{"d=file"}, {"d/", "d/x=1"}}, []string{"d/", "d/.wh..wh..opq", "d/x=1"}},
+		{"a directory replaces a file", nil, [][]string{{"d=file"}, {"d/", "d/x=1"}},
+			[]string{"d/", "d/.wh..wh..opq", "d/x=1"}},
 		{"a whiteout after the member of its own layer", nil, [][]string{{"a=1"}, {"a=2", ".wh.a"}}, []string{"a=2"}},
 		{"a directory that is changed keeps its content", nil, [][]string{{"d/", "d/x=1"}, {"d/"}}, []string{"d/", "d/x=1"}},
 		{"hard links of one layer", nil, [][]string{{"b=1", "c=>b", "a=>b"}}, []string{"a=1", "b=>a", "c=>a"}},
@@ -139,9 +144,11 @@ func TestMerge(t *testing.T) {
 		{"a hard link whose first name is replaced", nil, [][]string{{"a=1", "b=>a"}, {"a=2"}}, []string{"b=1", "a=2"}},
 		{"a hard link to an earlier layer", nil, [][]string{{"a=1"}, {"b=>a"}}, []string{"a=1", "b=>a"}},
 		{"a hard link to the parent", []string{"a=1"}, [][]string{{"b=>a"}, {"c=>b"}}, []string{"b=>a", "c=>a"}},
-		{"a hard link to a deleted file of the parent", []string{"x=1", "a=>x"}, [][]string{{"b=>a"}, {".wh.a"}}, []string{".wh.a", "b=1"}},
+		{"a hard link to a deleted file of the parent", []string{"x=1", "a=>x"}, [][]string{{"b=>a"}, {".wh.a"}},
+			[]string{".wh.a", "b=1"}},
 		{"files of AUFS", nil, [][]string{{".wh..wh.plnk/", ".wh..wh.aufs=x", "a=1"}}, []string{"a=1"}},
-		{"names with dots and slashes", nil, [][]string{{"./", "./d/", "./d/x=1", "/y=2"}}, []string{"./", "d/", "d/x=1", "y=2"}},
+		{"names with dots and slashes", nil, [][]string{{"./", "./d/", "./d/x=1", "/y=2"}},
+			[]string{"./", "d/", "d/x=1", "y=2"}},
 		{"a file in a deleted directory", nil, [][]string{{".wh.d"}, {"d/x=1"}}, []string{"d/", "d/.wh..wh..opq", "d/x=1"}},
 		{"symbolic links", nil, [][]string{{"l->a", "d/", "d/x=1"}, {"l->b", "d->e"}}, []string{"l->b", "d->e"}},
 	} {
@@ -227,7 +234,8 @@ func randomTree(t *testing.T, seed uint64) {
 	want := describe(t, apply("all", layers...))
 	got := describe(t, apply("squashed", layers[0], layers[1], first))
 	if got != want {
-		t.Errorf("unsquashed:\n%s\nsquashed:\n%s\nlayers: %q\nsquashed: %q", want, got, membersOf(t, layers), members(t, first))
+		t.Errorf("unsquashed:\n%s\nsquashed:\n%s\nlayers: %q\nsquashed: %q", want, got,
+			membersOf(t, layers), members(t, first))
 	}
 }
 
@@ -326,8 +334,10 @@ func TestCapabilities(t *testing.T) {
 	var b bytes.Buffer
 	tw := tar.NewWriter(&b)
 	for _, h := range []*tar.Header{
-		{Name: "ping", Typeflag: tar.TypeReg, Mode: 0o4755, PAXRecords: map[string]string{"SCHILY.xattr.security.capability": string(value)}},
-		{Name: "pong", Typeflag: tar.TypeLink, Linkname: "ping", Mode: 0o4755, PAXRecords: map[string]string{"SCHILY.xattr.security.capability": string(value)}},
+		{Name: "ping", Typeflag: tar.TypeReg, Mode: 0o4755,
+			PAXRecords: map[string]string{"SCHILY.xattr.security.capability": string(value)}},
+		{Name: "pong", Typeflag: tar.TypeLink, Linkname: "ping", Mode: 0o4755,
+			PAXRecords: map[string]string{"SCHILY.xattr.security.capability": string(value)}},
 	} {
 		if err := tw.WriteHeader(h); err != nil {
 			t.Fatal(err)
@@ -344,7 +354,8 @@ func TestCapabilities(t *testing.T) {
 			t.Fatalf("no pong: %v", err)
 		}
 		if h.Name == "pong" {
-			if h.Mode != 0o4755 || h.Typeflag != tar.TypeReg || h.PAXRecords["SCHILY.xattr.security.capability"] != string(value) {
+			if h.Mode != 0o4755 || h.Typeflag != tar.TypeReg ||
+				h.PAXRecords["SCHILY.xattr.security.capability"] != string(value) {
 				t.Errorf("%+v", h)
 			}
 			return
@@ -422,7 +433,8 @@ func TestImage(t *testing.T) {
 	if l := members(t, raw); !slices.Equal(l, []string{".wh.b", "c=1"}) {
 		t.Errorf("the layer holds %q", l)
 	}
-	if id, err := layers[1].DiffID(); err != nil || id != conf.RootFS.DiffIDs[1] || digest.FromBytes(raw).String() != id.String() {
+	if id, err := layers[1].DiffID(); err != nil || id != conf.RootFS.DiffIDs[1] ||
+		digest.FromBytes(raw).String() != id.String() {
 		t.Errorf("diff ID %v, %v", id, err)
 	}
 

@@ -26,7 +26,8 @@ func TestBatch(t *testing.T) {
 	content := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 1000*i) }
 	b := s.Batch()
 	for i := range 3 * maxSyncs {
-		if err := b.Write(t.Context(), bytes.NewReader(content(i)), digest.FromBytes(content(i)), int64(1000*i), same); err != nil {
+		if err := b.Write(t.Context(), bytes.NewReader(content(i)), digest.FromBytes(content(i)),
+			int64(1000*i), same); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -63,16 +64,18 @@ func TestBatchWithDamagedBlobs(t *testing.T) {
 		if i == 7 || i == 8 {
 			read = "damage"
 		}
-		if err = b.Write(t.Context(), strings.NewReader(read), digest.FromString(text(i)), 6+int64(i/10), func(err error) error {
-			return fmt.Errorf("blob %d: %w", i, err)
-		}); err != nil {
+		if err = b.Write(t.Context(), strings.NewReader(read), digest.FromString(text(i)),
+			6+int64(i/10), func(err error) error {
+				return fmt.Errorf("blob %d: %w", i, err)
+			}); err != nil {
 			break
 		}
 		written++
 	}
 	waited := b.Wait()
 	var damaged *BlobError
-	if !errors.As(waited, &damaged) || damaged.Digest != digest.FromString(text(7)) || !strings.HasPrefix(waited.Error(), "blob 7: ") {
+	if !errors.As(waited, &damaged) || damaged.Digest != digest.FromString(text(7)) ||
+		!strings.HasPrefix(waited.Error(), "blob 7: ") {
 		t.Errorf("%d blobs written: %v, want the error of blob 7", written, waited)
 	}
 	if err == nil || written < 7 {

@@ -81,14 +81,16 @@ func TestBlobsFromFiles(t *testing.T) {
 			}
 			defer s.Close()
 			var damaged *BlobError
-			if _, _, err := s.WriteBlob(t.Context(), sectionOf(t, dir, wrong, size, nil), want, size); !errors.As(err, &damaged) {
+			if _, _, err := s.WriteBlob(t.Context(), sectionOf(t, dir, wrong, size, nil), want,
+				size); !errors.As(err, &damaged) {
 				t.Errorf("damaged content: %v", err)
 			}
 			truncated := sectionOf(t, dir, content[:filecopy.MinSize], size, nil)
 			if _, _, err := s.WriteBlob(t.Context(), truncated, want, size); !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("truncated content: %v", err)
 			}
-			if _, _, err := s.WriteBlob(t.Context(), sectionOf(t, dir, content, size-1, nil), want, size); !errors.As(err, &damaged) {
+			if _, _, err := s.WriteBlob(t.Context(), sectionOf(t, dir, content, size-1, nil), want,
+				size); !errors.As(err, &damaged) {
 				t.Errorf("a section that is shorter than the blob: %v", err)
 			}
 			if s.HasBlob(want, -1) {

@@ -160,7 +160,8 @@ func TestKilled(t *testing.T) {
 func awaitIndex(t *testing.T, path string, before os.FileInfo) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if now, err := os.Stat(path); err == nil && before != nil && (!os.SameFile(now, before) || !now.ModTime().Equal(before.ModTime())) {
+		if now, err := os.Stat(path); err == nil && before != nil &&
+			(!os.SameFile(now, before) || !now.ModTime().Equal(before.ModTime())) {
 			return
 		} else if err == nil && before == nil {
 			before = now // the first one is empty

@@ -40,7 +40,8 @@ func writeBytes(t testing.TB, s *Store, mediaType string, b []byte) ocispec.Desc
 // imageOf stores an image with the given layers and its own config.
 func imageOf(t testing.TB, s *Store, comment string, layers ...ocispec.Descriptor) ocispec.Descriptor {
 	t.Helper()
-	config := writeJSON(t, s, ocispec.MediaTypeImageConfig, map[string]any{"os": "linux", "architecture": "amd64", "comment": comment})
+	config := writeJSON(t, s, ocispec.MediaTypeImageConfig,
+		map[string]any{"os": "linux", "architecture": "amd64", "comment": comment})
 	return writeJSON(t, s, ocispec.MediaTypeImageManifest,
 		ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: layers})
 }
@@ -215,7 +216,8 @@ func TestLimitsOfImages(t *testing.T) {
 	if err := s.Put(Entry{Name: "a:t", Digest: d.Digest}); err == nil || !strings.Contains(err.Error(), "nested") {
 		t.Errorf("nested indexes: %v", err)
 	}
-	history := writeBytes(t, s, ocispec.MediaTypeImageConfig, []byte(`{"history":[`+strings.Repeat("{},", ocijson.MaxHistory)+`{}]}`))
+	history := writeBytes(t, s, ocispec.MediaTypeImageConfig,
+		[]byte(`{"history":[`+strings.Repeat("{},", ocijson.MaxHistory)+`{}]}`))
 	img, err := s.Image(writeJSON(t, s, ocispec.MediaTypeImageManifest,
 		ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: history}).Digest)
 	if err != nil {
@@ -229,8 +231,10 @@ func TestLimitsOfImages(t *testing.T) {
 // Texts of an image in index.json are printed to terminals.
 func TestTextsOfEntries(t *testing.T) {
 	s := open(t, t.TempDir())
-	config := writeJSON(t, s, ocispec.MediaTypeImageConfig, map[string]any{"os": "linux\x1b]0;x\a", "architecture": "\x1b[31mamd64"})
-	img := writeJSON(t, s, ocispec.MediaTypeImageManifest, map[string]any{"mediaType": "application/\x1b[2J", "config": config})
+	config := writeJSON(t, s, ocispec.MediaTypeImageConfig,
+		map[string]any{"os": "linux\x1b]0;x\a", "architecture": "\x1b[31mamd64"})
+	img := writeJSON(t, s, ocispec.MediaTypeImageManifest,
+		map[string]any{"mediaType": "application/\x1b[2J", "config": config})
 	index := writeJSON(t, s, ocispec.MediaTypeImageIndex,
 		map[string]any{"manifests": []any{map[string]any{"digest": img.Digest, "size": img.Size,
 			"platform": map[string]string{"os": "linux\x1b[2J", "architecture": "amd64"}}}})
@@ -265,7 +269,8 @@ func TestTextsOfEntries(t *testing.T) {
 func TestPutNew(t *testing.T) {
 	s := open(t, t.TempDir())
 	first, second := imageOf(t, s, "one"), imageOf(t, s, "two")
-	if err := s.Put(Entry{Name: "debian:trixie", Digest: first.Digest, Kind: KindBase, Key: "key", Origin: "origin"}); err != nil {
+	if err := s.Put(Entry{Name: "debian:trixie", Digest: first.Digest, Kind: KindBase, Key: "key",
+		Origin: "origin"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"debian:trixie", "docker.io/library/debian:trixie", "library/debian:trixie"} {
@@ -319,7 +324,8 @@ func TestReadOnlyStoreIsNotChanged(t *testing.T) {
 // FuzzImage stores any bytes as a manifest with any config and checks that reading
 // the image ends with an error or a result, and that GC keeps the other image.
 func FuzzImage(f *testing.F) {
-	f.Add([]byte(`{"config":{"digest":"CONFIG","size":2},"layers":[{"digest":"OTHER","size":1}]}`), []byte(`{"os":"linux"}`))
+	f.Add([]byte(`{"config":{"digest":"CONFIG","size":2},"layers":[{"digest":"OTHER","size":1}]}`),
+		[]byte(`{"os":"linux"}`))
 	f.Add([]byte(`{"manifests":[{"digest":"OTHER","size":1},{"digest":"CONFIG"}]}`), []byte(`{}`))
 	f.Add([]byte(`{"layers":null,"config":{}}`), []byte(`{"rootfs":{"diff_ids":[1]}}`))
 	s, err := Open(f.TempDir())

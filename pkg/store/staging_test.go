@@ -109,7 +109,8 @@ func TestCompressedForms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := compress.Layer{DiffID: diffID, Descriptor: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: d, Size: size}}
+	l := compress.Layer{DiffID: diffID, Descriptor: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip,
+		Digest: d, Size: size}}
 	if err := errors.Join(s.RecordCompressed(diffID, "v1", l), s.SaveCompressed()); err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,8 @@ func TestWriteAndReadImage(t *testing.T) {
 	if err != nil || !ok {
 		t.Fatalf("Lookup = %v, %v", ok, err)
 	}
-	if e.Platform != "linux/amd64" || e.MediaType != string(types.OCIManifestSchema1) || e.Created.Unix() != 1700000000 || e.Stored.IsZero() {
+	if e.Platform != "linux/amd64" || e.MediaType != string(types.OCIManifestSchema1) ||
+		e.Created.Unix() != 1700000000 || e.Stored.IsZero() {
 		t.Errorf("the entry is not completed from the image: %+v", e)
 	}
 	var want int64
@@ -288,7 +289,8 @@ func TestBatchIsOneWrite(t *testing.T) {
 	d := write(t, s, randomImage(t, 100, 1))
 	var entries []Entry
 	for i := range 187 {
-		entries = append(entries, Entry{Name: fmt.Sprintf("localhost:4000/kolla/image-%d:t", i), Digest: d, Key: fmt.Sprint("k", i)})
+		entries = append(entries, Entry{Name: fmt.Sprintf("localhost:4000/kolla/image-%d:t", i), Digest: d,
+			Key: fmt.Sprint("k", i)})
 	}
 	put(t, s, entries...)
 	entries[3].Digest = digest.FromString("absent")
@@ -343,7 +345,8 @@ func TestGC(t *testing.T) {
 func TestHistory(t *testing.T) {
 	s := open(t, t.TempDir())
 	for i := range 7 {
-		if err := s.RecordDurations(map[string]Record{"nova": {Took: time.Duration(i+1) * time.Second, Size: 5}}); err != nil {
+		if err := s.RecordDurations(map[string]Record{"nova": {Took: time.Duration(i+1) * time.Second,
+			Size: 5}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -26,7 +26,8 @@ func TestCopyMemoryHelper(t *testing.T) {
 		t.Skip("started by TestCopyMemory")
 	}
 	f := site(t)
-	if err := setcopy.Copy(t.Context(), f.config("--progress", "quiet"), f.con, []string{from, to}, setcopy.Options{}); err != nil {
+	if err := setcopy.Copy(t.Context(), f.config("--progress", "quiet"), f.con, []string{from, to},
+		setcopy.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	testenv.PrintPeakMemory(t)
@@ -95,7 +96,8 @@ func TestCopyMemory(t *testing.T) {
 	total := memoryBytes(t)
 	to := &sink{manifests: map[string][]byte{}, blobs: map[string]bool{}}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCopyMemoryHelper$", "-test.v", "-test.timeout=60m")
-	cmd.Env = append(os.Environ(), copyHelper+"="+generatedRegistry(t, 20, total/20)+"/kolla:t "+registrytest.Serve(t, to)+"/site")
+	cmd.Env = append(os.Environ(), copyHelper+"="+generatedRegistry(t, 20,
+		total/20)+"/kolla:t "+registrytest.Serve(t, to)+"/site")
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS") {

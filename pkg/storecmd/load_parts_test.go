@@ -84,7 +84,8 @@ func TestLoadPartsByName(t *testing.T) {
 func TestLoadSetsOfTheSameName(t *testing.T) {
 	september, october := savedParts(t), savedParts(t)
 	f := site(t)
-	err := Load(t.Context(), f.config(), f.con, []string{september + ".001", october + ".001", september + ".003"}, LoadOptions{Replace: true})
+	err := Load(t.Context(), f.config(), f.con, []string{september + ".001", october + ".001", september + ".003"},
+		LoadOptions{Replace: true})
 	if err == nil || strings.Contains(err.Error(), "parts of different sets") {
 		t.Fatalf("two images of one name: %v, want that error", err)
 	}
@@ -92,7 +93,8 @@ func TestLoadSetsOfTheSameName(t *testing.T) {
 	if err != nil || len(inputs) != 2 || len(inputs[0].Parts) != 2 {
 		t.Errorf("%+v, %v", inputs, err)
 	}
-	if err := Load(t.Context(), f.config(), f.con, []string{september + ".001", september + ".003"}, LoadOptions{}); err != nil {
+	if err := Load(t.Context(), f.config(), f.con, []string{september + ".001", september + ".003"},
+		LoadOptions{}); err != nil {
 		t.Errorf("two parts named: %v", err)
 	}
 }

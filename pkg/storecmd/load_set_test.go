@@ -20,7 +20,8 @@ func archive(t *testing.T, f archivetest.Format, names ...string) string {
 	t.Helper()
 	img := registrytest.Image(t, registrytest.Base(t, 500), 500, 1)
 	path := filepath.Join(t.TempDir(), "image.tar")
-	if err := os.WriteFile(path, archivetest.Archive(t, f, archivetest.Image{Image: img, Names: names}), 0o644); err != nil {
+	if err := os.WriteFile(path, archivetest.Archive(t, f, archivetest.Image{Image: img, Names: names}),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -57,7 +58,8 @@ func TestLoadSeveralFiles(t *testing.T) {
 	other := archive(t, archivetest.Skopeo, "site.example/kolla/keystone:2")
 	f = site(t)
 	err = Load(t.Context(), f.config(), f.con, []string{docker, other}, LoadOptions{})
-	if err == nil || !strings.Contains(err.Error(), docker) || !strings.Contains(err.Error(), other) || len(f.names()) > 0 {
+	if err == nil || !strings.Contains(err.Error(), docker) ||
+		!strings.Contains(err.Error(), other) || len(f.names()) > 0 {
 		t.Errorf("a name twice: %v, names %v", err, f.names())
 	}
 	// The same file twice is accepted.
@@ -125,14 +127,16 @@ func TestLoadRename(t *testing.T) {
 		{[]string{"s/^kolla/site/"}, nil, nil, "origin.example/site/nova-api:2026-11-22 origin.example/site/nova-compute:2026-11-22"},
 		{[]string{"s/^kolla/lokolla/", "s/nova-/compute-/"}, []string{"t"}, []string{"--registry", "site.example:4000"},
 			"site.example:4000/lokolla/compute-api:t site.example:4000/lokolla/compute-compute:t"},
-		{[]string{"s/nova-/n-/"}, nil, []string{"--namespace", "x", "--image-name-prefix", "p-"}, "origin.example/x/p-n-api:2026-11-22 origin.example/x/p-n-compute:2026-11-22"},
+		{[]string{"s/nova-/n-/"}, nil, []string{"--namespace", "x", "--image-name-prefix", "p-"},
+			"origin.example/x/p-n-api:2026-11-22 origin.example/x/p-n-compute:2026-11-22"},
 	} {
 		names, err := load(LoadOptions{Renames: c.renames, Tags: c.tags}, c.args...)
 		if got := strings.Join(names, " "); err != nil || got != c.want {
 			t.Errorf("%v: %s, %v", c.renames, got, err)
 		}
 		f := site(t)
-		err = Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Renames: c.renames, Tags: c.tags, List: true})
+		err = Load(t.Context(), f.config(c.args...), f.con, []string{path},
+			LoadOptions{Renames: c.renames, Tags: c.tags, List: true})
 		if got := strings.Join(strings.Fields(f.stdout.String()), " "); err != nil || got != c.want {
 			t.Errorf("%v, names only: %s, %v", c.renames, got, err)
 		}
@@ -144,7 +148,8 @@ func TestLoadRename(t *testing.T) {
 	}
 	// A mistake in a substitution is found before the file is opened.
 	f := site(t)
-	if err := Load(t.Context(), f.config(), f.con, []string{"/nothing.tar"}, LoadOptions{Renames: []string{"s/a/"}}); err == nil ||
+	if err := Load(t.Context(), f.config(), f.con, []string{"/nothing.tar"},
+		LoadOptions{Renames: []string{"s/a/"}}); err == nil ||
 		!strings.Contains(err.Error(), "--rename") || usererr.Text(err) == "" {
 		t.Errorf("a bad substitution: %v", err)
 	}
@@ -163,7 +168,8 @@ func TestLoadRename(t *testing.T) {
 func TestLoadPreviewOfDocker(t *testing.T) {
 	path := archive(t, archivetest.Docker10, "kolla/nova:1")
 	f := site(t)
-	if err := Load(t.Context(), f.config("--registry", "site.example"), f.con, []string{path}, LoadOptions{DryRun: true}); err != nil {
+	if err := Load(t.Context(), f.config("--registry", "site.example"), f.con, []string{path},
+		LoadOptions{DryRun: true}); err != nil {
 		t.Fatal(err)
 	}
 	if out := f.stdout.String(); !strings.Contains(out, "site.example/kolla/nova:1") || !strings.Contains(out, "new") {

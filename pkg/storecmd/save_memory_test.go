@@ -75,8 +75,10 @@ func generatedRegistry(t *testing.T, images int, layer int64) (host string) {
 		if _, err := io.CopyN(sum.Hash(), newRandom(i), layer); err != nil {
 			t.Fatal(err)
 		}
-		manifest, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-			Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))},
+		manifest, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2},
+			MediaType: ocispec.MediaTypeImageManifest,
+			Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config),
+				Size: int64(len(config))},
 			Layers: []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: sum.Digest(), Size: layer}}})
 		if err != nil {
 			t.Fatal(err)

@@ -56,7 +56,8 @@ func TestConfigurationInBundle(t *testing.T) {
 
 // FAT, which most USB drives have, holds files of less than 4 GiB.
 func TestPartsFitOnFAT(t *testing.T) {
-	for text, want := range map[string]int64{"4G": 4_000_000_000, "4GiB": 1<<32 - 1, "5GiB": 5 << 30, "650M": 650_000_000} {
+	for text, want := range map[string]int64{"4G": 4_000_000_000, "4GiB": 1<<32 - 1,
+		"5GiB": 5 << 30, "650M": 650_000_000} {
 		if size, _, err := parseSplit(SaveOptions{Split: text}); err != nil || size != want {
 			t.Errorf("--split %s: parts of %d bytes (%v), want %d", text, size, err, want)
 		}

@@ -19,7 +19,8 @@ func TestFormsOfSince(t *testing.T) {
 	save := func(output string, o SaveOptions, args ...string) string {
 		t.Helper()
 		f.stderr.Reset()
-		if err := Save(t.Context(), f.config(args...), f.con, filepath.Join(dir, output)+output[len(strings.TrimRight(output, "/")):], o); err != nil {
+		if err := Save(t.Context(), f.config(args...), f.con,
+			filepath.Join(dir, output)+output[len(strings.TrimRight(output, "/")):], o); err != nil {
 			t.Fatalf("%s since %s: %v", output, o.Since, err)
 		}
 		return filepath.Join(dir, output)
@@ -46,7 +47,8 @@ func TestFormsOfSince(t *testing.T) {
 			want = delta
 		}
 		// Only delta.json, which names the place, its digest and its size differ.
-		if len(delta) != len(want) || !bytes.Equal(delta[len(delta)/2:], want[len(want)/2:]) || !strings.Contains(f.stderr.String(), "a delta: it requires ") {
+		if len(delta) != len(want) || !bytes.Equal(delta[len(delta)/2:], want[len(want)/2:]) ||
+			!strings.Contains(f.stderr.String(), "a delta: it requires ") {
 			t.Errorf("since %s: %d bytes, want %d; %s", since, len(delta), len(want), &f.stderr)
 		}
 	}

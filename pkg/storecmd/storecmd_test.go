@@ -73,7 +73,8 @@ func (f *fixture) build(images map[string]store.Kind) {
 // config returns the configuration of a command line.
 func (f *fixture) config(args ...string) *config.Config {
 	f.t.Helper()
-	cfg, err := cli.Load(cli.Input{Args: append([]string{"--data-dir", f.dir}, args...), Env: []string{"HOME=" + f.t.TempDir()}})
+	cfg, err := cli.Load(cli.Input{Args: append([]string{"--data-dir", f.dir}, args...),
+		Env: []string{"HOME=" + f.t.TempDir()}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -268,7 +269,8 @@ func TestImagesPatterns(t *testing.T) {
 		}
 	}
 	f := newFixture(t)
-	if _, err := find(openStore(t, f), query{patterns: []string{"novaapi"}}); err == nil || !strings.Contains(usererr.Hint(err), "nova-api") {
+	if _, err := find(openStore(t, f), query{patterns: []string{"novaapi"}}); err == nil ||
+		!strings.Contains(usererr.Hint(err), "nova-api") {
 		t.Errorf("a misspelled name: %v, %q", err, usererr.Hint(err))
 	}
 }
@@ -302,7 +304,8 @@ func TestSave(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	f := newFixture(t)
-	if got, want := Names(f.config()), []string{"debian", "glance", "keystone", "nova-api", "nova-compute"}; !slices.Equal(got, want) {
+	if got, want := Names(f.config()), []string{"debian", "glance", "keystone", "nova-api",
+		"nova-compute"}; !slices.Equal(got, want) {
 		t.Errorf("names %v, want %v", got, want)
 	}
 	empty := &config.Config{DataDir: filepath.Join(t.TempDir(), "data")}
@@ -336,7 +339,8 @@ func TestVerifyZeros(t *testing.T) {
 	if err := Verify(t.Context(), con, []string{file}, VerifyOptions{Progress: "quiet"}); err == nil {
 		t.Error("a file of zeros is undamaged")
 	}
-	if !strings.Contains(out.String(), "missing index.json") || !strings.Contains(out.String(), file+": 2 problems (0 images") {
+	if !strings.Contains(out.String(), "missing index.json") ||
+		!strings.Contains(out.String(), file+": 2 problems (0 images") {
 		t.Errorf("%s", out.String())
 	}
 }

@@ -57,7 +57,8 @@ func TestCheckDataDir(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for dir, want := range map[string]string{"": "no home directory", file: file + ": not a directory", file + "/x": file + "/x: not a directory"} {
+	for dir, want := range map[string]string{"": "no home directory", file: file + ": not a directory",
+		file + "/x": file + "/x: not a directory"} {
 		for name, open := range map[string]func(*config.Config) (*store.Store, error){
 			"OpenStore": OpenStore, "OpenExistingStore": OpenExistingStore, "OpenStoreForReading": OpenStoreForReading,
 			"OpenStoreForCopying": OpenStoreForCopying} {

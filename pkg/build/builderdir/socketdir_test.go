@@ -76,7 +76,8 @@ func TestSweepSocketDirs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, age := range map[string]time.Duration{"used": 120, "killed": 120, "unlocked": 120, "young": 10, "other": 120} {
+	for name, age := range map[string]time.Duration{"used": 120, "killed": 120, "unlocked": 120,
+		"young": 10, "other": 120} {
 		at := time.Now().Add(-age * time.Minute)
 		if err := os.Chtimes(dirs[name], at, at); err != nil {
 			t.Fatal(err)
@@ -84,7 +85,8 @@ func TestSweepSocketDirs(t *testing.T) {
 	}
 	SweepSocketDirs()
 	root := os.Geteuid() == 0
-	for name, want := range map[string]bool{"used": true, "killed": false, "new": true, "unlocked": false, "young": true, "other": root} {
+	for name, want := range map[string]bool{"used": true, "killed": false, "new": true, "unlocked": false,
+		"young": true, "other": root} {
 		if _, err := os.Stat(dirs[name]); (err == nil) != want {
 			t.Errorf("%s: present is %v, want %v", name, err == nil, want)
 		}

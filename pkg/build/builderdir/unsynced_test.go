@@ -64,7 +64,8 @@ func TestStateDirIsNoPattern(t *testing.T) {
 	partial := filepath.Join(state, "runc-overlayfs", "content", "ingest", "x", "data")
 	note := filepath.Join(unsyncedDir(state), "note")
 	for _, file := range []string{partial, note} {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte("another boot"), 0o600)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700),
+			os.WriteFile(file, []byte("another boot"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -78,7 +78,8 @@ func (w *world) emit(e build.Event) {
 func (w *world) build(ctx context.Context, name, dockerfile string, files ...ContextFile) (ocispecs.Descriptor, error) {
 	w.t.Helper()
 	def, err := w.conv.Convert(ctx,
-		Dockerfile{Name: name, Reference: "kolla/" + name + ":t", Path: name + "/Dockerfile", Content: []byte(dockerfile), Context: files})
+		Dockerfile{Name: name, Reference: "kolla/" + name + ":t", Path: name + "/Dockerfile",
+			Content: []byte(dockerfile), Context: files})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -177,7 +178,8 @@ func TestFailingStepIsLocated(t *testing.T) {
 		t.Error("a command that fails by itself is not worth another try")
 	}
 	if _, err := w.build(t.Context(), "net",
-		"FROM busybox\nRUN echo 'E: Failed to fetch: Hash Sum mismatch' && exit 100\n"); !errors.As(err, &be) || !be.Temporary() {
+		"FROM busybox\nRUN echo 'E: Failed to fetch: Hash Sum mismatch' && exit 100\n"); !errors.As(err, &be) ||
+		!be.Temporary() {
 		t.Errorf("error %v of a mirror in motion is not temporary", err)
 	}
 }
@@ -188,7 +190,8 @@ func TestCancelStopsTheBuildAndTheDaemonGoesOn(t *testing.T) {
 	stop := errors.New("enough")
 	var once sync.Once
 	def, err := w.conv.Convert(ctx,
-		Dockerfile{Name: "slow", Reference: "kolla/slow:t", Path: "f", Content: []byte("FROM busybox\nRUN echo started; sleep 600\n")})
+		Dockerfile{Name: "slow", Reference: "kolla/slow:t", Path: "f",
+			Content: []byte("FROM busybox\nRUN echo started; sleep 600\n")})
 	if err != nil {
 		t.Fatal(err)
 	}

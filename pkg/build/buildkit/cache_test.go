@@ -10,7 +10,8 @@ import (
 func TestDaemonConfig(t *testing.T) {
 	dir := t.TempDir()
 	got := daemonConfig(dir, CacheLimits{MaxUsed: 1_000_000_000, MinFree: 2_000_000_000})
-	for _, want := range []string{`maxUsedSpace = "1000000000"`, `reservedSpace = "100000000"`, `minFreeSpace = "2000000000"`} {
+	for _, want := range []string{`maxUsedSpace = "1000000000"`, `reservedSpace = "100000000"`,
+		`minFreeSpace = "2000000000"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is not in\n%s", want, got)
 		}

@@ -30,8 +30,10 @@ func TestUnnamedFilesAreNotRead(t *testing.T) {
 	if read == 0 || a.Key == b.Key {
 		t.Errorf("read %d times for a trigger; keys %s and %s", read, a.Key, b.Key)
 	}
-	eager := Dockerfile{Content: []byte(childFile), Context: []ContextFile{{Path: "given", Mode: 0o644, Data: []byte("1")}}}
-	if _, c := pair(t, converter(), Dockerfile{Content: []byte(baseFile + trigger), Context: baseContext()}, eager); c.Key != a.Key {
+	eager := Dockerfile{Content: []byte(childFile),
+		Context: []ContextFile{{Path: "given", Mode: 0o644, Data: []byte("1")}}}
+	if _, c := pair(t, converter(), Dockerfile{Content: []byte(baseFile + trigger), Context: baseContext()},
+		eager); c.Key != a.Key {
 		t.Errorf("the key of a file that is read late is %s, not %s", a.Key, c.Key)
 	}
 }

@@ -52,11 +52,13 @@ const baseFile = "FROM debian:trixie\nENV A=1\nCOPY start.sh /usr/bin/\nRUN echo
 const childFile = "FROM localhost:4000/kolla/base:t\nRUN echo child\nUSER nobody\n"
 
 func baseContext() []ContextFile {
-	return []ContextFile{{Path: "start.sh", Mode: 0o755, Data: []byte("#!/bin/sh\n")}, {Path: "README", Mode: 0o644, Data: []byte("x")}}
+	return []ContextFile{{Path: "start.sh", Mode: 0o755, Data: []byte("#!/bin/sh\n")},
+		{Path: "README", Mode: 0o644, Data: []byte("x")}}
 }
 
 func TestChildInheritsParentsConfig(t *testing.T) {
-	_, child := pair(t, converter(), Dockerfile{Content: []byte(baseFile), Context: baseContext()}, Dockerfile{Content: []byte(childFile)})
+	_, child := pair(t, converter(), Dockerfile{Content: []byte(baseFile), Context: baseContext()},
+		Dockerfile{Content: []byte(childFile)})
 	var img dockerspec.DockerOCIImage
 	if err := json.Unmarshal(child.Config, &img); err != nil {
 		t.Fatal(err)
@@ -85,7 +87,8 @@ func TestKeys(t *testing.T) {
 }
 
 func testKeys(t *testing.T, converter func() *Converter) {
-	b0, c0 := pair(t, converter(), Dockerfile{Content: []byte(baseFile), Context: baseContext()}, Dockerfile{Content: []byte(childFile)})
+	b0, c0 := pair(t, converter(), Dockerfile{Content: []byte(baseFile), Context: baseContext()},
+		Dockerfile{Content: []byte(childFile)})
 	edit := func(path, data string, mode uint32) []ContextFile {
 		files := baseContext()
 		for i := range files {
@@ -100,14 +103,22 @@ func testKeys(t *testing.T, converter func() *Converter) {
 		base, child               Dockerfile
 		baseChanges, childChanges bool
 	}{
-		{"again", Dockerfile{Content: []byte(baseFile), Context: baseContext()}, Dockerfile{Content: []byte(childFile)}, false, false},
-		{"command", Dockerfile{Content: []byte(strings.Replace(baseFile, "echo base", "echo other", 1)), Context: baseContext()}, Dockerfile{Content: []byte(childFile)}, true, true},
-		{"comment", Dockerfile{Content: []byte("# hello\n" + baseFile), Context: baseContext()}, Dockerfile{Content: []byte(childFile)}, false, false},
-		{"context file", Dockerfile{Content: []byte(baseFile), Context: edit("start.sh", "#!/bin/bash\n", 0)}, Dockerfile{Content: []byte(childFile)}, true, true},
-		{"file that nothing copies", Dockerfile{Content: []byte(baseFile), Context: edit("README", "y", 0)}, Dockerfile{Content: []byte(childFile)}, false, false},
-		{"child only", Dockerfile{Content: []byte(baseFile), Context: baseContext()}, Dockerfile{Content: []byte(childFile + "CMD [\"a\"]\n")}, false, true},
-		{"label", Dockerfile{Content: []byte(baseFile), Context: baseContext(), Labels: map[string]string{"a": "b"}}, Dockerfile{Content: []byte(childFile)}, true, true},
-		{"volatile label", Dockerfile{Content: []byte(baseFile), Context: baseContext(), Labels: map[string]string{"version": "2026-11-22"}}, Dockerfile{Content: []byte(childFile)}, false, false},
+		{"again", Dockerfile{Content: []byte(baseFile), Context: baseContext()},
+			Dockerfile{Content: []byte(childFile)}, false, false},
+		{"command", Dockerfile{Content: []byte(strings.Replace(baseFile, "echo base", "echo other", 1)),
+			Context: baseContext()}, Dockerfile{Content: []byte(childFile)}, true, true},
+		{"comment", Dockerfile{Content: []byte("# hello\n" + baseFile), Context: baseContext()},
+			Dockerfile{Content: []byte(childFile)}, false, false},
+		{"context file", Dockerfile{Content: []byte(baseFile), Context: edit("start.sh", "#!/bin/bash\n", 0)},
+			Dockerfile{Content: []byte(childFile)}, true, true},
+		{"file that nothing copies", Dockerfile{Content: []byte(baseFile), Context: edit("README", "y", 0)},
+			Dockerfile{Content: []byte(childFile)}, false, false},
+		{"child only", Dockerfile{Content: []byte(baseFile), Context: baseContext()},
+			Dockerfile{Content: []byte(childFile + "CMD [\"a\"]\n")}, false, true},
+		{"label", Dockerfile{Content: []byte(baseFile), Context: baseContext(), Labels: map[string]string{"a": "b"}},
+			Dockerfile{Content: []byte(childFile)}, true, true},
+		{"volatile label", Dockerfile{Content: []byte(baseFile), Context: baseContext(),
+			Labels: map[string]string{"version": "2026-11-22"}}, Dockerfile{Content: []byte(childFile)}, false, false},
 	}
 	for _, tt := range tests {
 		b, c := pair(t, converter(), tt.base, tt.child)
@@ -169,7 +180,8 @@ func TestOptionsInKeys(t *testing.T) {
 }
 
 func TestVariablesOfSteps(t *testing.T) {
-	d := Dockerfile{Name: "base", Reference: "kolla/base:t", Content: []byte("FROM debian:trixie\nRUN one\nENV A=own\nRUN two\n")}
+	d := Dockerfile{Name: "base", Reference: "kolla/base:t",
+		Content: []byte("FROM debian:trixie\nRUN one\nENV A=own\nRUN two\n")}
 	plain := convert(t, converter(), d)
 	c := converter()
 	c.opts.Env = []string{"A=given", "B=x=y"}
@@ -254,7 +266,8 @@ func TestProxies(t *testing.T) {
 	c := converter()
 	c.opts.BuildArgs = map[string]string{"http_proxy": "http://proxy.example:3128",
 		"https_proxy": "http://proxy.example:3129", "no_proxy": "mirror.example"}
-	base, child := pair(t, c, Dockerfile{Content: []byte(baseFile), Context: baseContext()}, Dockerfile{Content: []byte(childFile)})
+	base, child := pair(t, c, Dockerfile{Content: []byte(baseFile), Context: baseContext()},
+		Dockerfile{Content: []byte(childFile)})
 	for _, def := range []*Definition{base, child} {
 		commands := 0
 		for _, data := range def.LLB.Def {

@@ -51,7 +51,8 @@ func TestStartError(t *testing.T) {
 		{data, syscall.EACCES, false},   // not executable
 		{program, syscall.ENOEXEC, false},
 	} {
-		if got := startError(c.bin, c.err); !errors.Is(got, c.err) || strings.Contains(got.Hint(), "--privileged") != c.mounts {
+		if got := startError(c.bin, c.err); !errors.Is(got, c.err) ||
+			strings.Contains(got.Hint(), "--privileged") != c.mounts {
 			t.Errorf("%s, %v: %v (hint %q)", c.bin, c.err, got, got.Hint())
 		}
 	}

@@ -98,7 +98,8 @@ RUN python3 -m pip --no-cache-dir install b
 	for i, want := range []string{"apt,lists", "", "", "pip"} {
 		args := after[i].Meta.Args
 		if want == "" {
-			if strings.Join(args, " ") != strings.Join(before[i].Meta.Args, " ") || len(after[i].Mounts) != len(before[i].Mounts) {
+			if strings.Join(args, " ") != strings.Join(before[i].Meta.Args, " ") ||
+				len(after[i].Mounts) != len(before[i].Mounts) {
 				t.Errorf("step %d was changed: %q", i+1, args)
 			}
 			continue
@@ -122,7 +123,8 @@ RUN python3 -m pip --no-cache-dir install b
 func TestEffort(t *testing.T) {
 	effortOf := func(run string) int {
 		c := converter()
-		return int(convert(t, c, Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "f", Content: []byte("FROM debian:trixie\n" + run + "\n"),
+		return int(convert(t, c, Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "f",
+			Content: []byte("FROM debian:trixie\n" + run + "\n"),
 			Context: []ContextFile{{Path: "a", Mode: 0o644}}}).Effort.Seconds())
 	}
 	tests := []struct {

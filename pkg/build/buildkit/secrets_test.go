@@ -24,7 +24,8 @@ import (
 
 func TestOpenSecrets(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for name, size := range map[string]int{"file": 20, "with,comma": 20, "NAMED": 20, "large": secretsprovider.MaxSecretSize + 1} {
+	for name, size := range map[string]int{"file": 20, "with,comma": 20, "NAMED": 20,
+		"large": secretsprovider.MaxSecretSize + 1} {
 		if err := os.WriteFile(name, []byte(strings.Repeat("f", size)), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -68,8 +69,10 @@ func TestOpenSecrets(t *testing.T) {
 			t.Errorf("--secret %s: %v, and CheckSecrets %v", c.option, err, checked)
 		}
 	}
-	for _, option := range []string{"id=x,value=hunter2", "hunter2", "id=x,hunter2", `id=x,"hunter2`, "type=vault,value=hunter2"} {
-		if _, err := OpenSecrets(t.Context(), []string{option}, nil, getenv); err == nil || strings.Contains(err.Error(), "hunter2") {
+	for _, option := range []string{"id=x,value=hunter2", "hunter2", "id=x,hunter2", `id=x,"hunter2`,
+		"type=vault,value=hunter2"} {
+		if _, err := OpenSecrets(t.Context(), []string{option}, nil, getenv); err == nil ||
+			strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("--secret %s: %v", option, err)
 		}
 	}
@@ -90,7 +93,8 @@ func TestSecretsFromPipes(t *testing.T) {
 	if err != nil || string(s.values["x"]) != "hunter2" {
 		t.Errorf("%v, %v", s, err)
 	}
-	if s, err := CheckSecrets(t.Context(), []string{"id=x,src=" + pipe}, nil, getenv); err != nil || !s.has(Requirement{Kind: RequiresSecret, ID: "x"}) {
+	if s, err := CheckSecrets(t.Context(), []string{"id=x,src=" + pipe}, nil, getenv); err != nil ||
+		!s.has(Requirement{Kind: RequiresSecret, ID: "x"}) {
 		t.Errorf("CheckSecrets: %v, %v", s, err) // and it does not wait for a writer
 	}
 	stop := errors.New("stop")
@@ -99,11 +103,13 @@ func TestSecretsFromPipes(t *testing.T) {
 	if _, err := OpenSecrets(ctx, []string{"id=x,src=" + pipe}, nil, getenv); !errors.Is(err, stop) {
 		t.Errorf("a pipe without a writer: %v", err)
 	}
-	if _, err := OpenSecrets(t.Context(), []string{"id=x,src=/dev/zero"}, nil, getenv); err == nil || !strings.Contains(err.Error(), "larger than") {
+	if _, err := OpenSecrets(t.Context(), []string{"id=x,src=/dev/zero"}, nil, getenv); err == nil ||
+		!strings.Contains(err.Error(), "larger than") {
 		t.Errorf("/dev/zero: %v", err)
 	}
 	for _, agent := range []string{pipe, "/dev/zero", filepath.Dir(pipe)} {
-		if _, err := OpenSecrets(t.Context(), nil, []string{"x=" + agent}, getenv); err == nil || !strings.Contains(err.Error(), "neither a socket") {
+		if _, err := OpenSecrets(t.Context(), nil, []string{"x=" + agent}, getenv); err == nil ||
+			!strings.Contains(err.Error(), "neither a socket") {
 			t.Errorf("--ssh x=%s: %v", agent, err)
 		}
 	}
@@ -135,7 +141,8 @@ func TestOpenAgents(t *testing.T) {
 func TestRedact(t *testing.T) {
 	env := map[string]string{"KEY": "-----BEGIN KEY-----\nabcdefgh\n  indented-line\n-----END KEY-----\n",
 		"LONG": "abcdefghij", "SHORT": "abc"}
-	s, err := OpenSecrets(t.Context(), []string{"id=k,env=KEY", "id=l,env=LONG", "id=s,env=SHORT"}, nil, func(name string) string { return env[name] })
+	s, err := OpenSecrets(t.Context(), []string{"id=k,env=KEY", "id=l,env=LONG", "id=s,env=SHORT"}, nil,
+		func(name string) string { return env[name] })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +170,8 @@ RUN --security=insecure echo 6
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Requirement{{RequiresSecret, "needed", 3}, {RequiresSSH, "default", 4}, {RequiresNetwork, "", 6}, {RequiresInsecure, "", 7}}
+	want := []Requirement{{RequiresSecret, "needed", 3}, {RequiresSSH, "default", 4}, {RequiresNetwork, "", 6},
+		{RequiresInsecure, "", 7}}
 	if !slices.Equal(def.Requirements, want) {
 		t.Fatalf("requirements %v, want %v", def.Requirements, want)
 	}

@@ -164,7 +164,8 @@ func TestStepTimeout(t *testing.T) {
 		t.Fatalf("the error is %v", err)
 	}
 	f := be.Failure
-	if f.Line != 3 || len(f.Source) != 2 || !slices.Contains(f.Tail, "before-it-hangs") || !strings.Contains(f.Err.Error(), "longer than 5s") {
+	if f.Line != 3 || len(f.Source) != 2 || !slices.Contains(f.Tail, "before-it-hangs") ||
+		!strings.Contains(f.Err.Error(), "longer than 5s") {
 		t.Errorf("the failure is %+v", f)
 	}
 	if be.Temporary() || be.Signature() == "" {

@@ -12,7 +12,8 @@ import (
 // A COPY of a file that does not exist is found when the Dockerfile is
 // converted, unless only BuildKit can know.
 func TestMissingCopy(t *testing.T) {
-	files := []ContextFile{{Path: "conf/nova.conf", Mode: 0o644}, {Path: "run.sh", Mode: 0o755}, {Path: "empty", Mode: fs.ModeDir | 0o755}}
+	files := []ContextFile{{Path: "conf/nova.conf", Mode: 0o644}, {Path: "run.sh", Mode: 0o755},
+		{Path: "empty", Mode: fs.ModeDir | 0o755}}
 	for text, want := range map[string]string{
 		"FROM scratch\nCOPY run.sh /\nCOPY conf /etc/\nCOPY conf/nova.conf /x\nCOPY /run.sh ./conf/ /y/\nCOPY . /all\nCOPY empty /e": "",
 		"FROM scratch\nCOPY nosuch /\n":            "x/Dockerfile:2: COPY nosuch: the build context has no such file; it has conf/nova.conf, run.sh\n  COPY nosuch /",

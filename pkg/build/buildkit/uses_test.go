@@ -9,10 +9,12 @@ import (
 
 // Options for building are in the steps, and in neither key nor config.
 func TestNamespaceAndEpochAreInTheLLBAlone(t *testing.T) {
-	d := Dockerfile{Name: "base", Reference: "kolla/base:t", Path: "f", Content: []byte("FROM debian:trixie\nRUN --mount=type=cache,id=apt,target=/var/cache/apt apt-get install -y a\n")}
+	d := Dockerfile{Name: "base", Reference: "kolla/base:t", Path: "f",
+		Content: []byte("FROM debian:trixie\nRUN --mount=type=cache,id=apt,target=/var/cache/apt apt-get install -y a\n")}
 	plain := convert(t, converter(), d)
 	c := converter()
-	c.opts.CacheNamespace, c.opts.Epoch, c.opts.NoCache, c.opts.PackageCache = "refresh-1", time.Unix(1234, 0), true, "debian"
+	c.opts.CacheNamespace, c.opts.Epoch, c.opts.NoCache, c.opts.PackageCache = "refresh-1",
+		time.Unix(1234, 0), true, "debian"
 	building := convert(t, c, d)
 	keyed := converter()
 	keyed.opts = c.opts

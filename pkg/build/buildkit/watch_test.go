@@ -56,13 +56,15 @@ func TestFailureIgnoresOrderOfStreams(t *testing.T) {
 		cause  string
 		orders [][]int // of logs, which can all occur
 	}{
-		{"unknown cause", []*client.VertexLog{chunk(1, 0, "preparing\n"), chunk(2, 1, "it did not work\n"), chunk(1, 2, "cleaning up\n")},
+		{"unknown cause", []*client.VertexLog{chunk(1, 0, "preparing\n"), chunk(2, 1, "it did not work\n"),
+			chunk(1, 2, "cleaning up\n")},
 			"exit code 1: it did not work", [][]int{{0, 1, 2}, {1, 0, 2}, {0, 2, 1}}},
 		{"known cause", []*client.VertexLog{chunk(1, 0, many), chunk(2, 1, "E: Unable to locate package chrnoy\n")},
 			"E: Unable to locate package chrnoy", [][]int{{0, 1}, {1, 0}}},
 		{"temporary", []*client.VertexLog{chunk(1, 0, many), chunk(2, 1, "curl: (28) Operation timed out\n")},
 			"curl: (28) Operation timed out", [][]int{{0, 1}, {1, 0}}},
-		{"tolerated long before", []*client.VertexLog{chunk(2, 0, "it did not matter\n"), chunk(1, time.Second, "3 tests failed\n")},
+		{"tolerated long before", []*client.VertexLog{chunk(2, 0, "it did not matter\n"),
+			chunk(1, time.Second, "3 tests failed\n")},
 			"exit code 1: 3 tests failed", [][]int{{0, 1}}},
 		{"commands of set -x", []*client.VertexLog{chunk(2, 0, "+ ./run-tests\n"), chunk(1, 1, "3 tests failed\n")},
 			"exit code 1: 3 tests failed", [][]int{{0, 1}, {1, 0}}},
@@ -103,7 +105,8 @@ func TestExitError(t *testing.T) {
 		143: "SIGTERM", 255: "code 255: x"} {
 		got := exitError(code, "x").Error()
 		bySignal := strings.HasPrefix(want, "SIG")
-		if !strings.Contains(got, want) || !strings.Contains(got, fmt.Sprint(code)) || strings.Contains(got, "signal") != bySignal {
+		if !strings.Contains(got, want) || !strings.Contains(got, fmt.Sprint(code)) ||
+			strings.Contains(got, "signal") != bySignal {
 			t.Errorf("exit code %d: %q", code, got)
 		}
 	}

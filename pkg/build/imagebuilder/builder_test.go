@@ -80,8 +80,9 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 		s.t.Fatal(err)
 	}
 	defer rendered.Close()
-	defined, err := define.Images(s.t.Context(), rendered, define.Options{Console: con, Store: s.store, Compression: compress.Default,
-		BaseImage: baseImage})
+	defined, err := define.Images(s.t.Context(), rendered,
+		define.Options{Console: con, Store: s.store, Compression: compress.Default,
+			BaseImage: baseImage})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -103,8 +104,10 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 		Parts:    s.keys.Parts,
 		Duration: func(image.ID) (time.Duration, bool) { return 0, false },
 	}, false)
-	b := New(p, Options{Store: s.store, Defined: defined, Inputs: inputs, Warmer: inputs.NewWarmer(s.t.Context()), Keys: s.keys,
-		Busy: func() func() { return func() {} }, Squash: cfg.Squash, Compression: compress.Default, ClampTimes: true, Getenv: func(string) string { return "" },
+	b := New(p, Options{Store: s.store, Defined: defined, Inputs: inputs,
+		Warmer: inputs.NewWarmer(s.t.Context()), Keys: s.keys,
+		Busy: func() func() { return func() {} }, Squash: cfg.Squash, Compression: compress.Default, ClampTimes: true,
+		Getenv: func(string) string { return "" },
 		Buildkit: buildkit.Options{DaemonPath: testenv.Buildkitd(s.t), StateDir: filepath.Join(s.dir, "buildkit"),
 			Store: s.store.Content(), Notice: func(string) {}}})
 	if p.ToBuild() > 0 {
@@ -113,7 +116,8 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 		}
 	}
 	out := map[string]build.Result{}
-	for _, res := range build.Run(s.t.Context(), p, build.Options{Builder: b, Finisher: b, Threads: 2, Emit: func(build.Event) {}}) {
+	for _, res := range build.Run(s.t.Context(), p,
+		build.Options{Builder: b, Finisher: b, Threads: 2, Emit: func(build.Event) {}}) {
 		out[res.Image.Name] = res
 	}
 	if err := b.Close(); err != nil {
@@ -140,7 +144,8 @@ func TestEmulatedSteps(t *testing.T) {
 	s := newSite(t)
 	_, b := s.run("--base-arch", "aarch64")
 	im := *b.opts.Defined.Image(image.ID{Name: "base"})
-	im.Dockerfile = buildkit.Dockerfile{Name: "base", Reference: im.Reference, Content: []byte("FROM scratch\nRUN [\"/a\"]\n")}
+	im.Dockerfile = buildkit.Dockerfile{Name: "base", Reference: im.Reference,
+		Content: []byte("FROM scratch\nRUN [\"/a\"]\n")}
 	for native, want := range map[string]bool{"amd64": true, "arm64": false} {
 		b.native = native
 		def, err := b.definition(t.Context(), &im, &dependencies{})
@@ -163,7 +168,8 @@ func TestBuildIntoTheStore(t *testing.T) {
 	if base.Status != build.StatusBuilt || child.Status != build.StatusBuilt {
 		t.Fatalf("base %s, child %s: %v", base.Status, child.Status, child.Failure)
 	}
-	if broken := first["broken"]; broken.Status != build.StatusError || !strings.Contains(broken.Reason, "broken/Dockerfile.j2:2") {
+	if broken := first["broken"]; broken.Status != build.StatusError ||
+		!strings.Contains(broken.Reason, "broken/Dockerfile.j2:2") {
 		t.Errorf("broken: %s, %q", broken.Status, broken.Reason)
 	}
 	for _, res := range []build.Result{base, child} {
@@ -190,7 +196,8 @@ func TestBuildIntoTheStore(t *testing.T) {
 	if second["base"].Status != build.StatusUnchanged || second["base"].Digest != base.Digest {
 		t.Errorf("base: %s, %s", second["base"].Status, second["base"].Digest)
 	}
-	if res := second["child"]; res.Status != build.StatusBuilt || res.Digest == child.Digest || res.Reason != "context changed" {
+	if res := second["child"]; res.Status != build.StatusBuilt || res.Digest == child.Digest ||
+		res.Reason != "context changed" {
 		t.Errorf("child: %s, %q", res.Status, res.Reason)
 	}
 	if childLayers := s.layers(second["child"].Digest); !slices.Equal(childLayers[:len(baseLayers)], baseLayers) {

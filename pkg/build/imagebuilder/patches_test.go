@@ -99,7 +99,8 @@ func TestPatchedOfExternalParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	warnings, err := b.checkPatches(t.Context(), &im, results["svc"].Digest)
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "series:1: the patch outer.patch may not be applied") || err != nil {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "series:1: the patch outer.patch may not be applied") ||
+		err != nil {
 		t.Errorf("no layer of an external base: %q, %v", warnings, err)
 	}
 }

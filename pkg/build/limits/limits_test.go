@@ -175,13 +175,17 @@ func TestEstimateDisk(t *testing.T) {
 	id := func(name string) image.ID { return image.ID{Name: name} }
 	p := plan.New([]plan.Input{{Image: id("base"), Key: "1"},
 		{Image: id("a"), Parent: id("base"), Needs: []image.ID{id("base")}, Key: "2"}, {Image: id("new"), Key: "3"}},
-		plan.History{Stored: func(k digest.Digest) (plan.StoredImage, bool) { return plan.StoredImage{Digest: "sha256:x"}, k == "1" },
+		plan.History{Stored: func(k digest.Digest) (plan.StoredImage,
+			bool) {
+			return plan.StoredImage{Digest: "sha256:x"}, k == "1"
+		},
 			Parts:    func(image.ID) (map[string]string, bool) { return nil, false },
 			Duration: func(image.ID) (time.Duration, bool) { return 0, false }}, false)
 	sizes := map[string]int64{"base": 100, "a": 130}
 	size := func(id image.ID) int64 { return sizes[id.Name] }
 	if required, known := estimateDisk(p, size); required != 30*(1+unpackedRatio) || known != 1 {
-		t.Errorf("%d bytes for %d images; base is kept, a has 30 bytes of its own, the size of new is unknown", required, known)
+		t.Errorf("%d bytes for %d images; base is kept, a has 30 bytes of its own, the size of new is unknown", required,
+			known)
 	}
 	dir := t.TempDir()
 	if warning := CheckDisk(p, size, dir, 1); warning != "" {

@@ -51,7 +51,8 @@ func write(t *testing.T, rng *rand.Rand, length, size int64, parity int) (stream
 		total += info.Size()
 	}
 	if planned := Total(length, size, parity); total != planned {
-		t.Errorf("%d bytes in parts of %d with a parity of %d%% have %d bytes, and not %d", length, size, parity, total, planned)
+		t.Errorf("%d bytes in parts of %d with a parity of %d%% have %d bytes, and not %d", length,
+			size, parity, total, planned)
 	}
 	return stream, files
 }
@@ -160,7 +161,8 @@ func TestUnusableSets(t *testing.T) {
 	} {
 		_, _, err := read(t, file)
 		var unusable *SetError
-		if !errors.As(err, &unusable) || !strings.HasPrefix(err.Error(), want[0]) || !strings.Contains(unusable.Hint(), want[1]) {
+		if !errors.As(err, &unusable) || !strings.HasPrefix(err.Error(), want[0]) ||
+			!strings.Contains(unusable.Hint(), want[1]) {
 			t.Errorf("%s: %v, %+v", file, err, unusable)
 		}
 	}
@@ -191,12 +193,14 @@ func TestVersions(t *testing.T) {
 	for name, c := range map[string]struct{ line, want string }{
 		"later":                    {sealed(line(3)), "it has version 3"},
 		"later, with other fields": {sealed(strings.Replace(line(3), `"size"`, `"new":true,"size"`, 1)), "it has version 3"},
-		"later, damaged":           {strings.Replace(sealed(line(3)), `"size":100`, `"size":101`, 1), "its header is damaged"},
-		"without a check":          {line(3), "its header is damaged"},
-		"0":                        {sealed(line(0)), "its header contradicts itself"},
-		"negative":                 {sealed(line(-1)), "its header contradicts itself"},
-		"known":                    {sealed(line(2)), ""},
-		"more parity than data":    {sealed(strings.Replace(line(2), `"parity":1`, `"parity":3`, 1)), "its header contradicts itself"},
+		"later, damaged": {strings.Replace(sealed(line(3)), `"size":100`, `"size":101`, 1),
+			"its header is damaged"},
+		"without a check": {line(3), "its header is damaged"},
+		"0":               {sealed(line(0)), "its header contradicts itself"},
+		"negative":        {sealed(line(-1)), "its header contradicts itself"},
+		"known":           {sealed(line(2)), ""},
+		"more parity than data": {sealed(strings.Replace(line(2), `"parity":1`, `"parity":3`, 1)),
+			"its header contradicts itself"},
 	} {
 		_, err := readHeader(strings.NewReader(fmt.Sprintf("%-*s", headerSize, c.line+"\n")))
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
@@ -425,7 +429,8 @@ func TestRoundTrip(t *testing.T) {
 					data++
 				}
 			}
-			if lost := data * parity / 100; len(files)-data < lost || parity > 0 && len(files)-data > max(1, data*(parity+1)/100) {
+			if lost := data * parity / 100; len(files)-data < lost || parity > 0 &&
+				len(files)-data > max(1, data*(parity+1)/100) {
 				t.Errorf("%d of %d files are parity, for a loss of %d%%", len(files)-data, len(files), parity)
 			}
 		}

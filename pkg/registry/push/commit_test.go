@@ -84,7 +84,8 @@ func TestCommitRollsBack(t *testing.T) {
 		before, after := twoSets(t, p, px.Host, 8)
 		restored := 0
 		for _, nth := range []int{0, 3, 7} {
-			for _, f := range []registrytest.Fault{registrytest.Status503, registrytest.Reset, registrytest.Lost, registrytest.Stall} {
+			for _, f := range []registrytest.Fault{registrytest.Status503, registrytest.Reset,
+				registrytest.Lost, registrytest.Stall} {
 				if f == registrytest.Stall && nth != 3 {
 					continue // each takes the whole limit
 				}
@@ -472,7 +473,8 @@ func TestJournalThatCannotBeRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		var je *push.JournalError
-		if _, err := p.Recover(context.Background(), []string{"localhost:1/a/b:c"}); !errors.As(err, &je) || je.Path != path || je.Hint() == "" {
+		if _, err := p.Recover(context.Background(), []string{"localhost:1/a/b:c"}); !errors.As(err, &je) ||
+			je.Path != path || je.Hint() == "" {
 			t.Errorf("%q: got %v", text, err)
 		}
 	}

@@ -84,7 +84,8 @@ func TestBlobsOfAnyRepository(t *testing.T) {
 		images[fmt.Sprintf("kolla/zun-%d", i)] = registrytest.Base(t, 1000)
 	}
 	pushOnly(t, host, images)
-	if s := pushOnly(t, host, map[string]v1.Image{"kolla/zun-api": registrytest.Image(t, base, 1000, 1)}); s.Uploaded != 2 || s.Mounted != 1 {
+	if s := pushOnly(t, host, map[string]v1.Image{"kolla/zun-api": registrytest.Image(t, base, 1000,
+		1)}); s.Uploaded != 2 || s.Mounted != 1 {
 		t.Errorf("%+v", s)
 	}
 	layers, err := base.Layers()
@@ -137,7 +138,8 @@ func TestRegistriesWithoutMounts(t *testing.T) {
 				pass.ServeHTTP(w, r)
 			}))
 			if got := pushOnly(t, host,
-				map[string]v1.Image{"second/web": first, "second/worker": registrytest.Image(t, first, 1000, 1)}); got.Uploaded < 2 {
+				map[string]v1.Image{"second/web": first, "second/worker": registrytest.Image(t, first, 1000,
+					1)}); got.Uploaded < 2 {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -171,7 +173,8 @@ func TestUselessRepositories(t *testing.T) {
 			return true
 		})
 		p := push.New(registrytest.Client(t, registry.Options{Jobs: 1}), push.Options{})
-		if _, err := p.Push(t.Context(), host+"/second/web", registrytest.Image(t, registrytest.Base(t, 1000), 1000, 20)); err != nil {
+		if _, err := p.Push(t.Context(), host+"/second/web",
+			registrytest.Image(t, registrytest.Base(t, 1000), 1000, 20)); err != nil {
 			t.Fatal(err)
 		}
 		if n := lookups.Load(); n < 1 || n > most {
@@ -211,7 +214,8 @@ func TestFailingMounts(t *testing.T) {
 			return true
 		})
 		p := push.New(registrytest.Client(t, registry.Options{Jobs: 1}), push.Options{})
-		if _, err := p.Push(t.Context(), host+"/second/web", registrytest.Image(t, registrytest.Base(t, 1000), 1000, 20)); err != nil {
+		if _, err := p.Push(t.Context(), host+"/second/web",
+			registrytest.Image(t, registrytest.Base(t, 1000), 1000, 20)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if n := mounts.Load(); n < c.least || n > c.most {
@@ -279,6 +283,7 @@ func TestWaitingForTheCatalog(t *testing.T) {
 	}
 	// The registry also mounts blobs without a repository to mount from: the list has that.
 	if got := p.Stats(); got.Mounted != 2 || got.Uploaded > 0 || lists.Load() != 1 || mounts.Load() == 0 {
-		t.Errorf("the image after it: %+v, %d lists, %d blobs mounted from the listed repository", got, lists.Load(), mounts.Load())
+		t.Errorf("the image after it: %+v, %d lists, %d blobs mounted from the listed repository", got,
+			lists.Load(), mounts.Load())
 	}
 }

@@ -294,7 +294,8 @@ func TestErrorOfOneImageIsNotThatOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	px := registrytest.StartProxy(t, host, func(r *http.Request) registrytest.Fault {
-		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/kolla/a/") && r.URL.Query().Get("digest") == digest.String() {
+		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/kolla/a/") &&
+			r.URL.Query().Get("digest") == digest.String() {
 			return registrytest.Stall
 		}
 		return registrytest.None
@@ -312,7 +313,8 @@ func TestErrorOfOneImageIsNotThatOfAnother(t *testing.T) {
 		_, err := p.Push(context.Background(), px.Host+"/kolla/b", img)
 		other <- err
 	}()
-	await(t, func() bool { return px.Count("PUT ", "/kolla/b/") > 0 }, "the other image has begun, and waits for the shared layer")
+	await(t, func() bool { return px.Count("PUT ", "/kolla/b/") > 0 },
+		"the other image has begun, and waits for the shared layer")
 	close(fail)
 	if err := <-failed; !errors.Is(err, errUnreadable) {
 		t.Errorf("the unreadable image: %v", err)

@@ -81,7 +81,8 @@ func TestManyClientsWhileSetsArePublished(t *testing.T) {
 				time.Sleep(rand.N(2 * time.Second))
 				if n%10 == 0 {
 					repo := fmt.Sprintf("%s/other/image-%d", px.Host, n)
-					if _, err := push.New(c, push.Options{}).Push(ctx, repo, registrytest.Base(t, 3_000)); err != nil && ctx.Err() == nil {
+					if _, err := push.New(c, push.Options{}).Push(ctx, repo, registrytest.Base(t, 3_000)); err != nil &&
+						ctx.Err() == nil {
 						t.Errorf("client %d: %v", n, err)
 						return
 					}
@@ -111,12 +112,14 @@ func TestManyClientsWhileSetsArePublished(t *testing.T) {
 		mustReferTo(t, s.Host(), current)
 	}
 	var de *server.DirError
-	if _, err := server.GarbageCollect(t.Context(), dir, server.GCOptions{Untagged: true}); !errors.As(err, &de) || !de.Locked {
+	if _, err := server.GarbageCollect(t.Context(), dir, server.GCOptions{Untagged: true}); !errors.As(err, &de) ||
+		!de.Locked {
 		t.Errorf("collecting garbage in a registry that is running: %v", err)
 	}
 	cancel()
 	wg.Wait()
-	t.Logf("%d pulls and %d pushes while %d sets were published; faults: %s", pulls.Load(), pushes.Load(), sets, px.Faults())
+	t.Logf("%d pulls and %d pushes while %d sets were published; faults: %s", pulls.Load(),
+		pushes.Load(), sets, px.Faults())
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

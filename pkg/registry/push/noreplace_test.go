@@ -40,7 +40,8 @@ func TestCommitWithoutReplacing(t *testing.T) {
 		wanted = append(withoutReplacing(after[:1], ""), withoutReplacing(after, "newer")...)
 		wanted = append(wanted, after[1]) // may be replaced
 		var taken *push.TagsTakenError
-		if err := p.Commit(t.Context(), wanted); !errors.As(err, &taken) || len(taken.Refs) != 1 || taken.Refs[0] != before[0].Ref {
+		if err := p.Commit(t.Context(), wanted); !errors.As(err, &taken) || len(taken.Refs) != 1 ||
+			taken.Refs[0] != before[0].Ref {
 			t.Errorf("%v", err)
 		}
 		mustReferTo(t, host, before)

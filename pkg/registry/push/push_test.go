@@ -46,7 +46,8 @@ func TestPushThenCommit(t *testing.T) {
 		}
 		tags := []push.Tag{
 			{Ref: names.Reference("base"), Digest: d.Digest}, {Ref: names.Reference("nova-api"), Digest: dc.Digest},
-			{Ref: names.Repository("base") + ":nightly", Digest: d.Digest}, {Ref: names.Repository("nova-api") + ":nightly", Digest: dc.Digest},
+			{Ref: names.Repository("base") + ":nightly",
+				Digest: d.Digest}, {Ref: names.Repository("nova-api") + ":nightly", Digest: dc.Digest},
 		}
 		if err := p.Commit(ctx, tags); err != nil {
 			t.Fatal(err)
@@ -114,10 +115,12 @@ func TestForeignToolsRead(t *testing.T) {
 			if got.Digest != layer.Digest.String() || got.Labels["kolla_version"] != "21.0.0" || len(got.Layers) != 2 {
 				t.Errorf("skopeo sees %+v", got)
 			}
-			registrytest.Run(t, skopeo, "copy", "--src-tls-verify=false", "docker://"+host+"/kolla/base:t", "oci:"+t.TempDir()+":t")
+			registrytest.Run(t, skopeo, "copy", "--src-tls-verify=false", "docker://"+host+"/kolla/base:t",
+				"oci:"+t.TempDir()+":t")
 		})
 		t.Run("crane", func(t *testing.T) {
-			if got := strings.TrimSpace(string(registrytest.Run(t, crane, "digest", host+"/kolla/base:t"))); got != layer.Digest.String() {
+			if got := strings.TrimSpace(string(registrytest.Run(t, crane, "digest",
+				host+"/kolla/base:t"))); got != layer.Digest.String() {
 				t.Errorf("crane digest: %s, want %s", got, layer.Digest)
 			}
 			var cf v1.ConfigFile
@@ -239,7 +242,8 @@ func TestPushIndexAndFetchByPlatform(t *testing.T) {
 		if err := p.Commit(ctx, []push.Tag{{Ref: host + "/kolla/base:multi", Digest: d.Digest}}); err != nil {
 			t.Fatal(err)
 		}
-		for platform, arch := range map[string]string{"": "amd64", "linux/amd64": "amd64", "aarch64": "arm64", "linux/arm64/v8": "arm64"} {
+		for platform, arch := range map[string]string{"": "amd64", "linux/amd64": "amd64", "aarch64": "arm64",
+			"linux/arm64/v8": "arm64"} {
 			img, top, err := c.Fetch(ctx, host+"/kolla/base:multi", platform)
 			if err != nil {
 				t.Fatal(err)

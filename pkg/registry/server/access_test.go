@@ -66,15 +66,19 @@ func TestAccess(t *testing.T) {
 			"local " + pull: 200, "local " + push: 202, "remote " + pull: 200, "remote " + push: 403, "remote GET /v2/": 200,
 			"proxied " + pull: 200, "proxied " + push: 403, "page " + push: 403, "remote DELETE /v2/kolla/base/manifests/t": 403,
 		}},
-		"all": {server.Options{Anonymous: server.AccessPush}, map[string]int{"remote " + pull: 200, "remote " + push: 202, "page " + push: 403}},
+		"all": {server.Options{Anonymous: server.AccessPush},
+			map[string]int{"remote " + pull: 200, "remote " + push: 202, "page " + push: 403}},
 		"logins": {server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret")}, map[string]int{
 			"local " + pull: 401, "local " + push: 401, "remote " + push: 401, "ada " + pull: 200, "ada " + push: 202, "eve " + pull: 401, "local GET /v2/": 401, "ada GET /v2/": 200,
 		}},
-		"logins to push": {server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull}, map[string]int{
+		"logins to push": {server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"),
+			Anonymous: server.AccessPull}, map[string]int{
 			"local " + pull: 200, "remote " + pull: 200, "nobody " + pull: 200, "local " + push: 401, "remote " + push: 401, "ada " + push: 202, "eve " + pull: 401, "remote GET /v2/": 401,
 		}},
-		"read-only": {server.Options{ReadOnly: true}, map[string]int{"remote " + pull: 200, "remote " + push: 403, "local " + push: 405}},
-		"nothing":   {server.Options{Anonymous: server.AccessNone}, map[string]int{"local " + pull: 403, "remote " + push: 403}},
+		"read-only": {server.Options{ReadOnly: true},
+			map[string]int{"remote " + pull: 200, "remote " + push: 403, "local " + push: 405}},
+		"nothing": {server.Options{Anonymous: server.AccessNone},
+			map[string]int{"local " + pull: 403, "remote " + push: 403}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.opts.Addr = ":0"
@@ -163,7 +167,8 @@ func TestPasswordFileChanges(t *testing.T) {
 	if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if got := status("n3w"); got != 400 || !strings.Contains(log.String(), path+": it is not a regular file of at most 16.0 MiB") {
+	if got := status("n3w"); got != 400 || !strings.Contains(log.String(),
+		path+": it is not a regular file of at most 16.0 MiB") {
 		t.Errorf("a named pipe in place of the file: status %d, log:\n%s", got, log.String())
 	}
 }
@@ -172,11 +177,13 @@ func TestPasswordFileChanges(t *testing.T) {
 func TestSkopeoLogsInToPush(t *testing.T) {
 	testenv.Slow(t)
 	skopeo := testenv.Program(t, "skopeo", "skopeo")
-	s := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull})
+	s := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"),
+		Anonymous: server.AccessPull})
 	layout := filepath.Join(t.TempDir(), "layout")
 	source := registrytest.Embedded(t, server.Options{})
 	pushImage(t, source.Host())
-	registrytest.Run(t, skopeo, "copy", "--src-tls-verify=false", "docker://"+source.Host()+"/kolla/base:t", "oci:"+layout+":t")
+	registrytest.Run(t, skopeo, "copy", "--src-tls-verify=false",
+		"docker://"+source.Host()+"/kolla/base:t", "oci:"+layout+":t")
 	registrytest.Run(t, skopeo, "copy", "--dest-tls-verify=false", "--dest-creds", "ada:s3cret", "oci:"+layout+":t",
 		"docker://"+s.Host()+"/kolla/base:t")
 	registrytest.Run(t, skopeo, "inspect", "--tls-verify=false", "--no-creds", "docker://"+s.Host()+"/kolla/base:t")
@@ -202,7 +209,8 @@ func TestLocationsNameNoHost(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		if location := resp.Header.Get("Location"); resp.StatusCode != 202 || !strings.HasPrefix(location, "/v2/kolla/base/blobs/uploads/") {
+		if location := resp.Header.Get("Location"); resp.StatusCode != 202 ||
+			!strings.HasPrefix(location, "/v2/kolla/base/blobs/uploads/") {
 			t.Errorf("%s: status %d, location %q", header, resp.StatusCode, location)
 		}
 	}

@@ -84,7 +84,8 @@ func TestCertificateFilesAreReadAgain(t *testing.T) {
 	s := registrytest.Embedded(t, server.Options{Certificate: certificate, Key: key})
 	presented := func() *x509.Certificate {
 		t.Helper()
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 		resp, err := client.Get("https://" + s.Addr().String() + "/v2/")
 		if err != nil {
 			t.Fatal(err)

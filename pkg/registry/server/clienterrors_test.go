@@ -49,7 +49,8 @@ func clientError(t *testing.T, what string, resp *http.Response, err error) {
 			Code string `json:"code"`
 		} `json:"errors"`
 	}
-	if resp.StatusCode >= 400 && json.Unmarshal(body, &answer) == nil && (len(answer.Errors) == 0 || answer.Errors[0].Code == "UNKNOWN") {
+	if resp.StatusCode >= 400 && json.Unmarshal(body, &answer) == nil &&
+		(len(answer.Errors) == 0 || answer.Errors[0].Code == "UNKNOWN") {
 		t.Errorf("%s: status %d has no code of the specification: %s", what, resp.StatusCode, body)
 	}
 }
@@ -74,7 +75,8 @@ func TestMalformedRequests(t *testing.T) {
 		resp, err := client.Do(req)
 		clientError(t, fmt.Sprintf("%s %.200s %v", method, opaque, header), resp, err)
 	}
-	names := []string{"kolla/base", "kolla/none", "Kolla/base", "_a", strings.Repeat("a", 255), strings.Repeat("a/", 127) + "b",
+	names := []string{"kolla/base", "kolla/none", "Kolla/base", "_a", strings.Repeat("a", 255),
+		strings.Repeat("a/", 127) + "b",
 		"kolla/../base", "kolla//base", "kolla/base/manifests", "%00"}
 	methods := []string{"GET", "PUT", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"}
 	if testing.Short() {
@@ -107,10 +109,12 @@ func TestMalformedRequests(t *testing.T) {
 			"text/plain", "*/*;q=x", strings.Repeat("a,", 5000), "gzip", "\"etag\"", "Thu, 01 Jan 1970 00:00:00 GMT",
 			"Basic !", "Bearer x", "evil.example",
 		} {
-			for _, header := range []string{"Range", "Content-Range", "Content-Type", "Accept", "Accept-Encoding", "Content-Encoding",
+			for _, header := range []string{"Range", "Content-Range", "Content-Type", "Accept",
+				"Accept-Encoding", "Content-Encoding",
 				"Authorization", "If-None-Match", "If-Range", "X-Forwarded-Host", "Docker-Content-Digest"} {
 				h := map[string]string{header: value}
-				for _, path := range []string{"/v2/kolla/base/manifests/u", "/v2/kolla/base/blobs/" + digest.FromString("n").String(), "/v2/kolla/base/tags/list"} {
+				for _, path := range []string{"/v2/kolla/base/manifests/u",
+					"/v2/kolla/base/blobs/" + digest.FromString("n").String(), "/v2/kolla/base/tags/list"} {
 					send(method, path, h, "x")
 				}
 				if method == "PATCH" || method == "PUT" {
@@ -137,11 +141,13 @@ func TestMalformedManifests(t *testing.T) {
 	for _, ref := range badReferences {
 		references = append(references, object{"digest": ref})
 	}
-	for _, address := range []any{"", "x", "ftp://a/b", "http://a/#b", "file:///etc/passwd", "http://[::1", "\x00", "//a/b", "https://a/b"} {
+	for _, address := range []any{"", "x", "ftp://a/b", "http://a/#b", "file:///etc/passwd", "http://[::1", "\x00",
+		"//a/b", "https://a/b"} {
 		for _, mediaType := range []types.MediaType{types.OCIUncompressedLayer, types.OCILayer, types.OCIRestrictedLayer,
 			types.DockerForeignLayer, types.DockerLayer, types.OCIManifestSchema1, types.DockerManifestSchema2} {
 			references = append(references, object{"digest": d.String(), "mediaType": mediaType, "urls": []any{address}})
-			references = append(references, object{"digest": digest.FromString("n").String(), "mediaType": mediaType, "urls": []any{address, address}})
+			references = append(references, object{"digest": digest.FromString("n").String(), "mediaType": mediaType,
+				"urls": []any{address, address}})
 		}
 	}
 	for _, v := range []any{nil, 7, "x", -1, 1 << 62, 1.5, []any{}, object{}, true} {
@@ -151,7 +157,8 @@ func TestMalformedManifests(t *testing.T) {
 			references = append(references, r)
 		}
 	}
-	mediaTypes := []types.MediaType{types.OCIManifestSchema1, types.OCIImageIndex, types.DockerManifestSchema2, types.DockerManifestList}
+	mediaTypes := []types.MediaType{types.OCIManifestSchema1, types.OCIImageIndex, types.DockerManifestSchema2,
+		types.DockerManifestList}
 	if testing.Short() {
 		mediaTypes = mediaTypes[:1]
 	}
@@ -193,7 +200,8 @@ func TestMalformedManifests(t *testing.T) {
 			t.Fatal(err)
 		}
 		header := map[string]string{"Content-Type": string(types.OCIManifestSchema1)}
-		if status, text := request(t, http.MethodPut, target, bytes.NewReader(raw), header); status < 400 || status > 404 || !strings.Contains(text, want) {
+		if status, text := request(t, http.MethodPut, target, bytes.NewReader(raw), header); status < 400 || status > 404 ||
+			!strings.Contains(text, want) {
 			t.Errorf("%s: status %d, %s", want, status, text)
 		}
 	}

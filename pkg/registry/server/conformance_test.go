@@ -30,7 +30,8 @@ func TestConformance(t *testing.T) {
 	results := t.TempDir()
 	cmd := exec.Command(tool)
 	cmd.Dir = results
-	cmd.Env = append(os.Environ(), "OCI_REGISTRY="+s.Addr().String(), "OCI_TLS=disabled", "OCI_RESULTS_DIR="+results, "OCI_VERSION=1.1")
+	cmd.Env = append(os.Environ(), "OCI_REGISTRY="+s.Addr().String(), "OCI_TLS=disabled",
+		"OCI_RESULTS_DIR="+results, "OCI_VERSION=1.1")
 	out, _ := cmd.CombinedOutput() // its status is 1 if anything fails
 	b, err := os.ReadFile(filepath.Join(results, "junit.xml"))
 	if err != nil {

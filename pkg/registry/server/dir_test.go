@@ -21,7 +21,8 @@ func TestForeignDirectoriesAreRefused(t *testing.T) {
 		de.Foreign != "passwd" || de.Hint() == "" {
 		t.Errorf("collecting garbage: %v", err)
 	}
-	if _, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: dir}); !errors.As(err, &de) || de.Foreign != "passwd" {
+	if _, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: dir}); !errors.As(err, &de) ||
+		de.Foreign != "passwd" {
 		t.Errorf("serving: %v", err)
 	}
 	if names, _ := os.ReadDir(dir); len(names) != 1 {
@@ -30,7 +31,8 @@ func TestForeignDirectoriesAreRefused(t *testing.T) {
 	if n, err := server.GarbageCollect(context.Background(), t.TempDir(), server.GCOptions{}); n.Freed != 0 || err != nil {
 		t.Errorf("an empty directory: %d, %v", n, err)
 	}
-	if _, err := server.GarbageCollect(context.Background(), filepath.Join(dir, "none"), server.GCOptions{}); !errors.As(err, &de) ||
+	if _, err := server.GarbageCollect(context.Background(), filepath.Join(dir, "none"),
+		server.GCOptions{}); !errors.As(err, &de) ||
 		!strings.Contains(err.Error(), "no such file") {
 		t.Errorf("no directory: %v", err)
 	}
@@ -65,16 +67,19 @@ func TestHtpasswdIsChecked(t *testing.T) {
 	for _, path := range []string{t.TempDir(), large} {
 		var he *server.HtpasswdError
 		_, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: t.TempDir(), Htpasswd: path})
-		if want := "password file " + path + ": it is not a regular file of at most 16.0 MiB"; !errors.As(err, &he) || err.Error() != want {
+		if want := "password file " + path + ": it is not a regular file of at most 16.0 MiB"; !errors.As(err, &he) ||
+			err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 }
 
 func TestAddressesAreChecked(t *testing.T) {
-	for addr, hint := range map[string]string{"5941": "--addr :5941", "nowhere": ":4000", ":99999": ":4000", ":http": ":4000"} {
+	for addr, hint := range map[string]string{"5941": "--addr :5941", "nowhere": ":4000",
+		":99999": ":4000", ":http": ":4000"} {
 		var ae *server.AddrError
-		if _, err := server.Start(server.Options{Addr: addr, Dir: t.TempDir()}); !errors.As(err, &ae) || !strings.Contains(ae.Hint(), hint) {
+		if _, err := server.Start(server.Options{Addr: addr, Dir: t.TempDir()}); !errors.As(err, &ae) ||
+			!strings.Contains(ae.Hint(), hint) {
 			t.Errorf("%s: %v", addr, err)
 		}
 	}

@@ -23,7 +23,8 @@ func (s *Server) Purge(before time.Time) error { return s.purger.purge(before) }
 // Renew generates or renews the certificate of a registry's directory as of a time, and
 // returns the certificate and key files.
 func Renew(dir string, names []string, now time.Time) (certificate, key string, err error) {
-	c := &certificates{dir: dir, certificate: dir + "/server.crt", key: dir + "/server.key", names: names, log: func(string, ...any) {}}
+	c := &certificates{dir: dir, certificate: dir + "/server.crt", key: dir + "/server.key", names: names,
+		log: func(string, ...any) {}}
 	return c.certificate, c.key, c.refresh(now)
 }
 

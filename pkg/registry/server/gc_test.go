@@ -237,7 +237,8 @@ func TestCollectKeepsWhatIsInUse(t *testing.T) {
 	if err != nil || result.Manifests != 3 {
 		t.Fatalf("collected %+v, %v", result, err)
 	}
-	registrytest.MustPull(t, s.Host(), fmt.Sprintf("HOST/kolla/svc-0@%s", registrytest.Digest(t, old[0])), registrytest.Digest(t, old[0]))
+	registrytest.MustPull(t, s.Host(), fmt.Sprintf("HOST/kolla/svc-0@%s", registrytest.Digest(t, old[0])),
+		registrytest.Digest(t, old[0]))
 	if status, _ := request(t, http.MethodHead, "http://"+s.Host()+blob, nil, nil); status != http.StatusOK {
 		t.Errorf("the blob that was looked at: status %d", status)
 	}

@@ -91,8 +91,9 @@ func pushManifest(t *testing.T, base, reference string, subject digest.Digest, a
 		pushBlob(t, base, config)
 	}
 	m := ocispec.Manifest{
-		MediaType:   ocispec.MediaTypeImageManifest,
-		Config:      ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromString(config), Size: int64(len(config))},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromString(config),
+			Size: int64(len(config))},
 		Layers:      []ocispec.Descriptor{},
 		Annotations: map[string]string{"note": annotation},
 	}
@@ -105,7 +106,8 @@ func pushManifest(t *testing.T, base, reference string, subject digest.Digest, a
 		t.Fatal(err)
 	}
 	header := map[string]string{"Content-Type": m.MediaType}
-	if status, text := request(t, http.MethodPut, base+"/v2/kolla/base/manifests/"+reference, strings.NewReader(string(raw)),
+	if status, text := request(t, http.MethodPut, base+"/v2/kolla/base/manifests/"+reference,
+		strings.NewReader(string(raw)),
 		header); status != http.StatusCreated {
 		t.Fatalf("manifest: status %d: %s", status, text)
 	}
@@ -238,7 +240,8 @@ func connectHTTP2(t *testing.T, addr, from string) (net.Conn, announced) {
 		case *http2.WindowUpdateFrame:
 			a.window += int(f.Increment)
 		case *http2.SettingsFrame:
-			for id, to := range map[http2.SettingID]*int{http2.SettingMaxConcurrentStreams: &a.streams, http2.SettingMaxFrameSize: &a.frame,
+			for id, to := range map[http2.SettingID]*int{http2.SettingMaxConcurrentStreams: &a.streams,
+				http2.SettingMaxFrameSize:      &a.frame,
 				http2.SettingInitialWindowSize: &a.streamWindow, http2.SettingMaxHeaderListSize: &a.header} {
 				if value, ok := f.Value(id); ok {
 					*to = int(value)

@@ -241,7 +241,8 @@ func TestDocumentedMemory(t *testing.T) {
 			fmt.Sprintf("%s for the headers of %s requests", binary(streams*maxHeader), number(streams)),
 		},
 		"security.md": {
-			fmt.Sprintf("%s streams, %s that wait to be read and %s of headers", number(streams), binary(unread), binary(streams*maxHeader)),
+			fmt.Sprintf("%s streams, %s that wait to be read and %s of headers", number(streams), binary(unread),
+				binary(streams*maxHeader)),
 		},
 	}
 	for name, texts := range want {

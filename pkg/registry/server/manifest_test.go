@@ -80,7 +80,8 @@ func TestLargeManifestsWaitOnDisk(t *testing.T) {
 		done()
 	}
 	// It is not larger, but parsing takes a hundred times its size.
-	many := &http.Request{Method: http.MethodPut, URL: small.URL, Body: io.NopCloser(strings.NewReader(strings.Repeat("{},", 5000)))}
+	many := &http.Request{Method: http.MethodPut, URL: small.URL,
+		Body: io.NopCloser(strings.NewReader(strings.Repeat("{},", 5000)))}
 	if _, done, err := h.manifestBody(many); err != nil || len(h.turns.large) != 1 {
 		t.Errorf("a manifest of many values: %d turns, %v", len(h.turns.large), err)
 	} else {
@@ -89,7 +90,8 @@ func TestLargeManifestsWaitOnDisk(t *testing.T) {
 }
 
 func TestSpoolProblems(t *testing.T) {
-	for err, want := range map[error]int{syscall.ENOSPC: 507, syscall.EDQUOT: 507, syscall.EMFILE: 503, syscall.ENFILE: 503,
+	for err, want := range map[error]int{syscall.ENOSPC: 507, syscall.EDQUOT: 507,
+		syscall.EMFILE: 503, syscall.ENFILE: 503,
 		syscall.EACCES: 500, errors.New("x"): 500} {
 		if p := spoolProblem(spoolError{&os.PathError{Op: "write", Path: "x", Err: err}}); p.status != want {
 			t.Errorf("%v: status %d, want %d", err, p.status, want)

@@ -13,7 +13,8 @@ import (
 
 // Blobs are mounted for those who may push only, although anyone may pull.
 func TestMountsNeedLogins(t *testing.T) {
-	host := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull}).Host()
+	host := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"),
+		Anonymous: server.AccessPull}).Host()
 	request := func(method, address, password, body string) *http.Response {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))

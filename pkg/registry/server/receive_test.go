@@ -56,7 +56,8 @@ func TestReceivedManifestsAreBounded(t *testing.T) {
 	base := "https://" + s.Addr().String()
 	connect := func(address int) *http.Client {
 		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+address))}}
-		transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+		transport := &http.Transport{DialContext: dialer.DialContext,
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 		t.Cleanup(transport.CloseIdleConnections)
 		client := &http.Client{Transport: transport}
 		if resp, err := client.Get(base + "/v2/"); err != nil || resp.ProtoMajor != 2 {

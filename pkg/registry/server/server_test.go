@@ -97,7 +97,8 @@ func TestServeErrors(t *testing.T) {
 		if !errors.As(err, &de) || !de.Locked || !strings.Contains(err.Error(), "listens on "+s.Addr().String()) {
 			t.Errorf("got %v", err)
 		}
-		if _, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{}); err != nil && (!errors.As(err, &de) || !de.Locked) {
+		if _, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{}); err != nil &&
+			(!errors.As(err, &de) || !de.Locked) {
 			t.Errorf("collecting garbage under a running registry: %v", err)
 		}
 	})
@@ -130,7 +131,8 @@ func TestServeErrors(t *testing.T) {
 		}
 	})
 	t.Run("nonsense address", func(t *testing.T) {
-		if _, err := server.Start(server.Options{Addr: "nowhere", Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "nowhere") {
+		if _, err := server.Start(server.Options{Addr: "nowhere", Dir: t.TempDir()}); err == nil ||
+			!strings.Contains(err.Error(), "nowhere") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -141,7 +143,8 @@ func TestServeErrors(t *testing.T) {
 func TestServeLogNamesUsers(t *testing.T) {
 	log := &syncBuffer{}
 	s := registrytest.Embedded(t,
-		server.Options{Log: log, Verbose: true, Anonymous: server.AccessPull, Htpasswd: registrytest.Htpasswd(t, "ada lovelace", "s3cret")})
+		server.Options{Log: log, Verbose: true, Anonymous: server.AccessPull,
+			Htpasswd: registrytest.Htpasswd(t, "ada lovelace", "s3cret")})
 	request := func(method, path, user, password string) {
 		t.Helper()
 		req, err := http.NewRequest(method, "http://"+s.Host()+path, nil)
@@ -343,7 +346,8 @@ func TestDiskFull(t *testing.T) {
 	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
 	_, err := p.Push(ctx, s.Host()+"/kolla/base", img)
 	var ae *registry.AnswerError
-	if !errors.As(err, &ae) || !strings.Contains(err.Error(), "no space left") || !strings.Contains(ae.Hint(), "disk is full") {
+	if !errors.As(err, &ae) || !strings.Contains(err.Error(), "no space left") ||
+		!strings.Contains(ae.Hint(), "disk is full") {
 		t.Fatalf("got %v", err)
 	}
 	if !strings.Contains(log.String(), "no space left") {
@@ -355,5 +359,6 @@ func TestDiskFull(t *testing.T) {
 	if _, err := p.Push(ctx, s.Host()+"/kolla/base", img); err != nil {
 		t.Fatal(err)
 	}
-	registrytest.MustPull(t, s.Host(), "HOST/kolla/base@"+registrytest.Digest(t, img).String(), registrytest.Digest(t, img))
+	registrytest.MustPull(t, s.Host(), "HOST/kolla/base@"+registrytest.Digest(t, img).String(),
+		registrytest.Digest(t, img))
 }

@@ -44,7 +44,8 @@ func TestUploadsAreWrittenInTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		fmt.Fprintf(conn, "%s %s?%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", late, u.Path, query.Encode(), len(bad))
+		fmt.Fprintf(conn, "%s %s?%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", late, u.Path,
+			query.Encode(), len(bad))
 		for !isOpen(t, filepath.Base(u.Path)) {
 			time.Sleep(time.Millisecond)
 		}
@@ -69,20 +70,22 @@ func TestUploadsAreWrittenInTurn(t *testing.T) {
 		}
 		// The client begins again.
 		location = startUpload(t, base, "kolla/base")
-		if status, text := request(t, http.MethodPut, location+"&digest="+name, strings.NewReader(good), nil); status != http.StatusCreated {
+		if status, text := request(t, http.MethodPut, location+"&digest="+name, strings.NewReader(good),
+			nil); status != http.StatusCreated {
 			t.Errorf("after a late %s, another upload: status %d, %s", late, status, text)
 		}
 	}
-	err := filepath.WalkDir(filepath.Join(dir, "docker/registry/v2/blobs"), func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
+	err := filepath.WalkDir(filepath.Join(dir, "docker/registry/v2/blobs"),
+		func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if sum := sha256.Sum256(content); hex.EncodeToString(sum[:]) != filepath.Base(filepath.Dir(path)) {
+				t.Errorf("%s has other content", path)
+			}
 			return err
-		}
-		content, err := os.ReadFile(path)
-		if sum := sha256.Sum256(content); hex.EncodeToString(sum[:]) != filepath.Base(filepath.Dir(path)) {
-			t.Errorf("%s has other content", path)
-		}
-		return err
-	})
+		})
 	if err != nil {
 		t.Error(err)
 	}

@@ -46,7 +46,8 @@ func open(t *testing.T, run *report.Run, dir string, width, height int64) *brows
 	if err := WriteFile(file, run); err != nil {
 		t.Fatal(err)
 	}
-	opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(exe), chromedp.NoSandbox, chromedp.DisableGPU,
+	opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(exe),
+		chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(time.Minute))
 	alloc, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
 	t.Cleanup(cancel)
@@ -56,7 +57,8 @@ func open(t *testing.T, run *report.Run, dir string, width, height int64) *brows
 	b.ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
 	t.Cleanup(cancel)
 	b.do(command(log.Enable, cdp.Empty{}), command(network.Enable, network.EnableParams{}),
-		chromedp.EmulateViewport(width, height), chromedp.Navigate((&url.URL{Scheme: "file", Path: file}).String()), chromedp.WaitReady("footer"))
+		chromedp.EmulateViewport(width, height), chromedp.Navigate((&url.URL{Scheme: "file",
+			Path: file}).String()), chromedp.WaitReady("footer"))
 	return b
 }
 
@@ -257,12 +259,14 @@ func TestChromiumFailedLogByClick(t *testing.T) {
 	if eval[bool](b, visible+`("`+last+`")`) {
 		t.Fatal("the log is open from the start")
 	}
-	b.do(chromedp.Click(`.node.s-error[data-name="trove-base"] text`), chromedp.WaitVisible(`#more-trove-base a[href="#failure-trove-base"]`),
+	b.do(chromedp.Click(`.node.s-error[data-name="trove-base"] text`),
+		chromedp.WaitVisible(`#more-trove-base a[href="#failure-trove-base"]`),
 		chromedp.Click(`#more-trove-base a[href="#failure-trove-base"]`),
 		chromedp.Click(`#failure-trove-base details.full summary`), chromedp.WaitVisible(last))
 	eval[any](b, `document.querySelector("`+last+`").scrollIntoView({block: "center"})`)
 	if text := eval[string](b, `document.querySelector("`+last+`").textContent`); !strings.Contains(text,
-		"the last line of the whole log of trove-base") || !strings.Contains(text, "Get:0 ") || !strings.Contains(text, "<script>") {
+		"the last line of the whole log of trove-base") || !strings.Contains(text, "Get:0 ") ||
+		!strings.Contains(text, "<script>") {
 		t.Errorf("the log has %d characters, ending in %q", len(text), text[max(0, len(text)-200):])
 	}
 	if !eval[bool](b, visible+`("`+last+`")`) {
@@ -270,7 +274,8 @@ func TestChromiumFailedLogByClick(t *testing.T) {
 	}
 	b.shot("log", false)
 	b.do(chromedp.Click(`#failure-trove-base .more a`), chromedp.WaitReady("pre"))
-	if got := eval[string](b, `location.pathname + document.body.textContent`); !strings.Contains(got, "/logs/trove-base.log") ||
+	if got := eval[string](b, `location.pathname + document.body.textContent`); !strings.Contains(got,
+		"/logs/trove-base.log") ||
 		!strings.Contains(got, "the whole log of trove-base") {
 		t.Errorf("the link to the file leads to %.200q", got)
 	}
@@ -330,10 +335,15 @@ func TestChromiumNarrowAndDark(t *testing.T) {
 // partly undone have a page with that information.
 func TestChromiumEmpty(t *testing.T) {
 	for name, run := range map[string]*report.Run{
-		"early": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Summary: report.Summary{Err: os.ErrPermission}},
-		"part":  {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Tags: []string{"t"}, Left: []image.ID{named("leaf"), named("<b>")}, Summary: report.Summary{Results: []report.Result{{Result: build.Result{Image: named("leaf"), Status: build.StatusError}}}}},
-		"stuck": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Stuck: 2, Summary: report.Summary{Err: os.ErrPermission}},
-		"still": {Title: "debian 12", Started: began, Outcome: report.OutcomeOK, Summary: report.Summary{Results: []report.Result{{Result: build.Result{Image: named("base"), Status: build.StatusUnchanged, Size: 1 << 20}}}}},
+		"early": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed,
+			Summary: report.Summary{Err: os.ErrPermission}},
+		"part": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Tags: []string{"t"},
+			Left: []image.ID{named("leaf"), named("<b>")}, Summary: report.Summary{Results: []report.Result{{Result: build.Result{Image: named("leaf"), Status: build.StatusError}}}}},
+		"stuck": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Stuck: 2,
+			Summary: report.Summary{Err: os.ErrPermission}},
+		"still": {Title: "debian 12", Started: began, Outcome: report.OutcomeOK,
+			Summary: report.Summary{Results: []report.Result{{Result: build.Result{Image: named("base"),
+				Status: build.StatusUnchanged, Size: 1 << 20}}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t, run, t.TempDir(), 1000, 800)

@@ -156,7 +156,8 @@ func big(t testing.TB, dir string) *report.Run {
 	}
 	run.Needs[named("ironic-pxe")] = append(run.Needs[named("ironic-pxe")], named("dnsmasq"))
 	replayed := replay(run.Activities)
-	run.Activities, run.Times = replayed.Activities(began), replayed.Times(run.Needs, run.Started, run.Started.Add(run.Duration))
+	run.Activities, run.Times = replayed.Activities(began),
+		replayed.Times(run.Needs, run.Started, run.Started.Add(run.Duration))
 	run.Times.Stages = []report.StageTime{{Name: "render templates", Start: began, Took: 3 * time.Second},
 		{Name: "define images", Start: began.Add(3 * time.Second), Took: 12 * time.Second}}
 	run.Past = []report.Record{b.earlier}
@@ -206,11 +207,13 @@ func fail(t testing.TB, dir string, res *report.Result) {
 		Dockerfile: "/tmp/kolla/docker/" + res.Image.Name + "/Dockerfile", Line: 14, ExitCode: 100,
 		Source: []string{"RUN apt-get -y install --no-install-recommends \\", "      python3-trove \\",
 			"      python3-trove-dashboard <b>&amp;"}, Step: "RUN apt-get -y install python3-trove python3-trove-dashboard",
-		Tail: []string{"Reading package lists...", "Building dependency tree...", "E: Unable to locate package python3-trove-dashboard",
+		Tail: []string{"Reading package lists...", "Building dependency tree...",
+			"E: Unable to locate package python3-trove-dashboard",
 			hostile}, Hint: "the repositories that this image enables have no such package"}
 	var b strings.Builder
 	for i := range 800 {
-		fmt.Fprintf(&b, "Get:%d http://deb.example/debian bookworm/main amd64 python3-something-%d all 1.2.%d-1 [%d kB]\n", i, i, i, 10+i)
+		fmt.Fprintf(&b, "Get:%d http://deb.example/debian bookworm/main amd64 python3-something-%d all 1.2.%d-1 [%d kB]\n",
+			i, i, i, 10+i)
 	}
 	b.WriteString(hostile + "\nE: Unable to locate package python3-trove-dashboard\nthe last line of the " +
 		"whole log of " + res.Image.Name + "\n")

@@ -34,7 +34,8 @@ func TestTimelineBeforeTheFirstBuild(t *testing.T) {
 	if all := times.Rows[0]; all.ID != "" || all.Cells[1] != "6.0s" {
 		t.Errorf("all images: %+v", all)
 	}
-	if base := times.Rows[1]; base.Name != "base" || base.Cells[0] != "" || base.Cells[1] != "4.0s" || base.Cells[2] != "1.0s" {
+	if base := times.Rows[1]; base.Name != "base" || base.Cells[0] != "" || base.Cells[1] != "4.0s" ||
+		base.Cells[2] != "1.0s" {
 		t.Errorf("base: %+v", base)
 	}
 }

@@ -80,7 +80,8 @@ func TestVerifyRemovesDamagedBlobs(t *testing.T) {
 		s, image, layer := damaged(t, change)
 		removed := 0
 		found := Verify(t.Context(), s, []digest.Digest{image, image, ""}, func(*store.BlobError) { removed++ })
-		if found != (name != "undamaged") || exists(layer) != (name == "undamaged") || removed != map[string]int{"changed": 1}[name] {
+		if found != (name != "undamaged") || exists(layer) != (name == "undamaged") ||
+			removed != map[string]int{"changed": 1}[name] {
 			t.Errorf("%s: found %v, removed %d, the layer exists: %v", name, found, removed, exists(layer))
 		}
 	}
@@ -93,7 +94,8 @@ func TestRemoveDamaged(t *testing.T) {
 	if !errors.As(err, &damage) || damage.Hint() == "" || exists(layer) {
 		t.Errorf("%v, the layer exists: %v", err, exists(layer))
 	}
-	if other := errors.New("other"); RemoveDamaged(t.Context(), s, other) != other || RemoveDamaged(t.Context(), s, nil) != nil {
+	if other := errors.New("other"); RemoveDamaged(t.Context(), s, other) != other ||
+		RemoveDamaged(t.Context(), s, nil) != nil {
 		t.Error("another error is changed")
 	}
 }

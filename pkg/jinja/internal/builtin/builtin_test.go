@@ -40,7 +40,8 @@ func result(fr *value.Frame, f func() any) string {
 func TestFilters(t *testing.T) {
 	fr := newFrame(false)
 	people := []any{
-		map[string]any{"name": "ann", "city": "NY"}, map[string]any{"name": "Bob", "city": "CA"}, map[string]any{"name": "cid", "city": "NY"},
+		map[string]any{"name": "ann", "city": "NY"}, map[string]any{"name": "Bob",
+			"city": "CA"}, map[string]any{"name": "cid", "city": "NY"},
 	}
 	for _, c := range []struct {
 		filter string
@@ -81,12 +82,14 @@ func TestFilters(t *testing.T) {
 		{"round", []any{2.675, 2}, nil, "2.67"},
 		{"round", []any{2.1, 0, "ceil"}, nil, "3.0"},
 		{"filesizeformat", []any{1536, true}, nil, "'1.5 KiB'"},
-		{"tojson", []any{map[string]any{"b": "<&'>", "a": []any{nil, 1.0}}}, nil, `Markup('{"a": [null, 1.0], "b": "\\u003c\\u0026\\u0027\\u003e"}')`},
+		{"tojson", []any{map[string]any{"b": "<&'>", "a": []any{nil, 1.0}}}, nil,
+			`Markup('{"a": [null, 1.0], "b": "\\u003c\\u0026\\u0027\\u003e"}')`},
 		{"tojson", []any{value.Tuple{&value.Range{Stop: 1, Step: 1}}}, nil, "TypeError"},
 		{"urlencode", []any{"a b/é"}, nil, "'a%20b/%C3%A9'"},
 		{"urlencode", []any{map[string]string{"a": "b c"}}, nil, "'a=b+c'"},
 		{"xmlattr", []any{map[string]any{"a": "<", "b": nil}}, nil, `' a="&lt;"'`},
-		{"urlize", []any{"see www.example.org."}, nil, `'see <a href="https://www.example.org" rel="noopener">www.example.org</a>.'`},
+		{"urlize", []any{"see www.example.org."}, nil,
+			`'see <a href="https://www.example.org" rel="noopener">www.example.org</a>.'`},
 		{"striptags", []any{"<b>a</b>  b"}, nil, "'a b'"},
 		{"pprint", []any{map[string]int{"a": 1}}, nil, `"{'a': 1}"`},
 		{"format", []any{"%s-%s", "a", 1}, nil, "'a-1'"},

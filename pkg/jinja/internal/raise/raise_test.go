@@ -15,13 +15,16 @@ func TestErrorText(t *testing.T) {
 	}{
 		{Error{Message: "no place"}, "no place"},
 		{Error{Template: "t", Message: "too long"}, "t: too long"},
-		{Error{Template: "t", Line: 1, Column: 3, Message: "wrong", SourceLine: "\té x"}, "t:1:3: wrong\n    \té x\n    \t ^"},
+		{Error{Template: "t", Line: 1, Column: 3, Message: "wrong", SourceLine: "\té x"},
+			"t:1:3: wrong\n    \té x\n    \t ^"},
 		{Error{Template: "t", Line: 1, Column: 1, Message: "wrong", SourceLine: "  "}, "t:1:1: wrong"},
 		{Error{Template: "t", Line: 1, Column: 501, Message: "wrong", SourceLine: long},
-			"t:1:501: wrong\n    " + strings.Repeat("a", 79) + "X" + strings.Repeat("b", 80) + "\n    " + strings.Repeat(" ", 79) + "^"},
+			"t:1:501: wrong\n    " + strings.Repeat("a", 79) + "X" + strings.Repeat("b",
+				80) + "\n    " + strings.Repeat(" ", 79) + "^"},
 		{Error{Template: "t", Line: 1, Column: 5, Message: "wrong", SourceLine: "RUN curl https://user:secret@host/"},
 			"t:1:5: wrong\n    RUN curl https://***********@host/\n        ^"},
-		{Error{Message: "deep", Trace: []Frame{{Template: "main", Line: 1, Column: 1, What: "include"}, step, step, step}, Hint: "less"},
+		{Error{Message: "deep", Trace: []Frame{{Template: "main", Line: 1, Column: 1, What: "include"}, step, step, step},
+			Hint: "less"},
 			"deep\n  in macro 'm', at t:2:4\n  … 2 more like this\n  in include, at main:1:1\n  hint: less"},
 	} {
 		if got := c.err.Error(); got != c.want {

@@ -34,7 +34,8 @@ func TestParse(t *testing.T) {
 		{"{% set a, b = 1, 2 %}", "(Assign (Tuple a b) (Tuple 1 2))"},
 		{"{% set a.b = 1 %}", "(Assign a.b 1)"},
 		{"{% set a|upper %}x{% endset %}", "(AssignBlock a (Filter - upper) [(Output 'x')])"},
-		{"{% if a %}1{% elif b %}2{% else %}3{% endif %}", "(If a [(Output '1')] [(If b [(Output '2')] [] [])] [(Output '3')])"},
+		{"{% if a %}1{% elif b %}2{% else %}3{% endif %}",
+			"(If a [(Output '1')] [(If b [(Output '2')] [] [])] [(Output '3')])"},
 		{"{% for a in b if c recursive %}1{% else %}2{% endfor %}", "(For a b [(Output '1')] [(Output '2')] c Recursive)"},
 		{"{% macro m(a, b=1) %}{% endmacro %}", "(Macro m (a b) (1) [])"},
 		{"{% call(a) m(1) %}x{% endcall %}", "(CallBlock (Call m 1) (a) () [(Output 'x')])"},
@@ -103,7 +104,8 @@ func TestParseErrors(t *testing.T) {
 			t.Errorf("%q parses", c.source)
 			continue
 		}
-		if err.Line != c.line || err.Column != c.column || !strings.Contains(err.Message, c.message) || !strings.Contains(err.Hint, c.hint) {
+		if err.Line != c.line || err.Column != c.column || !strings.Contains(err.Message, c.message) ||
+			!strings.Contains(err.Hint, c.hint) {
 			t.Errorf("%q:\n  got  %d:%d: %s (%s)\n  want %d:%d: %s (%s)", c.source, err.Line, err.Column, err.Message,
 				err.Hint, c.line, c.column, c.message, c.hint)
 		}
