@@ -261,10 +261,11 @@ stage_check() {
   result="$(wc -l <"$stage_log") checks passed"
 }
 
-# containers: list all containers with their ids and start times.
+# containers: list the running containers with their ids and start times. Others may be those of an
+# interrupted deployment, which the next one removes.
 containers() {
   # shellcheck disable=SC2016  # the node's shell expands it
-  inside sh -c 'docker inspect --format "{{.Name}} {{.Id}} {{.State.StartedAt}}" $(docker ps -aq)' | sort
+  inside sh -c 'docker inspect --format "{{.Name}} {{.Id}} {{.State.StartedAt}}" $(docker ps -q)' | sort
 }
 # container_images: list the running containers with the ids of their images.
 container_images() {
