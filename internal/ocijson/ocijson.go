@@ -41,6 +41,15 @@ type Document struct {
 // IsIndex reports whether the document refers to manifests instead of layers.
 func (d Document) IsIndex() bool { return d.Manifests != nil }
 
+// CheckImage refuses documents that are neither an image's manifest nor an index, such as null and
+// manifests of schema 1. Parse accepts them, because a blob of another kind may look like one.
+func (d Document) CheckImage() error {
+	if d.Config == nil && !d.IsIndex() {
+		return errors.New("it is neither an image manifest nor an index")
+	}
+	return nil
+}
+
 // Parse parses a manifest or an index. It keeps the annotations that keepsAnnotation
 // accepts.
 func Parse(b []byte) (Document, error) {

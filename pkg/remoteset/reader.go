@@ -196,11 +196,11 @@ func (r *reader) document(ctx context.Context, d digest.Digest) (*document, erro
 			units.Bytes(maxBytes))
 	}
 	parsed, err := ocijson.Parse(m.Raw)
+	if err == nil {
+		err = parsed.CheckImage()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", d, err)
-	}
-	if !parsed.IsIndex() && parsed.Config == nil {
-		return nil, fmt.Errorf("%s is neither an image manifest nor an index", d)
 	}
 	doc := &document{raw: m.Raw, parsed: parsed, mediaType: parsed.MediaType}
 	switch {

@@ -45,8 +45,11 @@ func walkTree(
 		return err
 	}
 	parsed, err := ocijson.Parse(m.Raw)
+	if err == nil {
+		err = parsed.CheckImage()
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("manifest %s: %w", d, err)
 	}
 	for _, child := range parsed.Manifests {
 		if err := walkTree(ctx, from, to, child.Digest, depth-1, seen, visit); err != nil {

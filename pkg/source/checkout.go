@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -163,6 +166,9 @@ func (c *checkout) fetch(ctx context.Context) error {
 	if _, err := c.run(ctx, "init", "-q", "--template=", "--object-format="+format); err != nil {
 		return err
 	}
+	if c.filters, err = c.userFilters(ctx); err != nil {
+		return err
+	}
 	if err := c.fetchCommits(ctx); err != nil {
 		return err
 	}
@@ -185,8 +191,42 @@ func (c *checkout) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.warnOfFilters()
 	return c.fetchSubmodules(ctx)
 }
+
+// userFilters returns the names of filters, such as lfs, in the user's settings. The attributes of a
+// repository select them by name.
+func (g *gitCommand) userFilters(ctx context.Context) ([]string, error) {
+	out, err := g.run(ctx, "config", "--null", "--name-only", "--get-regexp", `^filter\.`)
+	var failed *gitError
+	var exit *exec.ExitError
+	if errors.As(err, &failed) && errors.As(failed.err, &exit) && exit.ExitCode() == 1 {
+		return nil, nil // there are none
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for key := range strings.SplitSeq(out, "\x00") {
+		name := strings.TrimPrefix(key, "filter.")
+		if i := strings.LastIndexByte(name, '.'); i > 0 && !slices.Contains(names, name[:i]) {
+			names = append(names, name[:i])
+		}
+	}
+	return names, nil
+}
+
+// warnOfFilters reports that files are archived as they are stored, although attributes select a filter.
+func (c *checkout) warnOfFilters() {
+	attributes, err := inputfile.ReadRegular(filepath.Join(c.workTree, ".gitattributes"), inputfile.MaxState)
+	if err == nil && filterAttribute.Match(attributes) {
+		c.f.opts.Log(fmt.Sprintf("warning: source [%s]: .gitattributes selects a filter, such as that of git-lfs: its files "+
+			"are left as git stores them", c.spec.Name))
+	}
+}
+
+var filterAttribute = regexp.MustCompile(`(?m)^[^#\n]*[ \t]filter=`)
 
 func (c *checkout) fetchCommits(ctx context.Context) error {
 	step := func(args ...string) error {

@@ -47,7 +47,8 @@ type gitCommand struct {
 	stdout   io.Writer     // nil returns the output
 	idle     time.Duration // instead of Options.idleLimit, see child.Limits
 
-	noLazyFetch bool // do not fetch missing objects on demand
+	noLazyFetch bool     // do not fetch missing objects on demand
+	filters     []string // of the user, which must not change files
 }
 
 // gitLocation matches variables that select a repository, or change how one is read and written.
@@ -120,6 +121,12 @@ func (g *gitCommand) environment() []string {
 		// Nor the files.
 		{"core.attributesFile", os.DevNull}, {"core.eol", "lf"}, {"core.symlinks", "true"}, {"core.fileMode", "true"},
 		{"log.showSignature", "false"}, // git log would print what gpg says before the time of a commit
+	}
+	for _, name := range g.filters {
+		for _, program := range []string{"smudge", "clean", "process"} {
+			config = append(config, [2]string{"filter." + name + "." + program, ""})
+		}
+		config = append(config, [2]string{"filter." + name + ".required", "false"})
 	}
 	var env []string
 	for _, kv := range os.Environ() {

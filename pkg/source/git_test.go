@@ -195,6 +195,48 @@ func TestGitBytesAreStable(t *testing.T) {
 	}
 }
 
+// TestGitFiltersOfTheUser checks that programs in the user's settings, such as git-lfs, do not change the
+// files that the attributes of a repository and its submodules select, and that a warning says so.
+func TestGitFiltersOfTheUser(t *testing.T) {
+	testenv.Slow(t)
+	root := t.TempDir()
+	files := map[string]string{
+		".gitattributes": "*.dat filter=lfs\n*.txt filter=other.one\n*.png filter=unknown\n",
+		"a.dat":          "pointer\n", "b.txt": "text\n", "c.png": "picture\n",
+	}
+	srv := serveGit(t, root)
+	sub, _ := history(t, filepath.Join(root, "sub.git"))
+	sub.commit(files)
+	r, _ := history(t, filepath.Join(root, "x.git"))
+	r.commit(files)
+	r.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", srv.URL+"/sub.git", "sub")
+	r.commit(nil)
+	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "master", Enabled: true}
+	fetch := func(config string) (digest, log string) {
+		t.Helper()
+		home := t.TempDir()
+		if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte(config), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("HOME", home)
+		f, lines := newFetcher(t, Options{})
+		archives, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return archives[0].Digest.String(), lines.String()
+	}
+	want, log := fetch("")
+	if strings.Count(log, "selects a filter") != 1 {
+		t.Errorf("log: %s", log)
+	}
+	got, log := fetch("[filter \"lfs\"]\nsmudge = sed s/pointer/content/\nclean = cat\nrequired = true\n" +
+		"[filter \"other.one\"]\nprocess = false\nrequired = true\n")
+	if got != want || strings.Contains(log, "submodule") {
+		t.Errorf("%s with filters, %s without; log: %s", got, want, log)
+	}
+}
+
 func TestGitIsFetchedWhenItChanges(t *testing.T) {
 	testenv.Slow(t)
 	ctx := context.Background()

@@ -62,6 +62,9 @@ func (c *copier) copyManifest(ctx context.Context, m registry.Manifest, depth in
 		return errors.New("it has too many manifests")
 	}
 	parsed, err := ocijson.Parse(m.Raw)
+	if err == nil {
+		err = parsed.CheckImage()
+	}
 	if err != nil {
 		return fmt.Errorf("manifest %s: %w", m.Digest, err)
 	}
