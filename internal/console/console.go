@@ -5,7 +5,6 @@ package console
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -13,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/internal/printable"
 )
 
 // Console holds the output streams, the environment and the version of the process. It
@@ -48,7 +47,7 @@ func (c *Console) SetJSON(on bool) { c.json.Store(on) }
 // of text, or as a "message" event of JSON progress. What it quotes cannot control a
 // terminal.
 func (c *Console) Notice(format string, args ...any) {
-	text := usererr.Visible(fmt.Sprintf(format, args...))
+	text := printable.Visible(fmt.Sprintf(format, args...))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.json.Load() {
@@ -65,10 +64,7 @@ func (c *Console) Notice(format string, args ...any) {
 
 // PrintJSON prints a value to standard output as indented JSON.
 func (c *Console) PrintJSON(v any) error {
-	enc := json.NewEncoder(c.Stdout)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	return printable.EncodeJSON(c.Stdout, v, "", "  ")
 }
 
 // Event prints an event of JSON progress to standard error, as one line: the time, the
@@ -88,9 +84,7 @@ func writeJSON(w io.Writer, text string) {
 
 func writeEvent(w io.Writer, name string, at time.Time, fields any) {
 	var line bytes.Buffer
-	enc := json.NewEncoder(&line)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(fields); err != nil {
+	if err := printable.EncodeJSON(&line, fields, "", ""); err != nil {
 		return
 	}
 	// The command continues if the reader of its progress has ended.

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/internal/printable"
 )
 
 // Output is an output stream that remembers its first write error, so that a command
@@ -64,7 +64,7 @@ func (o *Output) printable(p []byte) string {
 		}
 	}
 	o.partial = bytes.Clone(text[end:])
-	return usererr.Visible(string(text[:end]))
+	return printable.Visible(string(text[:end]))
 }
 
 // Err returns the error of the first write that failed.

@@ -107,7 +107,7 @@ var shared = map[string]string{
 	"internal/asynchash":   "",
 	"internal/atomicfile":  "",
 	"internal/child":       "internal/units",
-	"internal/console":     "internal/usererr",
+	"internal/console":     "internal/printable",
 	"internal/ctxio":       "",
 	"internal/disk":        "",
 	"internal/emulator":    "",
@@ -121,6 +121,7 @@ var shared = map[string]string{
 	"internal/inputfile":   "internal/units",
 	"internal/inifile":     "",
 	"internal/partialfile": "internal/atomicfile internal/filelock",
+	"internal/printable":   "",
 	"internal/procmem":     "",
 	"internal/pyjson":      "",
 	"internal/redact":      "",
@@ -134,7 +135,7 @@ var shared = map[string]string{
 	"internal/transfer":    "internal/console internal/units",
 	"internal/untar":       "internal/units",
 	"internal/units":       "",
-	"internal/usererr":     "internal/redact",
+	"internal/usererr":     "internal/printable internal/redact",
 }
 
 // outside lists third-party packages that only some packages may import.

@@ -10,11 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/redact"
 )
 
@@ -135,7 +133,7 @@ func Text(err error) string {
 	if hint := Hint(err); hint != "" {
 		fmt.Fprintf(&b, "\n  hint: %s", hint)
 	}
-	return shortenLines(Visible(b.String()))
+	return shortenLines(printable.Visible(b.String()))
 }
 
 // maxLine is the length in bytes of the longest line that is printed of an error. Longer ones quote
@@ -157,28 +155,8 @@ func shortenLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Visible replaces characters that control a terminal or change the direction of text, and
-// what is not UTF-8: messages quote what others wrote. It keeps tabs and ends of lines.
-func Visible(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return r
-		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
-			return '\uFFFD'
-		}
-		return r
-	}, text)
-}
-
-// Printable returns a text that others wrote as it is if a terminal can show it, else quoted. Quotation
-// marks and backslashes alone are no reason to quote: errors have quotations of their own.
-func Printable(text string) string {
-	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
-		return strconv.Quote(text)
-	}
-	return text
-}
+// Printable is printable.Quoted, for pkg/bundle.
+func Printable(text string) string { return printable.Quoted(text) }
 
 // walk calls visit for an error and all that it wraps, outermost first, until it
 // returns true, and reports whether it did.

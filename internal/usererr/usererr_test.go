@@ -121,19 +121,3 @@ func TestTextControlsNoTerminal(t *testing.T) {
 		t.Errorf("printed %q", text)
 	}
 }
-
-// TestPrintable checks that texts are quoted only if a terminal cannot show them, so that quotations in
-// them are not quoted again.
-func TestPrintable(t *testing.T) {
-	for _, text := range []string{"", "a b", `image reference "../x:1": it begins with a dot`, `back\slash`, "café"} {
-		if got := Printable(text); got != text {
-			t.Errorf("%s: %s", text, got)
-		}
-	}
-	for text, want := range map[string]string{"a\x1b[2J": `"a\x1b[2J"`, "\u202ea": `"\u202ea"`,
-		"a\xff": `"a\xff"`, "a\nb": `"a\nb"`} {
-		if got := Printable(text); got != want {
-			t.Errorf("%q: %s, want %s", text, got, want)
-		}
-	}
-}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/pkg/inspect"
 )
 
@@ -107,7 +108,7 @@ func (im *imageView) startELF(real string, f fileInfo) error {
 		}
 		found, e, failure := im.lookup(linker)
 		if failure != "" {
-			return fmt.Errorf("/%s: interpreter: %s", real, short(failure))
+			return fmt.Errorf("/%s: interpreter: %s", real, printable.Bytes(failure, maxShown))
 		}
 		if bad := im.info(e).bad; bad != "" {
 			return fmt.Errorf("/%s: interpreter: /%s %s", real, found, bad)
@@ -131,13 +132,8 @@ func (im *imageView) search(steps int) bool {
 	return im.steps <= maxSteps
 }
 
-// short returns a text in at most 255 bytes, the longest name of a file.
-func short(s string) string {
-	if len(s) > 255 {
-		return strings.ToValidUTF8(s[:252], "") + "..."
-	}
-	return s
-}
+// maxShown is how many bytes of a name from an image a message has: those of the longest name of a file.
+const maxShown = 255
 
 // link finds all libraries that a program loads, in the order of the dynamic linker. A
 // library that is already loaded is not searched again.
@@ -165,7 +161,7 @@ func (im *imageView) link(program string, info *elfInfo) error {
 				return fmt.Errorf("/%s: its libraries were not searched: the programs of the image need too many", program)
 			}
 			if found == "" {
-				return fmt.Errorf("/%s: library %s is not found", o.path, short(lib))
+				return fmt.Errorf("/%s: library %s is not found", o.path, printable.Bytes(lib, maxShown))
 			}
 			real, e, _ := im.lookup(found)
 			queue = append(queue, object{real, im.info(e).elf})

@@ -418,4 +418,9 @@ func TestPathsOfOthersInText(t *testing.T) {
 			t.Errorf("%q is shown as %s", path, got)
 		}
 	}
+	// JSON has the same name, escaped.
+	text, err := indented(map[string]string{"path": "/\u202ehcet"}, "")
+	if err != nil || !strings.Contains(string(text), `"/\u202ehcet"`) {
+		t.Errorf("JSON: %s, %v", text, err)
+	}
 }

@@ -3,8 +3,9 @@ package imagediff
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"io"
+
+	"github.com/kolla-build/kolla-build/internal/printable"
 )
 
 // WriteJSON writes the difference as indented JSON. Files are written one by one: two images can
@@ -57,9 +58,6 @@ func writeWithList(
 // indented returns a value as Console.PrintJSON has it, at an indentation.
 func indented(v any, indent string) ([]byte, error) {
 	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetIndent(indent, "  ")
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(v)
+	err := printable.EncodeJSON(&b, v, indent, "  ")
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }

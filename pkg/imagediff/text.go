@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/inspect"
 )
@@ -49,7 +50,7 @@ func (l LayerDifference) write(w *bufio.Writer, maxFiles int) {
 		}
 	}
 	if l.Step != "" {
-		title += ": " + truncate(strings.Join(strings.Fields(l.Step), " "), 100)
+		title += ": " + printable.Characters(strings.Join(strings.Fields(l.Step), " "), 100)
 	}
 	fmt.Fprintf(w, "\n%s\n", title)
 	if l.Packed {
@@ -123,13 +124,5 @@ func valueOrNone(s string) string {
 	if s == "" {
 		return "(none)"
 	}
-	return truncate(s, 200)
-}
-
-// truncate shortens a text to a number of characters.
-func truncate(s string, length int) string {
-	if r := []rune(s); len(r) > length {
-		return string(r[:length-1]) + "…"
-	}
-	return s
+	return printable.Characters(s, 200)
 }

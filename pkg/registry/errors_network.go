@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
@@ -126,14 +127,6 @@ func checkStatus(resp *http.Response, want ...int) error {
 // oneLine makes one line of what a registry says, which could imitate lines of this program.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// shorten omits the end of a text after a number of bytes.
-func shorten(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "") + "…"
-}
-
 // classify turns an error of the transport into one of this package's types if there
 // is one for it. ref is what was requested, host its registry.
 func classify(host, ref string, err error) error {
@@ -160,7 +153,7 @@ func classify(host, ref string, err error) error {
 		for _, d := range status.Errors {
 			e.Says = strings.TrimPrefix(e.Says+"; "+oneLine(d.String()), "; ")
 		}
-		e.Says = shorten(e.Says, maxSays)
+		e.Says = printable.Bytes(e.Says, maxSays)
 		return e
 	}
 	if isTLS(err) {

@@ -3,9 +3,9 @@ package report
 import (
 	"bytes"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/redact"
 )
 
@@ -58,7 +58,7 @@ func Sanitize(line []byte) string {
 			}
 		case r == '\u2028' || r == '\u2029' || r == '\n' || r == '\v' || r == '\f':
 			out, cut = appendRune(out, ' ', cut)
-		case !printable(r):
+		case !printable.Rune(r):
 		default:
 			out, cut = appendRune(out, r, cut)
 		}
@@ -79,21 +79,6 @@ func appendRune(out []rune, r rune, cut bool) ([]rune, bool) {
 		return out, true
 	}
 	return append(out, r), cut
-}
-
-// printable reports whether r may be written to a terminal.
-func printable(r rune) bool {
-	switch {
-	case r < 0x20, r >= 0x7f && r < 0xa0:
-		return false
-	case r == 0x200c || r == 0x200d: // joiners: scripts and emoji need them
-		return true
-	case unicode.Is(unicode.Cf, r):
-		return false
-	case r >= 0xe0000 && r <= 0xe0fff: // tags and variation selectors
-		return false
-	}
-	return true
 }
 
 // escapeLen returns the length of the escape sequence at the start of b, whose first
@@ -165,11 +150,8 @@ func oneLine(s string) string {
 // brief shortens a command. RUN lines can have thousands of characters, and the
 // summary shows the failed one completely.
 func brief(s string) string {
-	const length = 120
-	if r := []rune(s); len(r) > length {
-		return string(r[:length-1]) + "…"
-	}
-	return s
+	const length = 120 // characters
+	return printable.Characters(s, length)
 }
 
 // maxRaw is how many bytes of a line a lineSplitter keeps.

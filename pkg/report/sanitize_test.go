@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
@@ -135,7 +136,7 @@ func FuzzSanitize(f *testing.F) {
 				t.Fatalf("%q is not UTF-8", s)
 			}
 			for _, r := range s {
-				if !printable(r) {
+				if !printable.Rune(r) {
 					t.Fatalf("%q is left in %q", r, s)
 				}
 			}

@@ -1,12 +1,12 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -211,8 +211,5 @@ func (s Summary) WriteJSONFile(path string) error {
 }
 
 func encode(w io.Writer, v any, indent string) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", indent)
-	return enc.Encode(v)
+	return printable.EncodeJSON(w, v, "", indent)
 }

@@ -19,6 +19,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
@@ -127,7 +128,7 @@ func TestSummaryIsSafeToShow(t *testing.T) {
 		{Result: build.Result{Image: named("e" + evil), Reason: evil, Status: build.StatusCanceled}},
 	}}
 	for _, r := range strings.ReplaceAll(text(t, s, TextOptions{}), "\n", "") {
-		if !printable(r) {
+		if !printable.Rune(r) {
 			t.Fatalf("%q reaches the terminal", r)
 		}
 	}

@@ -16,9 +16,9 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/child"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/units"
-	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
 // gitFormat is part of the cache key of archives from git. It changes with their
@@ -312,7 +312,7 @@ func (c *checkout) fetchSubmodules(ctx context.Context) error {
 		if err != nil {
 			c.incomplete = true
 			c.f.opts.Log(fmt.Sprintf("warning: source [%s]: the submodule %s cannot be fetched and is left empty: %v",
-				c.spec.Name, usererr.Printable(path), err))
+				c.spec.Name, printable.Quoted(path), err))
 			dir := filepath.Join(c.workTree, filepath.FromSlash(path))
 			if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 				return err

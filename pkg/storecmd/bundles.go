@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/transfer"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -85,7 +86,7 @@ func goodParts(p *verify.PartsReport) string {
 func writeReport(w io.Writer, report *verify.Report) error {
 	if p := report.Parts; p != nil {
 		for _, line := range p.Problems {
-			fmt.Fprintln(w, usererr.Printable(line))
+			fmt.Fprintln(w, printable.Quoted(line))
 		}
 		switch {
 		case p.Restored:
@@ -111,7 +112,7 @@ func writeReport(w io.Writer, report *verify.Report) error {
 	if len(affected) > 0 {
 		fmt.Fprintf(w, "%d of %s affected:\n", len(affected), units.Count(len(report.Images), "image"))
 		for _, name := range slices.Sorted(maps.Keys(affected)) {
-			fmt.Fprintf(w, "  %s\n", usererr.Printable(name))
+			fmt.Fprintf(w, "  %s\n", printable.Quoted(name))
 		}
 	}
 	notes := []string{
@@ -136,20 +137,20 @@ func writeReport(w io.Writer, report *verify.Report) error {
 	if !report.OK {
 		state = units.Count(len(report.Problems), "problem")
 	}
-	_, err := fmt.Fprintf(w, "%s: %s (%s)\n", usererr.Printable(report.Bundle), state, strings.Join(notes, ", "))
+	_, err := fmt.Fprintf(w, "%s: %s (%s)\n", printable.Quoted(report.Bundle), state, strings.Join(notes, ", "))
 	return err
 }
 
 func problemText(p verify.Problem) string {
 	s := p.Kind
 	if p.File != "" {
-		s += " " + usererr.Printable(p.File)
+		s += " " + printable.Quoted(p.File)
 	}
 	if p.Role != "" {
 		s += " (" + p.Role + ")"
 	}
 	if p.Detail != "" {
-		s += ": " + usererr.Printable(p.Detail)
+		s += ": " + printable.Quoted(p.Detail)
 	}
 	if n := len(p.Images); n > 0 {
 		s += "; " + units.Count(n, "image") + " affected"
@@ -171,12 +172,12 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 		return con.PrintJSON(listed)
 	}
 	for _, name := range listed.Extra {
-		con.Notice("%s: %s does not belong to the bundle", usererr.Printable(listed.Bundle), usererr.Printable(name))
+		con.Notice("%s: %s does not belong to the bundle", printable.Quoted(listed.Bundle), printable.Quoted(name))
 	}
 	w := console.NewTable(con.Stdout)
 	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tOWN")
 	for _, image := range listed.Images {
-		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", usererr.Printable(image.Name), strings.Join(image.Platforms, ","),
+		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", printable.Quoted(image.Name), strings.Join(image.Platforms, ","),
 			image.Digest, units.Bytes(image.Size), units.Bytes(image.Own))
 	}
 	if err := w.Flush(); err != nil {
@@ -195,7 +196,7 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 	if listed.Tool != "" {
 		fmt.Fprintf(con.Stdout, "saved by %s", listed.Tool)
 		for _, key := range slices.Sorted(maps.Keys(listed.Configuration)) {
-			fmt.Fprintf(con.Stdout, ", %s %s", usererr.Printable(key), usererr.Printable(listed.Configuration[key]))
+			fmt.Fprintf(con.Stdout, ", %s %s", printable.Quoted(key), printable.Quoted(listed.Configuration[key]))
 		}
 		fmt.Fprintln(con.Stdout)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/transfer"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -265,15 +266,15 @@ func report(con *console.Console, inputs []load.Input, sum load.Summary) {
 	if len(inputs) > 1 {
 		source = units.Count(len(inputs), "file")
 	}
-	con.Notice("%s: %s, %s, %s; %s already in the store", usererr.Printable(source), units.Count(len(sum.Images), "image"),
+	con.Notice("%s: %s, %s, %s; %s already in the store", printable.Quoted(source), units.Count(len(sum.Images), "image"),
 		units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes), units.Count(sum.Reused, "blob"))
 	if sum.Deltas > 0 {
 		con.Notice("%s made of byte deltas: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes),
 			units.Bytes(sum.DeltaLayers))
 	}
 	for _, p := range sum.Partial {
-		con.Notice("warning: %s: only %s in the file, not %s", usererr.Printable(p.Name),
-			usererr.Printable(strings.Join(p.Loaded, ", ")), usererr.Printable(strings.Join(p.Missing, ", ")))
+		con.Notice("warning: %s: only %s in the file, not %s", printable.Quoted(p.Name),
+			printable.Quoted(strings.Join(p.Loaded, ", ")), printable.Quoted(strings.Join(p.Missing, ", ")))
 	}
 	if sum.Repaired > 0 {
 		con.Notice("%s damaged in the store, replaced", units.Count(sum.Repaired, "blob"))

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle/load"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -66,7 +67,7 @@ func (r *retags) of(tag string) string {
 func (r *retags) warn(con *console.Console) {
 	for _, from := range slices.Sorted(maps.Keys(r.replaced)) {
 		if !r.used[from] {
-			con.Notice("warning: --tag %s=%s: no image has the tag %s", from, r.replaced[from], usererr.Printable(from))
+			con.Notice("warning: --tag %s=%s: no image has the tag %s", from, r.replaced[from], printable.Quoted(from))
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/partialfile"
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/transfer"
 	"github.com/kolla-build/kolla-build/internal/units"
@@ -121,20 +122,20 @@ func isDir(path string) bool {
 
 // reportSaved prints what was saved with these options.
 func reportSaved(con *console.Console, output string, sum save.Summary, opts save.Options) {
-	con.Notice("%s: %s, %s, %s", usererr.Printable(output),
+	con.Notice("%s: %s, %s, %s", printable.Quoted(output),
 		units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
 	if sum.Kept > 0 {
 		con.Notice("%s of it were kept from an interrupted save", units.Bytes(sum.Kept))
 	}
 	if opts.Since != nil {
-		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), usererr.Printable(opts.Since.Of))
+		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), printable.Quoted(opts.Since.Of))
 	}
 	if sum.Deltas > 0 {
 		con.Notice("byte deltas of %s: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes),
 			units.Bytes(sum.DeltaLayers))
 	}
 	for _, name := range sum.Extra {
-		con.Notice("%s: %s does not belong to the bundle and was kept", usererr.Printable(output), usererr.Printable(name))
+		con.Notice("%s: %s does not belong to the bundle and was kept", printable.Quoted(output), printable.Quoted(name))
 	}
 	file := output
 	if n := len(sum.Parts); n > 0 {
@@ -143,7 +144,7 @@ func reportSaved(con *console.Console, output string, sum save.Summary, opts sav
 		if sum.Parity > 0 {
 			count += " and " + units.Count(sum.Parity, "parity part")
 		}
-		con.Notice("%s: %s to %s", count, usererr.Printable(file), usererr.Printable(sum.Parts[n-1]))
+		con.Notice("%s: %s to %s", count, printable.Quoted(file), printable.Quoted(sum.Parts[n-1]))
 	}
 	key := ""
 	if opts.SignKey != nil {
@@ -189,7 +190,7 @@ func noticeUnfinished(con *console.Console, dir string, failed error) {
 	}
 	if files, bytes := partialfile.List(dir); len(files) > 0 {
 		con.Notice("%s of interrupted saves in %s, %s: %s; the same save continues, or remove what is not needed",
-			units.Count(len(files), "file"), dir, units.Bytes(bytes), usererr.Printable(filepath.Base(files[0])))
+			units.Count(len(files), "file"), dir, units.Bytes(bytes), printable.Quoted(filepath.Base(files[0])))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build/builderdir"
@@ -238,7 +239,7 @@ func Remove(ctx context.Context, cfg *config.Config, con *console.Console, dryRu
 	}
 	if err == nil {
 		for _, name := range names {
-			fmt.Fprintln(con.Stdout, usererr.Printable(name))
+			fmt.Fprintln(con.Stdout, printable.Quoted(name))
 		}
 	}
 	if dryRun {

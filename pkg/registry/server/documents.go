@@ -14,6 +14,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/printable"
 )
 
 // How many manifests and lists that clients have requested are in memory at the same time: the
@@ -197,7 +198,7 @@ func (a *documentAnswer) send(r *http.Request) {
 		a.Header().Del("Docker-Content-Digest")
 		p := documentProblem(a.err)
 		if p.status == http.StatusInternalServerError {
-			a.h.log.printf("%s %s: preparing the answer: %v", r.Method, printable(r.URL.Path), a.err)
+			a.h.log.printf("%s %s: preparing the answer: %v", r.Method, printable.Field(r.URL.Path), a.err)
 		}
 		refuse(a.ResponseWriter, p.status, p.code, p.message)
 		return

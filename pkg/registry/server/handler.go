@@ -16,6 +16,8 @@ import (
 
 	"github.com/distribution/reference"
 	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/printable"
 )
 
 // handler wraps the handler of the distribution: it decides on access, limits slow
@@ -263,7 +265,7 @@ func (h *handler) correct(a *answerWriter, body *watchedBody, r *http.Request) {
 		a.replace(http.StatusBadRequest, "BLOB_UPLOAD_INVALID", "reading the request: "+body.err.Error())
 	case strings.Contains(text, "no space left on device"), strings.Contains(text, "disk quota exceeded"):
 		a.replace(diskFull.status, diskFull.code, diskFull.message)
-		h.log.printf("%s %s: no space left on device", r.Method, printable(r.URL.Path))
+		h.log.printf("%s %s: no space left on device", r.Method, printable.Field(r.URL.Path))
 	case r.Method == http.MethodPut && strings.Contains(text, "unrecognized manifest"):
 		a.replace(http.StatusBadRequest, "MANIFEST_INVALID", "the manifest has an unknown schemaVersion or mediaType")
 	case upload != nil && strings.Contains(text, `"Path":`) && strings.Contains(text, "/_uploads/"):

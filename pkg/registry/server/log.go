@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/kolla-build/kolla-build/internal/printable"
 )
 
 // requestLog writes a server's log: one line for each request that matters, and the
@@ -69,8 +71,8 @@ func (l *requestLog) wrap(next http.Handler) http.Handler {
 				l.printf("%s: the login of %q was refused", r.RemoteAddr, name)
 			}
 			if l.all || alwaysLogged(r, rec.status) {
-				l.printf("%s %s %s %s %d %d bytes %s", r.RemoteAddr, cmp.Or(printable(*user), "-"), r.Method,
-					printable(r.URL.Path), rec.status, rec.bytes,
+				l.printf("%s %s %s %s %d %d bytes %s", r.RemoteAddr, cmp.Or(printable.Field(*user), "-"), r.Method,
+					printable.Field(r.URL.Path), rec.status, rec.bytes,
 					time.Since(start).Round(time.Millisecond))
 			}
 		}()
@@ -90,16 +92,6 @@ func alwaysLogged(r *http.Request, status int) bool {
 	}
 	m := manifestPath.FindStringSubmatch(r.URL.Path)
 	return m != nil && (r.Method == http.MethodDelete || validDigest(m[2]) == "")
-}
-
-// printable quotes a path or a name unless it is ASCII, because it comes from a client.
-func printable(text string) string {
-	for _, r := range text {
-		if r <= ' ' || r >= 0x7f {
-			return fmt.Sprintf("%q", text)
-		}
-	}
-	return text
 }
 
 // std is for net/http's own messages.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/printable"
 )
 
 // maxReceived is how many manifests are received and stored at the same time. Each of them
@@ -142,7 +143,7 @@ func (h *handler) putManifest(r *http.Request) (m manifest, done func(), p *prob
 	var fault spoolError
 	switch {
 	case errors.As(err, &fault):
-		h.log.printf("%s %s: storing the manifest while it is received: %v", r.Method, printable(r.URL.Path), fault)
+		h.log.printf("%s %s: storing the manifest while it is received: %v", r.Method, printable.Field(r.URL.Path), fault)
 		_, _ = io.CopyN(io.Discard, r.Body, maxManifest) // otherwise the client may not read the answer
 		return manifest{}, done, spoolProblem(fault)
 	case errors.Is(err, errBusy):
