@@ -322,17 +322,23 @@ func (c *checkout) fetchSubmodules(ctx context.Context) error {
 	return nil
 }
 
+// lastSecond is the end of the year 9999, the last one that JSON can have.
+const lastSecond = 253402300799
+
+// commitTime returns the time of a commit, which its author may have made up: git prints nothing for
+// one that is negative or not a number.
+func commitTime(text string) time.Time {
+	seconds, _ := strconv.ParseInt(strings.TrimSpace(text), 10, 64) // 0, or the nearest number that is in range
+	return time.Unix(min(max(seconds, 0), lastSecond), 0).UTC()
+}
+
 // replaceGitDir writes the ".git" of the archive and returns the time of the commit.
 func (c *checkout) replaceGitDir(ctx context.Context) (time.Time, error) {
 	out, err := c.run(ctx, "log", "-1", "--format=%ct", c.commit)
 	if err != nil {
 		return time.Time{}, err
 	}
-	seconds, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
-	if err != nil {
-		return time.Time{}, err
-	}
-	modified := time.Unix(seconds, 0).UTC()
+	modified := commitTime(out)
 	// With tags of other commits, the bytes would depend on the day.
 	tags, err := c.run(ctx, "for-each-ref", "--format=%(objectname) %(refname)", "--merged="+c.commit, "refs/tags")
 	if err != nil {

@@ -237,6 +237,32 @@ func TestGitFiltersOfTheUser(t *testing.T) {
 	}
 }
 
+// TestGitCommitTimes checks that commits of any time can be fetched, and that their times can be written.
+func TestGitCommitTimes(t *testing.T) {
+	root := t.TempDir()
+	r, _ := history(t, filepath.Join(root, "x.git"))
+	tree := r.git("rev-parse", "HEAD^{tree}")
+	srv := serveGit(t, root)
+	for when, want := range map[string]int64{"0": 0, "-100": 0, "text": 0, "253402300800": lastSecond, "9999999999999": lastSecond} {
+		file := filepath.Join(t.TempDir(), "commit")
+		text := fmt.Sprintf("tree %s\nauthor A <a@b> %s +0000\ncommitter A <a@b> %s +0000\n\ntext\n", tree, when, when)
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r.git("update-ref", "refs/heads/master", r.git("hash-object", "-t", "commit", "-w", "--literally", file))
+		f, _ := newFetcher(t, Options{})
+		s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "master", Enabled: true}
+		files, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
+		if err != nil {
+			t.Errorf("%s: %v", when, err)
+			continue
+		}
+		if got := files[0].Modified.Unix(); got != want {
+			t.Errorf("%s: the time is %d, want %d", when, got, want)
+		}
+	}
+}
+
 func TestGitIsFetchedWhenItChanges(t *testing.T) {
 	testenv.Slow(t)
 	ctx := context.Background()
