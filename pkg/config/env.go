@@ -30,7 +30,11 @@ func (l *loader) envValue(o *Option) ([]given, bool) {
 	return nil, false
 }
 
-// unknownEnv warns of variables with our prefix that set no option.
+// imageEnv are variables with the names of options that Kolla's images set for their containers.
+var imageEnv = []string{"KOLLA_INSTALL_TYPE", "KOLLA_BASE_ARCH"}
+
+// unknownEnv warns of variables with our prefix that set no option, and of KOLLA_<OPTION>, which
+// Kolla's tool does not read either.
 func (l *loader) unknownEnv() {
 	var known []string
 	for _, o := range table {
@@ -43,6 +47,13 @@ func (l *loader) unknownEnv() {
 			l.warnings = append(l.warnings, Warning{
 				Message: fmt.Sprintf("the environment variable %s sets no option", name),
 				Hint:    suggest.DidYouMean(name, known)})
+			continue
+		}
+		rest, found := strings.CutPrefix(name, "KOLLA_")
+		if own := "KOLLA_BUILD_" + rest; found && slices.Contains(known, own) && !slices.Contains(imageEnv, name) {
+			l.warnings = append(l.warnings, Warning{
+				Message: fmt.Sprintf("the environment variable %s sets no option", name),
+				Hint:    fmt.Sprintf("did you mean %q?", own)})
 		}
 	}
 }

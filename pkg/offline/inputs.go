@@ -2,7 +2,9 @@ package offline
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -31,8 +33,11 @@ func OpenInputs(ctx context.Context, cfg *config.Config, st *store.Store) (*inpu
 	case !cfg.Offline:
 		return nil, nil
 	case cfg.Inputs == "":
-		return nil, cfg.Mistake("offline", "kolla-build lock and kolla-build fetch make it",
-			"the directory of inputs is missing: --inputs DIR")
+		hint := "kolla-build lock and kolla-build fetch make it"
+		if i := slices.IndexFunc(cfg.Regex, func(arg string) bool { return strings.Contains(arg, "/") }); i >= 0 {
+			hint = fmt.Sprintf("--offline has no value; write --offline --inputs %s", cfg.Regex[i])
+		}
+		return nil, cfg.Mistake("offline", hint, "the directory of inputs is missing: --inputs DIR")
 	}
 	in, err := inputs.Open(cfg.Inputs)
 	if err != nil {

@@ -191,9 +191,19 @@ func gcStore(ctx context.Context, cfg *config.Config, con *console.Console, opts
 		}
 		return nil
 	}
-	con.Notice("store: %s and %s %sremoved, %s %[3]sfreed", units.Count(forgotten, "unnamed image"),
-		units.Count(removed.Blobs, "blob"), verb, units.Bytes(removed.Bytes))
+	con.Notice("store: %s %sremoved, %s %[2]sfreed", imagesAndBlobs(forgotten, removed.Blobs), verb, units.Bytes(removed.Bytes))
 	return nil
+}
+
+// imagesAndBlobs counts what is removed, without a count of zero.
+func imagesAndBlobs(images, blobs int) string {
+	switch {
+	case images == 0:
+		return units.Count(blobs, "blob")
+	case blobs == 0:
+		return units.Count(images, "unnamed image")
+	}
+	return units.Count(images, "unnamed image") + " and " + units.Count(blobs, "blob")
 }
 
 // Remove removes the names of images in the store, base images included: those

@@ -183,6 +183,14 @@ func TestSelection(t *testing.T) {
 }
 
 // TestGC removes an image whose name another one has taken, after a dry run has shown it.
+// Counts of zero are not shown.
+func TestImagesAndBlobs(t *testing.T) {
+	got := imagesAndBlobs(0, 1) + "; " + imagesAndBlobs(2, 0) + "; " + imagesAndBlobs(1, 3)
+	if want := "1 blob; 2 unnamed images; 1 unnamed image and 3 blobs"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestGC(t *testing.T) {
 	f := newFixture(t)
 	f.build(map[string]store.Kind{"kolla/nova-api:a": store.KindBuilt}) // another image gets the name

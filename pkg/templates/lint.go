@@ -25,6 +25,7 @@ func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	normalized := *cfg
 	normalized.TemplateOverride = render.DistinctFiles(slices.Concat(cfg.TemplateOverride, cfg.Args))
 	normalized.Regex, normalized.Profile = nil, nil // the arguments are overrides
+	normalized.BaseImage = define.BaseImageName(cfg.BaseImage, cfg.Base)
 	if err := workspace.NormalizeNames(&normalized, c); err != nil {
 		return err
 	}

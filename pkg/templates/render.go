@@ -16,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
@@ -85,6 +86,7 @@ func warnUndefined(c *console.Console, undefined []render.Finding) {
 // renderImage prints the Dockerfile of an image of the tree.
 func renderImage(ctx context.Context, cfg *config.Config, c *console.Console, tree *render.Tree, name string) error {
 	normalized := *cfg
+	normalized.BaseImage = define.BaseImageName(cfg.BaseImage, cfg.Base)
 	if err := workspace.NormalizeNames(&normalized, c); err != nil {
 		return err
 	}
