@@ -105,7 +105,7 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 	if err != nil {
 		return err
 	}
-	tags.warn(con)
+	tags.warn(con, opts.Renames, loaded.Renamed)
 	return publishSet(ctx, cfg, con, to, s, loaded, set)
 }
 

@@ -257,6 +257,22 @@ func TestLoadDamagedBundle(t *testing.T) {
 	}
 }
 
+// TestRenamesThatChangeNothing checks that a rename which no image matches is reported, also by a dry run.
+func TestRenamesThatChangeNothing(t *testing.T) {
+	path, _ := saved(t)
+	for _, dryRun := range []bool{true, false} {
+		f := site(t)
+		opts := LoadOptions{Renames: []string{"s|^kolla/|x/|", "s|^none/|x/|"}, DryRun: dryRun}
+		if err := Load(t.Context(), f.config(), f.con, []string{path}, opts); err != nil {
+			t.Fatal(err)
+		}
+		out := f.stderr.String()
+		if strings.Count(out, "changes no name") != 1 || !strings.Contains(out, "s|^none/|x/|") {
+			t.Errorf("dry run %v: %s", dryRun, out)
+		}
+	}
+}
+
 // TestLoadTags loads a bundle under other tags, prints the names, and previews both
 // without storing anything.
 func TestLoadTags(t *testing.T) {

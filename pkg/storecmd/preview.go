@@ -63,8 +63,13 @@ func (r *retags) of(tag string) string {
 	return cmp.Or(r.all, tag)
 }
 
-// warn prints which tags no image had: they may be misspelled.
-func (r *retags) warn(con *console.Console) {
+// warn prints which tags no image had, and which renames changed no name: they may be misspelled.
+func (r *retags) warn(con *console.Console, renames []imageref.Rename, renamed []bool) {
+	for i, rename := range renames {
+		if !renamed[i] {
+			con.Notice("warning: --rename %s: it changes no name", printable.Quoted(rename.String()))
+		}
+	}
 	for _, from := range slices.Sorted(maps.Keys(r.replaced)) {
 		if !r.used[from] {
 			con.Notice("warning: --tag %s=%s: no image has the tag %s", from, r.replaced[from], printable.Quoted(from))
@@ -82,7 +87,7 @@ func preview(
 	if err != nil {
 		return err
 	}
-	tags.warn(con)
+	tags.warn(con, opts.Renames, loaded.Renamed)
 	if namesOnly {
 		for _, e := range loaded.Images {
 			fmt.Fprintln(con.Stdout, e.Name)

@@ -144,14 +144,18 @@ func reportSaved(con *console.Console, output string, sum save.Summary, opts sav
 		if sum.Parity > 0 {
 			count += " and " + units.Count(sum.Parity, "parity part")
 		}
-		con.Notice("%s: %s to %s", count, printable.Quoted(file), printable.Quoted(sum.Parts[n-1]))
+		names := printable.Quoted(file)
+		if n > 1 {
+			names += " to " + printable.Quoted(sum.Parts[n-1])
+		}
+		con.Notice("%s: %s", count, names)
 	}
 	key := ""
 	if opts.SignKey != nil {
 		key = " --verify-key PUBLIC-KEY"
 	}
 	con.Notice("on the other site: kolla-build load %s%s --push --registry localhost:4000", shellWord(file), key)
-	if len(sum.Parts) > 0 {
+	if len(sum.Parts) > 1 {
 		con.Notice("the other parts must be beside that one")
 	}
 	if opts.Since != nil {
@@ -389,10 +393,12 @@ func parseSplit(o SaveOptions) (size int64, parity int, err error) {
 	if o.Split == "" {
 		return 0, 0, usererr.Errorf("add --split SIZE, such as --split 4G", "--parity needs --split")
 	}
-	if size, err = config.ParseSize(o.Split); err != nil || size < parts.MinSize {
+	switch size, err = config.ParseSize(o.Split); {
+	case err != nil:
+		return 0, 0, usererr.Errorf("such as --split 650M or --split 4G", "--split %q is not a size", o.Split)
+	case size < parts.MinSize:
 		return 0, 0, usererr.Errorf("such as --split 650M or --split 4G",
-			"--split %q is not the size of a part, at least %s", o.Split,
-			units.Bytes(parts.MinSize))
+			"--split %s is too small: a part has at least %s", o.Split, units.Bytes(parts.MinSize))
 	}
 	if size == math.MaxUint32+1 {
 		size-- // FAT holds files of less than 4 GiB

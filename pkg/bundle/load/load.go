@@ -161,10 +161,12 @@ func (l *loader) rename(e store.Entry) (string, error) {
 		return "", &bundle.FormatError{Detail: "image name", Err: err, Advice: bundle.AdviceForeign}
 	}
 	tag := ref.Tag()
-	for _, r := range l.opts.Renames {
+	for i, r := range l.opts.Renames {
+		before := ref
 		if ref, err = r.Apply(ref); err != nil {
 			return "", fmt.Errorf("--rename: %w", err)
 		}
+		l.sum.Renamed[i] = l.sum.Renamed[i] || ref != before
 	}
 	if l.opts.Relocate != (imageref.Naming{}) {
 		ref = l.opts.Relocate.Relocate(ref)

@@ -60,6 +60,7 @@ func newLoader(st *store.Store, opts Options) *loader {
 		st: st, opts: opts, manifest: reader.ManifestCheck{Key: opts.VerifyKey},
 		expected: map[digest.Digest]expectation{}, received: map[digest.Digest]int64{},
 		plain: map[digest.Digest]compress.Layer{},
+		sum:   Summary{Renamed: make([]bool, len(opts.Renames))},
 	}
 }
 

@@ -37,7 +37,7 @@ func Bundle(ctx context.Context, path string, st *store.Store, opts Options) (Su
 // image, and opts.Replace is not set, the error is a *store.NamesTakenError, where
 // possible before content is read.
 func Read(ctx context.Context, inputs []Input, st *store.Store, opts Options) (*Loaded, error) {
-	set := &Loaded{st: st, replace: opts.Replace}
+	set := &Loaded{st: st, replace: opts.Replace, Summary: Summary{Renamed: make([]bool, len(opts.Renames))}}
 	named := map[string]origin{}
 	progress := newOverall(inputs, opts.Progress)
 	for pending := inputs; len(pending) > 0; {
@@ -168,6 +168,9 @@ func (s *Loaded) add(sum Summary) {
 	s.Restored = append(s.Restored, sum.Restored...)
 	s.Partial = append(s.Partial, sum.Partial...)
 	s.Signed = s.Signed || sum.Signed
+	for i, renamed := range sum.Renamed {
+		s.Renamed[i] = s.Renamed[i] || renamed
+	}
 }
 
 // Name gives the images their names in the store, all of them or none.

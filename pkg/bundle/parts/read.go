@@ -330,9 +330,9 @@ func (s *Set) complete() error {
 // NeededText describes how many more parts are needed of a set of data parts.
 func NeededText(missing, data int) string {
 	if missing == 1 {
-		return fmt.Sprintf("1 more part is needed (it takes %d)", data)
+		return fmt.Sprintf("1 more part is needed, of %d in all", data)
 	}
-	return fmt.Sprintf("%d more parts are needed (it takes %d)", missing, data)
+	return fmt.Sprintf("%d more parts are needed, of %d in all", missing, data)
 }
 
 // Verify reads all parts, several at the same time, and records which are damaged. The

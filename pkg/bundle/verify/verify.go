@@ -140,6 +140,9 @@ func (v *verifier) source(ctx context.Context, src *reader.Source) error {
 	if err := v.read(ctx, src); err != nil {
 		return err
 	}
+	if others := len(v.report.Problems) + len(src.Extra); len(v.sizes) == 0 && others > 0 && v.report.Parts == nil {
+		return &bundle.FormatError{Detail: "it contains no " + ocispec.ImageIndexFile, Advice: bundle.AdviceNoBundle}
+	}
 	switch err := src.Finish(ctx); {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

@@ -412,3 +412,16 @@ func TestDeltaIndexAfterBlobs(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyOfOtherFiles checks that a tar or a directory without any file of a bundle is an error, not a
+// list of its files.
+func TestVerifyOfOtherFiles(t *testing.T) {
+	files := bundletest.Tar(t, bundletest.File("etc/passwd", "root"), bundletest.File("bin/sh", "#!"))
+	if r, err := verifyBytes(t, files, nil); err == nil || !strings.Contains(err.Error(), "contains no index.json") {
+		t.Errorf("a tar: %+v, %v", r, err)
+	}
+	r, err := Bundle(t.Context(), unpackDir(t, files), Options{})
+	if err == nil || !strings.Contains(err.Error(), "contains no index.json") {
+		t.Errorf("a directory: %+v, %v", r, err)
+	}
+}
