@@ -142,7 +142,7 @@ func find(runs []run, image string) ([]Log, error) {
 	if hint == "" {
 		hint = "kolla-build logs lists the logs of the last run"
 	}
-	return nil, usererr.Errorf(hint, "no log of an image %q", image)
+	return nil, usererr.Usage(usererr.Errorf(hint, "no log of an image %q", image))
 }
 
 // lastBuild returns the log of the last build of an image, if it was skipped in later runs, of

@@ -104,7 +104,7 @@ func find(s *store.Store, q query) ([]store.Entry, error) {
 		hint := cmp.Or(suggest.DidYouMeanAny(suggest.Near(strings.Trim(q.patterns[0], "^$.*-"), shortNames(all), 3)),
 			"an expression is matched with a name such as "+exampleName(all)+", with the tag too if it contains a colon, "+
 				"and with the whole name if it contains a slash; kolla-build images lists the whole names")
-		return nil, usererr.Errorf(hint, "no image in %s matches %s", s.Dir(), quoteAll(q.patterns))
+		return nil, usererr.Usage(usererr.Errorf(hint, "no image in %s matches %s", s.Dir(), quoteAll(q.patterns)))
 	}
 	return found, nil
 }
