@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/console"
@@ -38,9 +39,15 @@ type report struct {
 	Rows      []result `json:"rows"`
 }
 
+// softMemory is the memory in bytes at which the garbage collector runs more often.
+const softMemory = 220 << 20
+
 // Run is the contract command. It returns usererr.ErrReported if a row fails. Other
 // errors are inconclusive.
 func Run(ctx context.Context, cfg *config.Config, con *console.Console, opts Options) error {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	debug.SetMemoryLimit(min(before, softMemory))
 	return usererr.Inconclusive(run(ctx, cfg, con, opts))
 }
 

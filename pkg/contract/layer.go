@@ -33,7 +33,7 @@ const (
 )
 
 // maxUsage are the limits of all layers of an image. Images of OpenStack have up to 150,000 files.
-var maxUsage = inspect.Limits{Entries: 500_000, Names: 64 << 20, Implied: 100_000}
+var maxUsage = inspect.Limits{Entries: 500_000, Names: 40 << 20, Implied: 100_000}
 
 // fileInfo is the relevant information about a file's content.
 type fileInfo struct {
@@ -140,7 +140,7 @@ func (r *reader) layer(ctx context.Context, l v1.Layer, usage *imageUsage) (*lay
 		if err := usage.add(size); err != nil {
 			return err
 		}
-		if ok {
+		if ok && f != (fileInfo{}) {
 			info.files[e.Path] = f
 		} else {
 			delete(info.files, e.Path) // the last entry of a path counts

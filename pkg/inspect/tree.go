@@ -47,17 +47,30 @@ func (t *Tree) All() iter.Seq2[string, Found] {
 
 // Merge applies layers, the lowest first.
 func Merge(layers []*Layer) *Tree {
-	visible := merge(layers)
-	t := &Tree{make(map[string]located, len(visible))}
-	for _, l := range visible {
-		t.byPath[l.Path] = l
+	actions := overlayOf(layers)
+	t := &Tree{make(map[string]located, len(actions))}
+	for name, l := range actions.files() {
+		t.byPath[name] = l
 	}
 	return t
 }
 
 // merge applies layers, the lowest first, and returns the entries that remain.
 func merge(layers []*Layer) []located {
-	var o overlay[located]
+	var out []located
+	for _, l := range overlayOf(layers).files() {
+		out = append(out, l)
+	}
+	return out
+}
+
+// overlayOf lists what layers do, the lowest first.
+func overlayOf(layers []*Layer) overlay[located] {
+	n := 0
+	for _, l := range layers {
+		n += len(l.Entries) + len(l.Removed) + len(l.Opaque)
+	}
+	o := make(overlay[located], 0, n) // its growth would take as much memory again
 	for i, l := range layers {
 		o.remove(l)
 		for j := range l.Entries {
@@ -65,11 +78,7 @@ func merge(layers []*Layer) []located {
 			o.put(e.Path, e.Type == Dir, located{e, i})
 		}
 	}
-	var out []located
-	for _, l := range o.files() {
-		out = append(out, l)
-	}
-	return out
+	return o
 }
 
 // Part is the information T about some files of a layer, such as those of a package
