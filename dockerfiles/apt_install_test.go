@@ -98,7 +98,8 @@ func aptRoot(t *testing.T, repo *packageRepo, cache string) *scratchRoot {
 		r.write("var/lib/dpkg/"+file, "")
 	}
 	for _, dir := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers",
-		"etc/apt/apt.conf.d", "etc/apt/preferences.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/log/apt", "var/cache/kolla/apt"} {
+		"etc/apt/apt.conf.d", "etc/apt/preferences.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial",
+		"var/log/apt", "var/cache/kolla/apt"} {
 		if err := os.MkdirAll(r.path(dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +169,8 @@ func TestAptInstall(t *testing.T) {
 	}
 	for name, want := range map[string]bool{"etc/ssh/sshd_config": true, "etc/ssh/ssh_host_rsa_key": false,
 		"etc/ssh/ssh_host_rsa_key.pub": false,
-		"etc/bind/rndc.key":            false, "etc/iscsi/initiatorname.iscsi": false, "etc/nvme/hostnqn": false, "etc/pacemaker/authkey": false} {
+		"etc/bind/rndc.key":            false, "etc/iscsi/initiatorname.iscsi": false, "etc/nvme/hostnqn": false,
+		"etc/pacemaker/authkey": false} {
 		if got := r.exists(name); got != want {
 			t.Errorf("%s in the image: %v, want %v", name, got, want)
 		}
@@ -386,7 +388,8 @@ func TestAptInstallCompressedLists(t *testing.T) {
 			t.Helper()
 			if status, out := r.run(nil, "/usr/bin/apt-get", "-o", "Dir::State::Lists=/cache/lists", "-o",
 				"Acquire::GzipIndexes=true",
-				"-o", "APT::Get::List-Cleanup=false", "-o", "Acquire::Languages=none", "-o", "APT::Sandbox::User=root", "--error-on=any", "update"); status != 0 {
+				"-o", "APT::Get::List-Cleanup=false", "-o", "Acquire::Languages=none", "-o", "APT::Sandbox::User=root",
+				"--error-on=any", "update"); status != 0 {
 				t.Fatalf("exit status %d\n%s", status, out)
 			}
 		}

@@ -24,7 +24,8 @@ var startVariables = []string{"KOLLA_BOOTSTRAP", "KOLLA_UPGRADE", "KOLLA_FINISH_
 // startCases are further starts of single images. Images without one are started because
 // their scripts call programs without variables, too.
 var startCases = map[string][]string{
-	"cinder-volume": nil, "fluentd": nil, "ironic-conductor": nil, "iscsid": nil, "keystone-ssh": nil, "openvswitch-db-server": nil, "proxysql": nil, "zun-compute": nil,
+	"cinder-volume": nil, "fluentd": nil, "ironic-conductor": nil, "iscsid": nil, "keystone-ssh": nil,
+	"openvswitch-db-server": nil, "proxysql": nil, "zun-compute": nil,
 	"ceilometer-notification": {"KOLLA_BOOTSTRAP= CEILOMETER_DATABASE_TYPE=gnocchi CEILOMETER_UPGRADE_PARAMS=--skip-metering-database"},
 	"cron":                    {"KOLLA_LOGROTATE_SCHEDULE=hourly", "KOLLA_LOGROTATE_SCHEDULE=yearly"},
 	"dnsmasq":                 {"DNSMASQ_PIDFILE=/run/other/pid"},
@@ -84,7 +85,8 @@ var standIns = []string{"sudo", "ssh-keygen", "modprobe", "update-alternatives",
 var standInPaths = strings.NewReplacer("/usr/bin/update-alternatives", "update-alternatives",
 	"/sbin/iscsi-iname", "iscsi-iname",
 	"/usr/share/opensearch-dashboards", "/opt/opensearch-dashboards",
-	"/usr/lib/PXELINUX", "/opt/PXELINUX", "/usr/lib/syslinux", "/opt/syslinux", "/usr/lib/shim", "/opt/shim", "/usr/lib/grub", "/opt/grub", "/usr/lib/ipxe", "/opt/ipxe")
+	"/usr/lib/PXELINUX", "/opt/PXELINUX", "/usr/lib/syslinux", "/opt/syslinux", "/usr/lib/shim", "/opt/shim",
+	"/usr/lib/grub", "/opt/grub", "/usr/lib/ipxe", "/opt/ipxe")
 
 var userLine = regexp.MustCompile(`add (\S+) (\d+) (\S+) (\d+)`)
 
@@ -140,14 +142,20 @@ func startRoot(t *testing.T, files startFiles, users string) *scratchRoot {
 	}
 	r.writeOrLink("opt/opensearch-dashboards/bin/opensearch-dashboards-plugin", "->/opt/bin/stand-in")
 	for name, content := range map[string]string{
-		"record": "", "map-file-template": "re ^/ ${TFTPBOOT_PATH}\n", "etc/cron.daily/logrotate": "", "etc/cron.hourly/.": "", "etc/iscsi/iscsid.conf": "",
-		"etc/keystone/fernet-keys/0": "", "etc/ssh/sshd_config": "", "etc/valkey.conf": "conf", "etc/dnsmasq/dhcp-hostsdir/host": "", "var/lib/rabbitmq/.erlang.cookie": "old",
-		"var/lib/mysql/.pki/key": "", "run/keepalived.pid": "1", "var/lib/proxysql/proxysql.pid": "1", "run/ironic/.": "", "run/openvswitch/.": "",
-		"opt/PXELINUX/pxelinux.0": "p", "opt/syslinux/modules/bios/chain.c32": "c", "opt/syslinux/modules/bios/ldlinux.c32": "l",
-		"opt/shim/shimx64.efi.signed": "s", "opt/grub/x86_64-efi-signed/grubnetx64.efi.signed": "g", "opt/ipxe/undionly.kpxe": "u", "opt/ipxe/ipxe.efi": "i", "opt/ipxe/snponly.efi": "n",
+		"record": "", "map-file-template": "re ^/ ${TFTPBOOT_PATH}\n", "etc/cron.daily/logrotate": "",
+		"etc/cron.hourly/.": "", "etc/iscsi/iscsid.conf": "",
+		"etc/keystone/fernet-keys/0": "", "etc/ssh/sshd_config": "", "etc/valkey.conf": "conf",
+		"etc/dnsmasq/dhcp-hostsdir/host": "", "var/lib/rabbitmq/.erlang.cookie": "old",
+		"var/lib/mysql/.pki/key": "", "run/keepalived.pid": "1", "var/lib/proxysql/proxysql.pid": "1", "run/ironic/.": "",
+		"run/openvswitch/.":       "",
+		"opt/PXELINUX/pxelinux.0": "p", "opt/syslinux/modules/bios/chain.c32": "c",
+		"opt/syslinux/modules/bios/ldlinux.c32": "l",
+		"opt/shim/shimx64.efi.signed":           "s", "opt/grub/x86_64-efi-signed/grubnetx64.efi.signed": "g",
+		"opt/ipxe/undionly.kpxe": "u", "opt/ipxe/ipxe.efi": "i", "opt/ipxe/snponly.efi": "n",
 		"etc/openstack-dashboard/local_settings": "settings",
-		"etc/apache2/envvars":                    "", "etc/default/locale": "LANG=C.UTF-8\n", "run/docker.sock": "", "var/lib/elasticsearch/data/.": "",
-		"var/log/kolla/.": "", "var/lib/mysql/.": "", "var/lib/rabbitmq/.": "",
+		"etc/apache2/envvars":                    "", "etc/default/locale": "LANG=C.UTF-8\n", "run/docker.sock": "",
+		"var/lib/elasticsearch/data/.": "",
+		"var/log/kolla/.":              "", "var/lib/mysql/.": "", "var/lib/rabbitmq/.": "",
 	} {
 		r.writeOrLink(name, content)
 	}
@@ -201,7 +209,8 @@ func (r *scratchRoot) horizon() {
 	for name, content := range map[string]string{
 		"horizon/__init__.py": "", "openstack_dashboard/__init__.py": "", "openstack_dashboard/local/enabled/.": "",
 		"designatedashboard/enabled/_1710_project_dns.py": "dns", "designatedashboard/enabled/__init__.py": "",
-		"heat_dashboard/enabled/_1610_stack.py": "stack", "heat_dashboard/conf/heat_policy.yaml": "policy", "heat_dashboard/conf/default_policies/heat.yaml": "policies",
+		"heat_dashboard/enabled/_1610_stack.py": "stack", "heat_dashboard/conf/heat_policy.yaml": "policy",
+		"heat_dashboard/conf/default_policies/heat.yaml":                 "policies",
 		"octavia_dashboard/enabled/_1482_project_load_balancer_panel.py": "lb",
 		"skyline_apiserver/__init__.py":                                  "", "skyline_apiserver/db/alembic/.": "",
 	} {
@@ -220,7 +229,8 @@ func (r *scratchRoot) start(user string, variables []string) start {
 	r.write("record", "")
 	env := append([]string{testPath, "KOLLA_BASE_DISTRO=debian", "KOLLA_BASE_ARCH=x86_64", "HOME=/",
 		"PYTHONPATH=/var/lib/kolla/venv/lib/python3/site-packages", "PYTHONDONTWRITEBYTECODE=1",
-		"HEAT_DOMAIN_ADMIN_PASSWORD=heat pass", "RABBITMQ_CLUSTER_COOKIE=cookie", "DB_ROOT_PASSWORD=root pass", "DB_HOST=192.0.2.1", "DB_PORT=3306",
+		"HEAT_DOMAIN_ADMIN_PASSWORD=heat pass", "RABBITMQ_CLUSTER_COOKIE=cookie", "DB_ROOT_PASSWORD=root pass",
+		"DB_HOST=192.0.2.1", "DB_PORT=3306",
 		"TFTPBOOT_PATH=/var/lib/ironic/tftpboot", "HTTPBOOT_PATH=/var/lib/ironic/httpboot", "RELAY_ID=1"}, variables...)
 	status, out := r.run(env, "start", user)
 	return start{status: status, record: r.read("record"), message: out}

@@ -150,7 +150,8 @@ func TestKeystoneBootstrapArguments(t *testing.T) {
 	}
 	want := map[string]string{
 		"--bootstrap-username": "admin", "--bootstrap-project-name": "project", "--bootstrap-role-name": "role",
-		"--bootstrap-internal-url": "http://internal", "--bootstrap-public-url": "http://public", "--bootstrap-region-id": "Region",
+		"--bootstrap-internal-url": "http://internal", "--bootstrap-public-url": "http://public",
+		"--bootstrap-region-id": "Region",
 	}
 	for option, value := range want {
 		if at := slices.Index(old, option); at < 0 || old[at+1] != value {

@@ -77,7 +77,8 @@ func TestOverrideNames(t *testing.T) {
 	all := overridable(t, dockerfiles.Tree())
 	usual := []string{"block content", "block footer", "block healthcheck_installation", "block image_footer",
 		"block image_header", "block install",
-		"block labels", "block source_install", "variable apache_packages", "variable build_packages", "variable packages", "variable pip_packages"}
+		"block labels", "block source_install", "variable apache_packages", "variable build_packages", "variable packages",
+		"variable pip_packages"}
 	var b strings.Builder
 	b.WriteString("# What overrides can set, written by go test ./dockerfiles -run TestOverrideNames -update.\n")
 	fmt.Fprintf(&b, "# (usual): %s\n", strings.Join(usual, ", "))

@@ -60,7 +60,8 @@ func TestEarlyEndsAreFound(t *testing.T) {
 		t.Errorf("scripts with pipefail: %q", got)
 	}
 	for command, want := range map[string]bool{
-		". /lib.sh": true, "[ -f /lib.sh ] && . /lib.sh": true, "a; source \"$here/lib.sh\" || exit": true, ". lib.sh arg": true,
+		". /lib.sh": true, "[ -f /lib.sh ] && . /lib.sh": true,
+		"a; source \"$here/lib.sh\" || exit": true, ". lib.sh arg": true,
 		"if a; then . ./lib.sh; fi": true, "{ . lib.sh; }": true, "(. lib.sh)": true, "a || . '/x/lib.sh'": true,
 		"cat lib.sh": false, "find . lib.sh": false, "# see . lib.sh": false, ". other.sh lib.sh": false, "./lib.sh": false,
 	} {

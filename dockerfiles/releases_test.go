@@ -146,7 +146,8 @@ func TestVersionsOfNamedAndUnknownReleases(t *testing.T) {
 	for release, want := range map[string][]string{
 		"ussuri": oldest, "zed": oldest, "2023.1": oldest, "2024.1": oldest,
 		"2025.1": {"MARIADB_VERSION=10.11", "ansible-core==2.18.*", "version 4.0.*", "version 1:26.2.*"},
-		"master": newest, "gazpacho": newest, "stable-2026.1": newest, "Master": newest, "zzz": newest, "Zed": newest, "2027.1": newest,
+		"master": newest, "gazpacho": newest, "stable-2026.1": newest, "Master": newest, "zzz": newest,
+		"Zed": newest, "2027.1": newest,
 	} {
 		t.Run(release, func(t *testing.T) {
 			t.Parallel()

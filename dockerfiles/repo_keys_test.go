@@ -196,7 +196,8 @@ func TestRepoKeysApt(t *testing.T) {
 		state := t.TempDir()
 		out, err := exec.Command(testenv.Program(t, "apt-get", "apt"), "update", "--error-on=any", "-o",
 			"APT::Sandbox::User=root",
-			"-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Dir::Etc::sourceparts="+filepath.Dir(sources), "-o", "Dir::State::Lists="+state,
+			"-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Dir::Etc::sourceparts="+filepath.Dir(sources), "-o",
+			"Dir::State::Lists="+state,
 			"-o", "Dir::Cache="+t.TempDir(), "-o", "Acquire::Languages=none", "-o", "Acquire::Retries=0").CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, out)

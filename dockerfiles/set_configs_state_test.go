@@ -42,7 +42,8 @@ func TestSetConfigsStateIsReplaced(t *testing.T) {
 // are restored later from the copies that exist.
 func TestSetConfigsDamagedState(t *testing.T) {
 	for name, content := range map[string]string{
-		"empty": "", "cut": `{"/etc/a": {"source": "/etc`, "list": `[]`, "null": `null`, "entry": `{"/etc/a": 1}`, "keys": `{"/etc/a": {"source": "/etc/a"}}`,
+		"empty": "", "cut": `{"/etc/a": {"source": "/etc`, "list": `[]`, "null": `null`, "entry": `{"/etc/a": 1}`,
+		"keys":   `{"/etc/a": {"source": "/etc/a"}}`,
 		"binary": "\xff\xfe",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -312,7 +312,8 @@ func TestSetConfigsErrors(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r := setConfigs(t, test.config)
 			for name, content := range map[string]string{
-				"srv/releases/file": "F", "srv/current": "->/srv/releases", "srv/a/sub/file": "F", "srv/d": "->/srv/a/sub", "srv/etc": "->/etc",
+				"srv/releases/file": "F", "srv/current": "->/srv/releases", "srv/a/sub/file": "F",
+				"srv/d": "->/srv/a/sub", "srv/etc": "->/etc",
 				"srv/outer/inner": "->/srv/releases", "etc/kolla/.": "",
 			} {
 				r.writeOrLink(name, content)

@@ -14,7 +14,8 @@ import (
 
 // kollaBranches are the branches of Kolla that operators build, by OpenStack release.
 var kollaBranches = map[string]string{
-	"2024.1": "unmaintained/2024.1", "2024.2": "2024.2-eol", "2025.1": "stable/2025.1", "2025.2": "stable/2025.2", "2026.1": "stable/2026.1",
+	"2024.1": "unmaintained/2024.1", "2024.2": "2024.2-eol", "2025.1": "stable/2025.1", "2025.2": "stable/2025.2",
+	"2026.1": "stable/2026.1",
 }
 
 // legacyRepos are the releases whose repos.yaml has another format, which the file of

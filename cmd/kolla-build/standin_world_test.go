@@ -314,7 +314,8 @@ func (w *standinWorld) checkConfig(t *testing.T, img v1.Image, image, distro str
 	}
 	users := map[string]string{"nova-compute": "nova", "nova-scheduler": "nova",
 		"zun-compute": "zun", "zun-wsproxy": "zun",
-		"heat-engine": "heat", "magnum-api": "magnum", "magnum-conductor": "magnum", "memcached": "memcached", "keystone": "", "nova-api": "", "zun-api": "", "base": ""}
+		"heat-engine": "heat", "magnum-api": "magnum", "magnum-conductor": "magnum", "memcached": "memcached",
+		"keystone": "", "nova-api": "", "zun-api": "", "base": ""}
 	if user, ok := users[image]; ok && c.User != user {
 		t.Errorf("%s: user %q, want %q", image, c.User, user)
 	}

@@ -128,7 +128,8 @@ func writeTar(members []member) []byte {
 
 // hostileNames are names of images and files that a reader must reject or handle literally.
 var hostileNames = []string{
-	"", ".", "..", "../../" + escapee, "/" + escapee, "/tmp/" + escapee, "a/../../../" + escapee, "site.example/kolla/healthy-a:1",
+	"", ".", "..", "../../" + escapee, "/" + escapee, "/tmp/" + escapee, "a/../../../" + escapee,
+	"site.example/kolla/healthy-a:1",
 	"kolla/\u202ehcet:1", "kolla/x:\x1b[2J", "kolla/x@sha256:abc", "kolla/x:1@sha256:" + strings.Repeat("a",
 		64), strings.Repeat("a", 5000), "kolla//x:1",
 	"localhost:99999/x:1", "x:" + strings.Repeat("t",

@@ -15,7 +15,8 @@ import (
 var jsonValues = []any{
 	nil, true, -1, 0, 1, 1 << 40, 9e18, 1e300, 0.5, "", "x", []any{}, object{}, []any{nil},
 	"sha256:" + strings.Repeat("0", 64), "sha512:" + strings.Repeat("a", 128), "md5:abc",
-	"sha256:../../../" + escapee, "../../" + escapee, "\u202e\x1b[2J", indexType, layerType, configType, manifestType, foreignKey, "9999-12-31T23:59:59Z", "linux/amd64",
+	"sha256:../../../" + escapee, "../../" + escapee, "\u202e\x1b[2J", indexType, layerType, configType, manifestType,
+	foreignKey, "9999-12-31T23:59:59Z", "linux/amd64",
 }
 
 // mutateJSON changes some values of a document but not its structure. Input that is not JSON

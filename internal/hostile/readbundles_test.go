@@ -150,14 +150,16 @@ func (rs *readers) make() error {
 		to   *[]byte
 		opts save.Options
 	}{
-		{&rs.made.plain, save.Options{}}, {&rs.made.signed, save.Options{SignKey: private}}, {&rs.made.foreign, save.Options{SignKey: other}},
+		{&rs.made.plain, save.Options{}}, {&rs.made.signed, save.Options{SignKey: private}},
+		{&rs.made.foreign, save.Options{SignKey: other}},
 		{&rs.made.delta, save.Options{Since: since}}, {&rs.made.byteDelta, save.Options{Since: since, Bytes: true}},
 	} {
 		if *want.to, err = saveBytes(source, entries, want.opts); err != nil {
 			return err
 		}
 	}
-	if !slices.ContainsFunc(untarred(rs.made.byteDelta), func(m member) bool { return strings.HasPrefix(m.Name, "deltas/") }) {
+	if !slices.ContainsFunc(untarred(rs.made.byteDelta),
+		func(m member) bool { return strings.HasPrefix(m.Name, "deltas/") }) {
 		return errors.New("the byte delta has no delta")
 	}
 	if _, err := save.Bundle(ctx, source, entries, filepath.Join(scratch, "set.tar"),
@@ -258,7 +260,8 @@ func printed(ctx context.Context, file string) error {
 	if err := storecmd.Verify(ctx, con, []string{file}, storecmd.VerifyOptions{Progress: "quiet"}); err != nil {
 		fmt.Fprintln(&stderr, errorText(err))
 	}
-	return errors.Join(controlsTerminal("list or verify", stdout.Bytes()), controlsTerminal("list or verify", stderr.Bytes()))
+	return errors.Join(controlsTerminal("list or verify", stdout.Bytes()),
+		controlsTerminal("list or verify", stderr.Bytes()))
 }
 
 func (r *reading) loadBytes(ctx context.Context, rnd *rand.Rand, content []byte) error {
@@ -290,7 +293,8 @@ func readSigned(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	case 2: // the signature of the set with the rest of another
 		content, fake = withMember(made.delta, "kolla-bundle.sig", contentOf(made.signed, "kolla-bundle.sig")), true
 	case 4: // a manifest that is sealed again after a change
-		content = withMember(made.signed, "kolla-bundle.json", reseal(mutateJSON(rnd, contentOf(made.signed, "kolla-bundle.json"))))
+		content = withMember(made.signed, "kolla-bundle.json",
+			reseal(mutateJSON(rnd, contentOf(made.signed, "kolla-bundle.json"))))
 		fake = !bytes.Equal(contentOf(content, "kolla-bundle.json"), contentOf(made.signed, "kolla-bundle.json"))
 	}
 	if rnd.IntN(4) > 0 && !fake {

@@ -75,11 +75,16 @@ var readerKinds = []struct {
 	name string
 	read func(context.Context, *rand.Rand, *reading) error
 }{
-	{"bundle", readBundle}, {"signed bundle", readSigned}, {"bundle", readBundle}, {"delta", readDelta}, {"byte delta", readByteDelta}, {"parts", readParts},
-	{"bundle directory", readBundleDir}, {"several files", readSeveral}, {"docker archive", readDocker}, {"index", readIndex}, {"inventory", readInventory},
-	{"base image", readBase}, {"layer", readLayer}, {"lock", readLock}, {"inputs", readInputs}, {"source archive", readSource}, {"configuration", readConfiguration},
-	{"command line", readCommandLine}, {"template", readTemplate}, {"override", readTemplate}, {"Dockerfile", readDockerfile}, {"context", readContext},
-	{"rename", readRename}, {"journal", readJournal}, {"data directory", readDataDir}, {"logs", readLogs}, {"step output", readOutput}, {"contract table", readContract},
+	{"bundle", readBundle}, {"signed bundle", readSigned}, {"bundle", readBundle}, {"delta", readDelta},
+	{"byte delta", readByteDelta}, {"parts", readParts},
+	{"bundle directory", readBundleDir}, {"several files", readSeveral}, {"docker archive", readDocker},
+	{"index", readIndex}, {"inventory", readInventory},
+	{"base image", readBase}, {"layer", readLayer}, {"lock", readLock}, {"inputs", readInputs},
+	{"source archive", readSource}, {"configuration", readConfiguration},
+	{"command line", readCommandLine}, {"template", readTemplate}, {"override", readTemplate},
+	{"Dockerfile", readDockerfile}, {"context", readContext},
+	{"rename", readRename}, {"journal", readJournal}, {"data directory", readDataDir}, {"logs", readLogs},
+	{"step output", readOutput}, {"contract table", readContract},
 	{"large file", readLarge},
 }
 
@@ -149,7 +154,8 @@ func TestReadersAcceptWhatIsWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, content := range map[string][]byte{"plain": rs.made.plain, "signed": rs.made.signed,
-		"foreign": rs.made.foreign, "delta": rs.made.delta, "byte delta": rs.made.byteDelta, "docker archive": rs.made.docker} {
+		"foreign": rs.made.foreign, "delta": rs.made.delta, "byte delta": rs.made.byteDelta,
+		"docker archive": rs.made.docker} {
 		r := &reading{dir: t.TempDir(), readers: rs}
 		file, err := r.input("in.tar", content)
 		if err != nil {

@@ -107,8 +107,11 @@ var lockText = func() string {
 }()
 
 var lockPieces = []string{
-	"[[file]]", "[set]", "[[image]]", "[a.b.c]", "digest = \"sha256:x\"", "url = \"file:///etc/passwd\"", "url = \"http://mirror.example/../../" + escapee + "\"", "url = \"http://%2e%2e/%2e%2e%2f" + escapee + "\"",
-	"section = \"../../" + escapee + "\"", "size = -1", "size = 9223372036854775807", "version = 2", "\"\\u0000\"", "\"\\u202e\\u001b[2J\"", "[[", "'''", "\"\"\"", "x = [" + strings.Repeat("[", 5000), "location = \"http://mirror.example/y\"",
+	"[[file]]", "[set]", "[[image]]", "[a.b.c]", "digest = \"sha256:x\"", "url = \"file:///etc/passwd\"",
+	"url = \"http://mirror.example/../../" + escapee + "\"", "url = \"http://%2e%2e/%2e%2e%2f" + escapee + "\"",
+	"section = \"../../" + escapee + "\"", "size = -1", "size = 9223372036854775807", "version = 2", "\"\\u0000\"",
+	"\"\\u202e\\u001b[2J\"", "[[", "'''", "\"\"\"", "x = [" + strings.Repeat("[", 5000),
+	"location = \"http://mirror.example/y\"",
 	"name = \"../x\"", "reference = \"oci:/etc\"", "a." + strings.Repeat("b.", 3000) + "c = 1",
 }
 
@@ -335,7 +338,9 @@ func readDataDir(ctx context.Context, rnd *rand.Rand, r *reading) error {
 
 // outputPieces are pieces of steps' output and of logs.
 var outputPieces = []string{
-	"\x1b[2J\x1b[H", "\x1b]0;title\x07", "\x9b2J", "\r", "\b\b\b", "\x00", "\xff\xfe", "\u202e", "\u2066", "\n", "E: Unable to locate package x\n", "error: could not fetch\n", "fatal: unable to access 'https://user:pass-word@host/x'\n",
+	"\x1b[2J\x1b[H", "\x1b]0;title\x07", "\x9b2J", "\r", "\b\b\b", "\x00", "\xff\xfe", "\u202e", "\u2066", "\n",
+	"E: Unable to locate package x\n", "error: could not fetch\n",
+	"fatal: unable to access 'https://user:pass-word@host/x'\n",
 	strings.Repeat("x", 70_000), strings.Repeat("\n",
 		500), "curl: (22) The requested URL returned error: 404\n", "[  1%] ",
 	"\u200d\u200d", strings.Repeat("e\u0301", 3000), "\x1b", "\x1b[", "::error::x\n",

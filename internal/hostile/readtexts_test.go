@@ -49,11 +49,14 @@ gid = 42436
 `
 
 var confPieces = []string{
-	"[DEFAULT]", "[", "[]", "[a\nb]", "x", "= y", ": z", "\ttabs = 1", "  continued", "a = $a", "a = ${b}", "b = ${a}", "a = $$$", "a = ${", "a = ${x:y:z}", "threads = -1", "threads = 99999999999999999999", "threads = 1e9", "base = \x1b[2J",
+	"[DEFAULT]", "[", "[]", "[a\nb]", "x", "= y", ": z", "\ttabs = 1", "  continued", "a = $a", "a = ${b}", "b = ${a}",
+	"a = $$$", "a = ${", "a = ${x:y:z}", "threads = -1", "threads = 99999999999999999999",
+	"threads = 1e9", "base = \x1b[2J",
 	"uid = -5", "uid = 4294967296", "regex = (", "regex = " + strings.Repeat("(a*)*",
 		200), "namespace = ../../" + escapee, "tag = " + strings.Repeat("t", 300), "\x00", "\xff", "\u202e",
 	"profile = " + strings.Repeat("x,", 20_000), "[nova-user]",
-	"[\x1b[2J]", "data_dir = /", "images_dir = /dev/zero", "template_override = /dev/zero", "config_file = /dev/zero", "locals_base = /", "build_args = " + strings.Repeat("A:1,", 30_000), "a = " + strings.Repeat("${DEFAULT.tag}", 3000),
+	"[\x1b[2J]", "data_dir = /", "images_dir = /dev/zero", "template_override = /dev/zero", "config_file = /dev/zero",
+	"locals_base = /", "build_args = " + strings.Repeat("A:1,", 30_000), "a = " + strings.Repeat("${DEFAULT.tag}", 3000),
 }
 
 // readConfiguration loads a configuration from a file.
@@ -180,8 +183,12 @@ HEALTHCHECK --interval=1s CMD x
 `
 
 var dockerfilePieces = append([]string{
-	"FROM", "FROM scratch", "FROM base AS base", "FROM --platform=$X a", "COPY", "COPY --from=99 a b", "COPY ../../../etc/passwd /", "ADD --checksum=sha256:x http://a /b", "RUN --mount=type=bind,from=x,source=/,target=/ y", "RUN --mount=type=secret,id=../x y",
-	"RUN --network=host x", "RUN --security=insecure x", "ONBUILD ONBUILD RUN x", "ONBUILD FROM x", "SHELL []", "STOPSIGNAL 99999", "EXPOSE 0-70000", "VOLUME [", "# escape=`", "# syntax=x", "#\u202e", "<<EOF", "RUN <<A <<B <<C", "\\", "\\\n\\\n",
+	"FROM", "FROM scratch", "FROM base AS base", "FROM --platform=$X a", "COPY", "COPY --from=99 a b",
+	"COPY ../../../etc/passwd /", "ADD --checksum=sha256:x http://a /b",
+	"RUN --mount=type=bind,from=x,source=/,target=/ y", "RUN --mount=type=secret,id=../x y",
+	"RUN --network=host x", "RUN --security=insecure x", "ONBUILD ONBUILD RUN x", "ONBUILD FROM x", "SHELL []",
+	"STOPSIGNAL 99999", "EXPOSE 0-70000", "VOLUME [", "# escape=`", "# syntax=x", "#\u202e", "<<EOF",
+	"RUN <<A <<B <<C", "\\", "\\\n\\\n",
 	"ENV " + strings.Repeat("A${A}", 2000), "ARG " + strings.Repeat("A=${A:-${A}}",
 		500), "LABEL " + strings.Repeat("a=b ", 5000), "\x00", "\xff", strings.Repeat("a\n", 100_000),
 	strings.Repeat("RUN a\n", 5000), strings.Repeat("FROM a\n", 5000), "COPY [\"a\"", "COPY " + strings.Repeat("a ",
@@ -242,7 +249,9 @@ var renames = []string{
 	"s/x/y/", "s/.*/&&&&&&&&&&&&&&&&&&&&/g", "s/(.*)/\\1\\1\\1\\1\\1\\1\\1\\1\\1/", "s/./" + strings.Repeat("&",
 		4000) + "/g", "s/.*//", "s/^/..\\//", "s/^/\\/etc\\//", "s/kolla/\u202e/", "s/kolla/\x1b[2J/", "s/kolla/KOLLA/",
 	"s/:.*/:/", "s/$/@sha256:x/",
-	"s/(a*)*$/x/", "s/((((((((((x))))))))))/\\9/", "s/x{1000}/y/", "s/(x{1000}){1000}/y/", "s/" + strings.Repeat("x{1000}", 500) + "/y/", "s/other.example/site.example/", "s/new/healthy-a/", "s/more/new/", "s|/|//|g", "s/x*/-/g", "s/x/y/999999999", "s/x/y/99999999999999999999", "s,,,", "s/[/x/", "s", "s/", "sxxx",
+	"s/(a*)*$/x/", "s/((((((((((x))))))))))/\\9/", "s/x{1000}/y/", "s/(x{1000}){1000}/y/",
+	"s/" + strings.Repeat("x{1000}", 500) + "/y/", "s/other.example/site.example/", "s/new/healthy-a/", "s/more/new/",
+	"s|/|//|g", "s/x*/-/g", "s/x/y/999999999", "s/x/y/99999999999999999999", "s,,,", "s/[/x/", "s", "s/", "sxxx",
 }
 
 // readRename applies substitutions to names, several after another.

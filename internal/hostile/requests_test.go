@@ -40,8 +40,10 @@ var (
 	requestMethods = []string{"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "PURGE", "CONNECT",
 		"TRACE", "get", "PROPFIND"}
 	repositories = append([]string{
-		"kolla/other", "kolla/other", "kolla/other", "kolla", "kolla/healthy/x", "a/b/c/d/e/f/g", "Kolla/Other", "kolla/../other", "kolla/%2e%2e/%2e%2e/other", "..%2f..%2f..%2fetc",
-		"kolla//other", "kolla/./other", "_uploads", "kolla/_manifests/tags", "kolla/_layers/sha256", "kolla%00", "kolla%0d%0aX: y", "%ff", "\u202e", strings.Repeat("a", 250), strings.Repeat("a/", 100) + "b",
+		"kolla/other", "kolla/other", "kolla/other", "kolla", "kolla/healthy/x", "a/b/c/d/e/f/g", "Kolla/Other",
+		"kolla/../other", "kolla/%2e%2e/%2e%2e/other", "..%2f..%2f..%2fetc",
+		"kolla//other", "kolla/./other", "_uploads", "kolla/_manifests/tags", "kolla/_layers/sha256", "kolla%00",
+		"kolla%0d%0aX: y", "%ff", "\u202e", strings.Repeat("a", 250), strings.Repeat("a/", 100) + "b",
 	}, escapes()...)
 	references = []string{
 		"t", "t", "new", "latest", "-x", "..", "../../../../" + escapee, "%2e%2e%2f" + escapee, strings.Repeat("t",
@@ -57,7 +59,8 @@ var (
 		"\"etag\"", "W/\"x\"", "Thu, 01 Jan 1970 00:00:00 GMT", "close", "upgrade", "websocket"}
 	headerNames = []string{"Range", "Content-Range", "Content-Type", "Accept", "Accept-Encoding", "Content-Encoding",
 		"Expect", "Authorization", "Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For",
-		"Forwarded", "If-None-Match", "If-Modified-Since", "Connection", "Upgrade", "Origin", "Docker-Content-Digest", "Content-Length", "Transfer-Encoding", "OCI-Subject", "X-HTTP-Method-Override", "Cookie"}
+		"Forwarded", "If-None-Match", "If-Modified-Since", "Connection", "Upgrade", "Origin", "Docker-Content-Digest",
+		"Content-Length", "Transfer-Encoding", "OCI-Subject", "X-HTTP-Method-Override", "Cookie"}
 )
 
 func escapes() []string {
@@ -100,11 +103,13 @@ func anyRequest(rnd *rand.Rand, healthy served) request {
 	}
 	r := request{method: method, header: headers(rnd), path: "/v2/" + repo + pick(rnd, []string{"/manifests/" + ref,
 		"/blobs/" + ref, "/referrers/" + ref, "/tags/list", "/tags/list?n=" + ref, "/tags/list?n=1&last=" + ref,
-		"/blobs/uploads/", "/blobs/uploads/" + ref, "/blobs/uploads/6c0d8f0a-0000-4000-8000-000000000000?_state=" + ref, "", "/", "/manifests/", "/blobs/"})}
+		"/blobs/uploads/", "/blobs/uploads/" + ref, "/blobs/uploads/6c0d8f0a-0000-4000-8000-000000000000?_state=" + ref, "",
+		"/", "/manifests/", "/blobs/"})}
 	switch rnd.IntN(8) {
 	case 0:
 		r.path = pick(rnd, []string{"/", "/v2", "/v2/", "/v2/_catalog", "/v2/_catalog?n=1000000000",
-			"/v2/_catalog?n=-1&last=../..", "/metrics", "/healthz", "/ca.crt", "/debug/pprof/", "/../../etc/passwd", "//", "/v2//", "*",
+			"/v2/_catalog?n=-1&last=../..", "/metrics", "/healthz", "/ca.crt", "/debug/pprof/",
+			"/../../etc/passwd", "//", "/v2//", "*",
 			"/v2/_catalog?n=1&last=" + strings.Repeat("x", 5000), "/?" + strings.Repeat("a=b&", 2000), "/gc", "/v1/search"})
 	case 1:
 		r.body = bytes.Repeat([]byte("x"), rnd.IntN(100_000))
@@ -220,12 +225,20 @@ func manifestRequest(rnd *rand.Rand, healthy served) request {
 // rawRequest returns a request that HTTP libraries do not send.
 func rawRequest(rnd *rand.Rand) []byte {
 	return []byte(pick(rnd, []string{
-		"", "\x00", "\r\n\r\n", "GET", "GET /v2/ HTTP/9.9\r\n\r\n", "GET /v2/ HTTP/1.1\r\n\r\n", "GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-		"POST /v2/kolla/other/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", "POST /v2/kolla/other/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+		"", "\x00", "\r\n\r\n", "GET", "GET /v2/ HTTP/9.9\r\n\r\n", "GET /v2/ HTTP/1.1\r\n\r\n",
+		"GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+		"POST /v2/kolla/other/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+		"POST /v2/kolla/other/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
 		"POST /v2/kolla/other/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nfffffffffffffffff\r\n", "PUT /v2/kolla/other/manifests/t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
-		"PUT /v2/kolla/other/manifests/t HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000000000000000\r\n\r\nx", "PUT /v2/kolla/other/manifests/t HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n",
-		"GET /v2/../../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", "GET http://evil.example/v2/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", "GET /v2/ HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 50_000) + "\r\n", "GET /" + strings.Repeat("a", 2_000_000) + " HTTP/1.1\r\n\r\n",
-		"POST /gc HTTP/1.1\r\nHost: registry\r\nContent-Length: 2\r\n\r\n{}", "POST /v2/kolla/other/blobs/uploads/ HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\nContent-Length: 0\r\n\r\n",
+		"PUT /v2/kolla/other/manifests/t HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000000000000000\r\n\r\nx",
+		"PUT /v2/kolla/other/manifests/t HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n",
+		"GET /v2/../../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET http://evil.example/v2/ HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+		"GET /v2/ HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 50_000) + "\r\n",
+		"GET /" + strings.Repeat("a", 2_000_000) + " HTTP/1.1\r\n\r\n",
+		"POST /gc HTTP/1.1\r\nHost: registry\r\nContent-Length: 2\r\n\r\n{}",
+		"POST /v2/kolla/other/blobs/uploads/ HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\nContent-Length: 0\r\n\r\n",
 		"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("y",
 			500_000) + "\r\n\r\n", "DELETE /v2/kolla/other/blobs/uploads/.. HTTP/1.1\r\nHost: x\r\n\r\n",
 		"GET /v2/\tHTTP/1.1\r\n\r\n", "GET /v2/kolla/other/tags/list HTTP/1.0\r\n\r\n",

@@ -124,7 +124,8 @@ func limitMemory() {
 
 // generators make cases, by kind. Each one uses only the generator that it is given.
 var generators = []func(*rand.Rand, *environment) hostileCase{
-	bundleCase, tarCase, bundleCase, indexCase, templateCase, contextCase, registryCase, gitCase, commandLineCase, commandLineCase,
+	bundleCase, tarCase, bundleCase, indexCase, templateCase, contextCase, registryCase, gitCase,
+	commandLineCase, commandLineCase,
 	slowGitCase, environmentCase, largeFileCase,
 }
 

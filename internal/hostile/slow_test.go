@@ -86,7 +86,8 @@ var agents = map[string]func(net.Conn){
 var fakeSSH = []string{
 	"exec sleep 1000", "sleep 1000 & sleep 1000", "trap '' TERM INT HUP; sleep 1000; sleep 1000",
 	"exec python3 -uc 'import time\nprint(\"fff0\", end=\"\")\nwhile True:\n  time.sleep(1); print(\"0\", end=\"\")'",
-	notAsked + "yes 'x x x'", notAsked + "yes 003e" + "0000000000000000000000000000000000000000 refs/heads/master", "exit 255",
+	notAsked + "yes 'x x x'", notAsked + "yes 003e" + "0000000000000000000000000000000000000000 refs/heads/master",
+	"exit 255",
 	"printf 0000", "cat", notAsked + "cat /dev/zero", "printf '\\033[2J' >&2; exit 1", "kill -9 $$",
 }
 

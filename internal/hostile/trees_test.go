@@ -30,16 +30,26 @@ func rootTar() []byte {
 
 // fragments are pieces of templates, most of which exceed a limit.
 var fragments = []string{
-	"{% for i in range(1000000000) %}x{% endfor %}", "{{ 'a' * 1000000000 }}", "{{ 'a' * 10 ** 12 }}", "{{ [1] * 10 ** 9 }}", "{{ 2 ** 10000000 }}",
-	"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{% include 'Dockerfile.j2' %}", "{% include '/etc/passwd' %}", "{% import '../../../etc/passwd' as x %}",
-	"{% extends self %}", "{{ self.__class__.__mro__ }}", "{{ ''.__class__.__base__.__subclasses__() }}", "{{ cycler.__init__.__globals__ }}", "{{ lipsum() }}",
-	"{% block a %}{% block b %}{{ super() }}{% endblock %}{% endblock %}", "{% set x = namespace(y=1) %}{% for i in range(100000) %}{% set x.y = x.y * 3 %}{% endfor %}{{ x.y }}",
-	"{{ '%1000000000d' % 1 }}", "{{ '{:>1000000000}'.format(1) }}", "{{ 'x' | center(1000000000) }}", "{{ 'x' | indent(100000000) }}", "{{ range(10000000) | list | join }}",
-	"{{ 'a' | replace('', 'b' * 100000) | replace('', 'c' * 100000) }}", "{% raw %}", "{% endfor %}", "{{", "{%", "{#", "{{ undefined.a.b }}", "{{ 1 / 0 }}",
-	"{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' | regex_replace('(a+)+$', '') }}", "{% call(x) m() %}{% endcall %}", "\x00", "\xff\xfe", "\u202e", "RUN x\\\n", "FROM {{ base_image }}\n",
-	"COPY ../../../etc/passwd /x\n", "ADD http://127.0.0.1:1/x /x\n", "ONBUILD RUN x\n", "# syntax=evil.example/frontend\n", "# escape=`\n", "FROM scratch AS base\n", "ARG X=${X}\n", "ENV A=${A:-${A}}\n",
-	"\n{{ ('a ' * 10 ** 6) | wordwrap(1) }}\n", "\n{{ 'RUN x\n' * 300000 }}\n", "{% macro n(i) %}{% if i %}{{ n(i - 1) }}{{ n(i - 1) }}{% endif %}{% endmacro %}{{ n(60) }}",
-	"{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}", "{% set l = [] %}{{ l.append(l) }}{{ l | tojson }}", "{{ 'a' | batch(10 ** 9, 'x') | list }}",
+	"{% for i in range(1000000000) %}x{% endfor %}", "{{ 'a' * 1000000000 }}", "{{ 'a' * 10 ** 12 }}",
+	"{{ [1] * 10 ** 9 }}", "{{ 2 ** 10000000 }}",
+	"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{% include 'Dockerfile.j2' %}", "{% include '/etc/passwd' %}",
+	"{% import '../../../etc/passwd' as x %}",
+	"{% extends self %}", "{{ self.__class__.__mro__ }}", "{{ ''.__class__.__base__.__subclasses__() }}",
+	"{{ cycler.__init__.__globals__ }}", "{{ lipsum() }}",
+	"{% block a %}{% block b %}{{ super() }}{% endblock %}{% endblock %}",
+	"{% set x = namespace(y=1) %}{% for i in range(100000) %}{% set x.y = x.y * 3 %}{% endfor %}{{ x.y }}",
+	"{{ '%1000000000d' % 1 }}", "{{ '{:>1000000000}'.format(1) }}", "{{ 'x' | center(1000000000) }}",
+	"{{ 'x' | indent(100000000) }}", "{{ range(10000000) | list | join }}",
+	"{{ 'a' | replace('', 'b' * 100000) | replace('', 'c' * 100000) }}", "{% raw %}", "{% endfor %}", "{{", "{%", "{#",
+	"{{ undefined.a.b }}", "{{ 1 / 0 }}",
+	"{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' | regex_replace('(a+)+$', '') }}", "{% call(x) m() %}{% endcall %}", "\x00",
+	"\xff\xfe", "\u202e", "RUN x\\\n", "FROM {{ base_image }}\n",
+	"COPY ../../../etc/passwd /x\n", "ADD http://127.0.0.1:1/x /x\n", "ONBUILD RUN x\n",
+	"# syntax=evil.example/frontend\n", "# escape=`\n", "FROM scratch AS base\n", "ARG X=${X}\n", "ENV A=${A:-${A}}\n",
+	"\n{{ ('a ' * 10 ** 6) | wordwrap(1) }}\n", "\n{{ 'RUN x\n' * 300000 }}\n",
+	"{% macro n(i) %}{% if i %}{{ n(i - 1) }}{{ n(i - 1) }}{% endif %}{% endmacro %}{{ n(60) }}",
+	"{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+	"{% set l = [] %}{{ l.append(l) }}{{ l | tojson }}", "{{ 'a' | batch(10 ** 9, 'x') | list }}",
 	"RUN <<EOF\n", "FROM --platform=$X base\n", "COPY --from=9999 / /\n", "HEALTHCHECK --interval=-1s CMD x\n",
 }
 
@@ -139,14 +149,17 @@ func contextCase(rnd *rand.Rand, env *environment) hostileCase {
 
 // values are option values of every kind of mistake.
 var values = append([]string{
-	"-1", "0", "99999999999999999999", "1e9", "nan", "{{", "[", "(", "*", "^(a+)+$", "/dev/zero", "/dev/full", "/proc/self/mem", "/etc/shadow", "http://127.0.0.1:1", "file:///etc/passwd",
-	"debian", "ubuntu", "none", "true", "linux/amd64,linux/arm64", "linux/\x1b[2J", "a=b", "=", ",", "\xff", "~", "$HOME", "`id`", "; touch " + escapee,
+	"-1", "0", "99999999999999999999", "1e9", "nan", "{{", "[", "(", "*", "^(a+)+$", "/dev/zero", "/dev/full",
+	"/proc/self/mem", "/etc/shadow", "http://127.0.0.1:1", "file:///etc/passwd",
+	"debian", "ubuntu", "none", "true", "linux/amd64,linux/arm64", "linux/\x1b[2J", "a=b", "=", ",", "\xff", "~",
+	"$HOME", "`id`", "; touch " + escapee,
 }, hostileNames...)
 
 // commandLineCase runs a command that starts no builder with arbitrary options and values.
 func commandLineCase(rnd *rand.Rand, env *environment) hostileCase {
 	command := pick(rnd, []string{"images", "lint", "render", "diff", "remove", "gc", "save", "load", "completion",
-		"help", "version", "registry", "list", "verify", "inventory", "tag", "copy", "contract", "--list-images", "--show-config", "\u202e", ""})
+		"help", "version", "registry", "list", "verify", "inventory", "tag", "copy", "contract", "--list-images",
+		"--show-config", "\u202e", ""})
 	c := hostileCase{kind: "command line", accepts: true, args: []string{command}}
 	if command == "registry" {
 		c.args = append(c.args, pick(rnd, []string{"gc", "trust", "srve", ""}), "--dir", "no-registry")

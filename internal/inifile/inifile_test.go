@@ -11,7 +11,8 @@ import (
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{"", "# only\n", "[DEFAULT]\nbase = x\n", "[DEFAULT]\r\nbase: x\r",
 		"[a]\nb = c\n  d\n\te\n", "[a]\nb = 'q'\nb = \"\"\n",
-		"[a]\n`b` = \"\"\"c\"\"\"\n- = x\n", "[a]\nb = c\\\nd = e\n", "[a\n", "[]\n", "[a]\n= x\n", "[a]\nb\n", "b = c\n", "[a]\n\n  x\n", "[a.b]\nc = \xff\n"} {
+		"[a]\n`b` = \"\"\"c\"\"\"\n- = x\n", "[a]\nb = c\\\nd = e\n", "[a\n", "[]\n", "[a]\n= x\n", "[a]\nb\n", "b = c\n",
+		"[a]\n\n  x\n", "[a.b]\nc = \xff\n"} {
 		f.Add([]byte(text))
 	}
 	f.Add([]byte("\xef\xbb\xbf[DEFAULT]\nbase = x\n"))

@@ -79,7 +79,8 @@ func testLoad(t *testing.T, w *world) {
 	var stored []int
 	for i := range n {
 		kind := loadKinds[i%len(loadKinds)]
-		l := &loadTrial{world: w, t: t, dataDir: filepath.Join(disk, "data"), at: float64(i+1) / float64(n+1), serial: i, form: forms[0]}
+		l := &loadTrial{world: w, t: t, dataDir: filepath.Join(disk, "data"), at: float64(i+1) / float64(n+1),
+			serial: i, form: forms[0]}
 		if !kind.bundle {
 			l.form = forms[i/len(loadKinds)%len(forms)]
 		}
@@ -224,7 +225,8 @@ func (l *loadTrial) partsRemoved() int {
 // directoryRemoved removes the files of a directory while it is read.
 func (l *loadTrial) directoryRemoved() int {
 	l.t.Helper()
-	return l.removed(filepath.Join(l.dir, "set"), func(dir string) string { return l.save(l.newStore, "set/", save.Options{})[0] })
+	return l.removed(filepath.Join(l.dir, "set"),
+		func(dir string) string { return l.save(l.newStore, "set/", save.Options{})[0] })
 }
 
 func (l *loadTrial) removed(dir string, write func(dir string) string) int {

@@ -57,7 +57,8 @@ func TestSelectedCommands(t *testing.T) {
 		return string(out), err
 	}
 	all, err := selected("")
-	if err != nil || !strings.Contains(all, "TestInterruptedSave$") || !strings.Contains(all, "TestInterrupted$/^(Load|Push|Copy)$") {
+	if err != nil || !strings.Contains(all, "TestInterruptedSave$") ||
+		!strings.Contains(all, "TestInterrupted$/^(Load|Push|Copy)$") {
 		t.Errorf("without ONLY: %q, %v", all, err)
 	}
 	for _, command := range commands {
@@ -116,7 +117,8 @@ func newWorld(t *testing.T) *world {
 	}
 	w.oldStore, w.old, _ = w.fill("old")
 	w.newStore, w.new, w.images = w.fill("new")
-	w.oldFile, w.newFile = w.save(w.oldStore, "old.tar", save.Options{})[0], w.save(w.newStore, "new.tar", save.Options{})[0]
+	w.oldFile, w.newFile = w.save(w.oldStore, "old.tar", save.Options{})[0],
+		w.save(w.newStore, "new.tar", save.Options{})[0]
 	return w
 }
 
@@ -136,7 +138,8 @@ func (w *world) fill(name string) (*store.Store, map[string]digest.Digest, map[s
 		if digests[name], err = s.WriteImage(w.t.Context(), img); err != nil {
 			w.t.Fatal(err)
 		}
-		if err := s.Put(store.Entry{Name: host + "/kolla/" + name + ":" + tag, Digest: digests[name], Kind: store.KindBuilt}); err != nil {
+		if err := s.Put(store.Entry{Name: host + "/kolla/" + name + ":" + tag, Digest: digests[name],
+			Kind: store.KindBuilt}); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -169,7 +172,8 @@ func (w *world) docker(format archivetest.Format) string {
 	w.t.Helper()
 	var images []archivetest.Image
 	for _, name := range names {
-		images = append(images, archivetest.Image{Image: w.images[name], Names: []string{host + "/kolla/" + name + ":" + tag}})
+		images = append(images, archivetest.Image{Image: w.images[name],
+			Names: []string{host + "/kolla/" + name + ":" + tag}})
 	}
 	path := filepath.Join(w.dir, string(format)+".tar")
 	if err := os.WriteFile(path, archivetest.Archive(w.t, format, images...), 0o644); err != nil {

@@ -17,7 +17,8 @@ func TestQuoted(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"a\x1b[2J": `"a\x1b[2J"`, "\u202ea": `"\u202ea"`, "\u2067a": `"\u2067a"`, "a\xff": `"a\xff"`, "a\nb": `"a\nb"`, "a\u009b": `"a\u009b"`,
+		"a\x1b[2J": `"a\x1b[2J"`, "\u202ea": `"\u202ea"`, "\u2067a": `"\u2067a"`, "a\xff": `"a\xff"`,
+		"a\nb": `"a\nb"`, "a\u009b": `"a\u009b"`,
 	} {
 		if got := Quoted(text); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
@@ -26,7 +27,8 @@ func TestQuoted(t *testing.T) {
 }
 
 func TestField(t *testing.T) {
-	for text, want := range map[string]string{"": "", "/v2/a": "/v2/a", "a b": `"a b"`, "é": `"é"`, "a\n": `"a\n"`, "\xff": `"\xff"`} {
+	for text, want := range map[string]string{"": "", "/v2/a": "/v2/a", "a b": `"a b"`, "é": `"é"`,
+		"a\n": `"a\n"`, "\xff": `"\xff"`} {
 		if got := Field(text); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
@@ -34,7 +36,8 @@ func TestField(t *testing.T) {
 }
 
 func TestVisible(t *testing.T) {
-	if got, want := Visible("a\tb\nc\x1b[2J\u009b\u202e\u2066é\x7f"), "a\tb\nc\ufffd[2J\ufffd\ufffd\ufffdé\ufffd"; got != want {
+	if got, want := Visible("a\tb\nc\x1b[2J\u009b\u202e\u2066é\x7f"),
+		"a\tb\nc\ufffd[2J\ufffd\ufffd\ufffdé\ufffd"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -55,10 +58,12 @@ func TestRune(t *testing.T) {
 func TestShortened(t *testing.T) {
 	for limit := range 12 {
 		for _, text := range []string{"", "a", "abcdefghij", "ééééé", "世界世界"} {
-			if got := Bytes(text, limit); limit >= 3 && len(got) > limit || !utf8.ValidString(got) || got != text && !strings.HasSuffix(got, "…") {
+			if got := Bytes(text, limit); limit >= 3 && len(got) > limit || !utf8.ValidString(got) || got != text &&
+				!strings.HasSuffix(got, "…") {
 				t.Errorf("Bytes(%q, %d) is %q", text, limit, got)
 			}
-			if got := Characters(text, limit); limit >= 1 && utf8.RuneCountInString(got) > limit || got != text && !strings.HasSuffix(got, "…") {
+			if got := Characters(text, limit); limit >= 1 && utf8.RuneCountInString(got) > limit || got != text &&
+				!strings.HasSuffix(got, "…") {
 				t.Errorf("Characters(%q, %d) is %q", text, limit, got)
 			}
 		}
@@ -75,7 +80,8 @@ func TestEncodeJSON(t *testing.T) {
 	if err := EncodeJSON(&b, want, "", "  "); err != nil {
 		t.Fatal(err)
 	}
-	if text := b.String(); strings.ContainsAny(text, "\u202e\u2066\u009b\x1b\x7f\u200f") || !strings.Contains(text, `"a\u202eb": "\u2066`) ||
+	if text := b.String(); strings.ContainsAny(text, "\u202e\u2066\u009b\x1b\x7f\u200f") ||
+		!strings.Contains(text, `"a\u202eb": "\u2066`) ||
 		!strings.Contains(text, "<é>") || !strings.HasSuffix(text, "\n}\n") {
 		t.Errorf("%q", text)
 	}

@@ -85,7 +85,8 @@ func TestApt(t *testing.T) {
 	}
 	options := []string{"-o", "Dir::Etc=" + dir + "/etc", "-o", "Dir::State=" + dir + "/state", "-o",
 		"Dir::Cache=" + dir + "/cache",
-		"-o", "Dir::State::status=" + dir + "/status", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "-o", "Debug::NoLocking=true"}
+		"-o", "Dir::State::status=" + dir + "/status", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none",
+		"-o", "Debug::NoLocking=true"}
 	output(t, apt, append(options, "--error-on=any", "update")...)
 	out := output(t, apt, append(options, "install", "--yes", "--download-only", "one")...)
 	for _, name := range []string{"one", "two"} {

@@ -173,7 +173,8 @@ func dnf(m *managed, to string) *exec.Cmd {
 	// rpm needs no database of this host, and the package no scripts.
 	return exec.Command("dnf", "--assumeyes", "--quiet", "--installroot", to, "--releasever", "1", "--disablerepo=*",
 		"--repofrompath=tiny,"+m.origin, "--enablerepo=tiny",
-		"--nogpgcheck", "--setopt=reposdir=/nonexistent", "--setopt=retries=1", "--setopt=cachedir="+to+"/cache", "--setopt=tiny.timeout=20", "install", "tiny")
+		"--nogpgcheck", "--setopt=reposdir=/nonexistent", "--setopt=retries=1", "--setopt=cachedir="+to+"/cache",
+		"--setopt=tiny.timeout=20", "install", "tiny")
 }
 
 // TestDnfFromRecords installs a package with dnf from an HTTP repository.

@@ -155,9 +155,6 @@ func shortenLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Printable is printable.Quoted, for pkg/bundle.
-func Printable(text string) string { return printable.Quoted(text) }
-
 // walk calls visit for an error and all that it wraps, outermost first, until it
 // returns true, and reports whether it did.
 func walk(err error, visit func(error) bool) bool {

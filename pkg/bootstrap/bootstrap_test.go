@@ -103,8 +103,10 @@ func TestDocumentationIsExcludedByBase(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]bool{
-		"usr/share/doc/bash/changelog.gz": true, "usr/share/man/man1/bash.1.gz": true, "usr/share/locale/de/LC_MESSAGES/bash.mo": true,
-		"usr/share/doc/bash/copyright": false, "usr/share/doc/libgcc-s1": false, "usr/share/common-licenses/GPL-3": false, "usr/bin/man": false,
+		"usr/share/doc/bash/changelog.gz": true, "usr/share/man/man1/bash.1.gz": true,
+		"usr/share/locale/de/LC_MESSAGES/bash.mo": true,
+		"usr/share/doc/bash/copyright":            false, "usr/share/doc/libgcc-s1": false,
+		"usr/share/common-licenses/GPL-3": false, "usr/bin/man": false,
 	} {
 		if got := isDocumentation(name); got != want {
 			t.Errorf("%s is documentation: %v", name, got)

@@ -90,7 +90,8 @@ func TestImportRootfs(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, names := layerFiles(t, s, e)
-	if files["etc/os-release"] != "ID=test\n" || strings.Join(names, " ") != "etc/ etc/os-release bin usr/bin/sh usr/bin/bash" {
+	if files["etc/os-release"] != "ID=test\n" || strings.Join(names,
+		" ") != "etc/ etc/os-release bin usr/bin/sh usr/bin/bash" {
 		t.Errorf("names %q", names)
 	}
 	got, _, _ := s.Lookup("local:t")
@@ -139,7 +140,8 @@ func TestImportHostile(t *testing.T) {
 		{"pipe", &tar.Header{Typeflag: tar.TypeFifo, Name: "etc/pipe"}, "device or FIFO"},
 		{"whiteout", reg("etc/.wh.passwd", ""), "deletes files"},
 		{"link out", &tar.Header{Typeflag: tar.TypeLink, Name: "etc/x", Linkname: "../../etc/shadow"}, `contains ".."`},
-		{"link to nothing", &tar.Header{Typeflag: tar.TypeLink, Name: "etc/x", Linkname: "etc/nothing"}, "not an earlier file"},
+		{"link to nothing", &tar.Header{Typeflag: tar.TypeLink, Name: "etc/x", Linkname: "etc/nothing"},
+			"not an earlier file"},
 		{"twice", reg("etc/os-release", ""), "twice"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -154,14 +156,15 @@ func TestImportHostile(t *testing.T) {
 		})
 	}
 	for what, b := range map[string][]byte{
-		"empty":       {},
-		"no tar":      []byte(strings.Repeat("this is no tar", 100)),
-		"letters":     tarOf(t, item{reg("letter.txt", "x"), "x"}),
-		"no system":   tarOf(t, item{reg("usr/share/x", "x"), "x"}),
-		"cut":         root(t)[:1300],
-		"bad gzip":    {0x1f, 0x8b, 0, 0, 0},
-		"bad docker":  tarOf(t, item{reg("manifest.json", "{"), "{"}),
-		"docker miss": tarOf(t, item{reg("manifest.json", `[{"Config":"c.json","Layers":["l.tar"]}]`), `[{"Config":"c.json","Layers":["l.tar"]}]`}),
+		"empty":      {},
+		"no tar":     []byte(strings.Repeat("this is no tar", 100)),
+		"letters":    tarOf(t, item{reg("letter.txt", "x"), "x"}),
+		"no system":  tarOf(t, item{reg("usr/share/x", "x"), "x"}),
+		"cut":        root(t)[:1300],
+		"bad gzip":   {0x1f, 0x8b, 0, 0, 0},
+		"bad docker": tarOf(t, item{reg("manifest.json", "{"), "{"}),
+		"docker miss": tarOf(t, item{reg("manifest.json", `[{"Config":"c.json","Layers":["l.tar"]}]`),
+			`[{"Config":"c.json","Layers":["l.tar"]}]`}),
 	} {
 		if _, err := Import(context.Background(), openStore(t), writeArchive(t, b), ImportOptions{}); err == nil {
 			t.Errorf("%s: imported", what)
@@ -208,10 +211,12 @@ func TestImportLayout(t *testing.T) {
 			t.Errorf("%s: %v, %v", want, e.Digest, err)
 		}
 	}
-	if _, err := Import(ctx, s, dir, ImportOptions{}); err == nil || !strings.Contains(usererr.Hint(err), "bookworm, registry.example") {
+	if _, err := Import(ctx, s, dir, ImportOptions{}); err == nil ||
+		!strings.Contains(usererr.Hint(err), "bookworm, registry.example") {
 		t.Errorf("no name: %v", err)
 	}
-	if _, err := Import(ctx, s, dir, ImportOptions{Name: "sid"}); err == nil || !strings.Contains(err.Error(), `no image named "sid"`) {
+	if _, err := Import(ctx, s, dir, ImportOptions{Name: "sid"}); err == nil ||
+		!strings.Contains(err.Error(), `no image named "sid"`) {
 		t.Errorf("wrong name: %v", err)
 	}
 	// A blob whose content does not match its name.

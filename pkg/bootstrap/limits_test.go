@@ -29,7 +29,8 @@ func TestCredentialsInArguments(t *testing.T) {
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	var log bytes.Buffer
-	b := debianImage{opts: Options{Distro: "debian", Suite: "trixie", Components: []string{"main"}, Progress: &log}, keyring: "/k",
+	b := debianImage{opts: Options{Distro: "debian", Suite: "trixie", Components: []string{"main"}, Progress: &log},
+		keyring: "/k",
 		archive: archive{sources: []packageSource{{"http://joe:s3cret@m/debian", "trixie"}}}}
 	err := b.run(t.Context(), func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err })
 	if err == nil {
@@ -42,7 +43,8 @@ func TestCredentialsInArguments(t *testing.T) {
 		t.Errorf("standard input: %s", b.aptSources())
 	}
 	// The stand-in printed both; what is shown has no credentials.
-	if shown := log.String() + err.Error(); strings.Contains(shown, "s3cret") || !strings.Contains(shown, "@m/debian trixie main") {
+	if shown := log.String() + err.Error(); strings.Contains(shown, "s3cret") ||
+		!strings.Contains(shown, "@m/debian trixie main") {
 		t.Errorf("shown: %s", shown)
 	}
 }
@@ -54,7 +56,8 @@ func TestImportSpecialFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{fifo, "/dev/zero"} {
-		if _, err := Import(t.Context(), openStore(t), path, ImportOptions{}); err == nil || !strings.Contains(err.Error(), "regular file") {
+		if _, err := Import(t.Context(), openStore(t), path, ImportOptions{}); err == nil ||
+			!strings.Contains(err.Error(), "regular file") {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -99,9 +102,10 @@ func TestImportDocuments(t *testing.T) {
 	many := `{"schemaVersion":2,"manifests":[` + strings.Repeat("{},", 200_000) + "{}]}"
 	config := `{"history":[` + strings.Repeat("{},", 200_000) + `{}]}`
 	for name, files := range map[string]map[string]string{
-		"index":          {"index.json": many},
-		"manifest":       {"index.json": indexOf(many), blobPath(many): many},
-		"config":         {"index.json": indexOf(manifestOf(config)), blobPath(manifestOf(config)): manifestOf(config), blobPath(config): config},
+		"index":    {"index.json": many},
+		"manifest": {"index.json": indexOf(many), blobPath(many): many},
+		"config": {"index.json": indexOf(manifestOf(config)), blobPath(manifestOf(config)): manifestOf(config),
+			blobPath(config): config},
 		"not a manifest": {"index.json": indexOf("x"), blobPath("x"): "x"},
 	} {
 		dir := t.TempDir()
@@ -124,10 +128,13 @@ func TestImportDocuments(t *testing.T) {
 		return tarMember{tar.Header{Name: name, Mode: 0o644, Typeflag: tar.TypeReg}, content}
 	}
 	for name, members := range map[string][]tarMember{
-		"list":          {member("manifest.json", "["+strings.Repeat("{},", 200_000)+"{}]")},
-		"large list":    {member("manifest.json", "["+strings.Repeat(" ", 5<<20)+"]")},
-		"docker config": {member("manifest.json", `[{"Config":"c","Layers":[]}]`), member("c", strings.Repeat(" ", 5<<20)+"{}")},
-		"link":          {member("manifest.json", `[{"Config":"c","Layers":[]}]`), member("layer", strings.Repeat("x", 100)), {tar.Header{Name: "c", Typeflag: tar.TypeSymlink, Linkname: "layer"}, ""}},
+		"list":       {member("manifest.json", "["+strings.Repeat("{},", 200_000)+"{}]")},
+		"large list": {member("manifest.json", "["+strings.Repeat(" ", 5<<20)+"]")},
+		"docker config": {member("manifest.json", `[{"Config":"c","Layers":[]}]`),
+			member("c", strings.Repeat(" ", 5<<20)+"{}")},
+		"link": {member("manifest.json", `[{"Config":"c","Layers":[]}]`),
+			member("layer", strings.Repeat("x", 100)), {tar.Header{Name: "c", Typeflag: tar.TypeSymlink, Linkname: "layer"},
+				""}},
 	} {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)

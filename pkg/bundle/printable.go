@@ -1,16 +1,6 @@
 package bundle
 
-import (
-	"strings"
-
-	"github.com/kolla-build/kolla-build/internal/usererr"
-)
+import "github.com/kolla-build/kolla-build/internal/printable"
 
 // Printable returns a text from a bundle, quoted unless a terminal can show it, in at most 300 bytes.
-func Printable(s string) string {
-	s = usererr.Printable(s)
-	if len(s) > 300 {
-		return strings.ToValidUTF8(s[:300], "")
-	}
-	return s
-}
+func Printable(s string) string { return printable.Bytes(printable.Quoted(s), 300) }

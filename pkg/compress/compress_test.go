@@ -22,7 +22,8 @@ import (
 
 func TestParse(t *testing.T) {
 	for text, want := range map[string]string{
-		"gzip": "gzip:6", "gzip:1": "gzip:1", "gzip:9": "gzip:9", "zstd": "zstd:3", "zstd:22": "zstd:22", "estargz": "estargz:6",
+		"gzip": "gzip:6", "gzip:1": "gzip:1", "gzip:9": "gzip:9", "zstd": "zstd:3",
+		"zstd:22": "zstd:22", "estargz": "estargz:6",
 		"gzip:0": "", "gzip:10": "", "zstd:23": "", "gzip:": "", "gzip:x": "", "lz4": "", "": "", "GZIP": "",
 	} {
 		s, err := compress.Parse(text)

@@ -347,7 +347,8 @@ func TestUsersAndSources(t *testing.T) {
 func TestPortsInNoProxy(t *testing.T) {
 	for args, want := range map[string]int{
 		"no_proxy:localhost,registry:5000": 1, "NO_PROXY:a.site,b.site:443,x:y": 1,
-		"no_proxy:localhost,JOBS:16": 0, "no_proxy:localhost,make_jobs:16": 0, "registry:5000": 0, "no_proxy:registry:5000": 0,
+		"no_proxy:localhost,JOBS:16": 0, "no_proxy:localhost,make_jobs:16": 0, "registry:5000": 0,
+		"no_proxy:registry:5000": 0,
 	} {
 		if w := mustLoad(t, "", nil, "--build-args", args).Warnings; len(w) != want {
 			t.Errorf("%s: %v", args, w)

@@ -114,27 +114,41 @@ var osloCases = []osloCase{
 	args("--buildkit-builder", "b", "--openstack-release-codename", "Epoxy", "--template-only", "--list-images"),
 	args("^nova-.*$", "a|b"), args("-"), args("-d", "-"), args(""),
 
-	defaults("base = ubuntu\n"), defaults("base=ubuntu\nbase = debian\n"), defaults("base: debian\n"), defaults("base = debian : x\n"), defaults("tag = a:b=c\n"), defaults("tag:a=b\n"),
-	defaults("base = ubuntu\n", "-b", "debian"), defaults("  base = ubuntu\n"), defaults("base = ubuntu\n  # not a comment\n"),
-	defaults("tag = x # y\n"), defaults("tag = x ; y\n"), defaults("; c\n# c\ntag = 50%\n"), defaults("tag = %(base)s\n"), defaults("tag = \"quoted\"\n"), defaults("tag = 'q'\n"), defaults("tag = \"a' \n"), defaults("namespace = \"\n"), defaults("namespace = \"\"\n"), defaults("tag = \"a\" \"b\"\n"),
-	defaults("tag = `x`\n"), defaults("tag = \"\"\"x\"\"\"\n"), defaults("tag = x\\\nbase = debian\n"), defaults("\"tag\" = x\n"), defaults("- = x\n"), defaults("`tag` = x\n"),
-	defaults("tag =\n  one\n  two\n"), defaults("tag = one\n\ttwo\n   three  \nbase = debian\n"), defaults("tag = one\n\n two\n"), defaults("allowed_to_fail = a,\n  b,\n  c\n"),
-	defaults("allowed_to_fail = a,b, c ,\n"), defaults("allowed_to_fail =\n"), defaults("allowed_to_fail = ,,\n"), defaults("rpm_setup_config = a.rpm,b.repo\nrpm_setup_config = c.rpm\n"),
+	defaults("base = ubuntu\n"), defaults("base=ubuntu\nbase = debian\n"), defaults("base: debian\n"),
+	defaults("base = debian : x\n"), defaults("tag = a:b=c\n"), defaults("tag:a=b\n"),
+	defaults("base = ubuntu\n", "-b", "debian"), defaults("  base = ubuntu\n"),
+	defaults("base = ubuntu\n  # not a comment\n"),
+	defaults("tag = x # y\n"), defaults("tag = x ; y\n"), defaults("; c\n# c\ntag = 50%\n"),
+	defaults("tag = %(base)s\n"), defaults("tag = \"quoted\"\n"), defaults("tag = 'q'\n"), defaults("tag = \"a' \n"),
+	defaults("namespace = \"\n"), defaults("namespace = \"\"\n"), defaults("tag = \"a\" \"b\"\n"),
+	defaults("tag = `x`\n"), defaults("tag = \"\"\"x\"\"\"\n"), defaults("tag = x\\\nbase = debian\n"),
+	defaults("\"tag\" = x\n"), defaults("- = x\n"), defaults("`tag` = x\n"),
+	defaults("tag =\n  one\n  two\n"), defaults("tag = one\n\ttwo\n   three  \nbase = debian\n"),
+	defaults("tag = one\n\n two\n"), defaults("allowed_to_fail = a,\n  b,\n  c\n"),
+	defaults("allowed_to_fail = a,b, c ,\n"), defaults("allowed_to_fail =\n"), defaults("allowed_to_fail = ,,\n"),
+	defaults("rpm_setup_config = a.rpm,b.repo\nrpm_setup_config = c.rpm\n"),
 	defaults("profile = infra\nprofile = main\n"), defaults("profile = infra\n", "-p",
 		"main"), defaults("regex = a\nregex = b\n"), defaults("regex = a\n", "b"), defaults("docker_dir = a\n", "-D", "b"),
 	defaults("push = yes\ncache = off\npull = 0\nkeep = " +
 		"On\nsummary = FALSE\n"), defaults("push = maybe\n"), defaults("push =\n"), defaults("push = true\n", "--nopush"),
-	defaults("threads = 3\nretries = 2\n"), defaults("threads = three\n"), defaults("threads = 0\n"), defaults("timeout =  9\n"),
+	defaults("threads = 3\nretries = 2\n"), defaults("threads = three\n"), defaults("threads = 0\n"),
+	defaults("timeout =  9\n"),
 	defaults("build_args = a:1, b : 2\n"), defaults("build_args = a\n"), defaults("build_args = http_proxy:http://x:1\n",
 		"--build-args", "z:1"),
-	defaults("base_tag = bookworm\nbase = debian\n"), defaults("base_image = x\n"), defaults("base_image =\n"), defaults("base_arch = aarch64\n"),
-	defaults("distro_package_manager = yum\nbase_package_type = rpm\n"), defaults("base_package_type =\n"), defaults("maintainer = Me <me@example.org>\n"),
+	defaults("base_tag = bookworm\nbase = debian\n"), defaults("base_image = x\n"), defaults("base_image =\n"),
+	defaults("base_arch = aarch64\n"),
+	defaults("distro_package_manager = yum\nbase_package_type = rpm\n"), defaults("base_package_type =\n"),
+	defaults("maintainer = Me <me@example.org>\n"),
 	defaults("apt_sources_list = s\napt_preferences = p\nsquash_cleanup = no\nsquash_tmp_dir = /t\nclean_package_cache = no\n"),
 	defaults("network_mode = bridge\npodman_base_url = " +
 		"u\nregistry = r:1\n"), defaults("tag = ${openstack_release}-x\nopenstack_release = 2026.1\n"),
 	defaults("tag = $nosuch\n"),
 	defaults("tag = \u00e9\u4e2d\n"), defaults("tag = \ta\t\n"), defaults("tag = a\u00a0\n"), defaults("tag\u00a0= a\n"),
-	file("[default]\nbase = debian\n"), file("[Default]\nbase = debian\n[DEFAULT]\nbase = ubuntu\n"), file("base = debian\n"), file("[DEFAULT\nbase = x\n"), file("[DEFAULT] # c\nbase = debian\n"), file("[]\n"), file("[DEFAULT]\nnothing\n"), file("[DEFAULT]\n= x\n"), file("[DEFAULT]\n x\n"), file("[DEFAULT]\r\nbase = debian\r\ntag = x\r\n"), file("[DEFAULT]\rbase = debian\r"), file(""), file("\n\n"), file("# only\n"),
+	file("[default]\nbase = debian\n"), file("[Default]\nbase = debian\n[DEFAULT]\nbase = ubuntu\n"),
+	file("base = debian\n"), file("[DEFAULT\nbase = x\n"), file("[DEFAULT] # c\nbase = debian\n"), file("[]\n"),
+	file("[DEFAULT]\nnothing\n"), file("[DEFAULT]\n= x\n"), file("[DEFAULT]\n x\n"),
+	file("[DEFAULT]\r\nbase = debian\r\ntag = x\r\n"), file("[DEFAULT]\rbase = debian\r"), file(""),
+	file("\n\n"), file("# only\n"),
 	file("[profiles]\ncontainers = zun,magnum,heat\n", "-p", "containers"), file("[profiles]\ninfra = a\nmain =\n", "-p",
 		"infra"), file("[profiles]\nmain =\n", "-p", "main"), file("[Profiles]\nmine = a , b\n", "--profile", "mine"),
 	file("[nova-user]\nuid = 1\n"), file("[nova-user]\nuid = 1\ngid = 2\ngroup = g\n[mine-user]\nuid = " +
@@ -149,7 +163,8 @@ var osloCases = []osloCase{
 	file("[mine]\nlocation = http://x/$reference-$type\nreference = " +
 		"r\ntype = git\n"), file("[mine]\nlocation = $nosuch\ntype = url\n"),
 	file("[DEFAULT]\ntarballs_base = http://m\nopenstack_release = 2025.2\n"),
-	file("[nova-base-additions-x]\ntype = local\nlocation = x\n"), file("[nova-base]\nlocation = $$x\n"), file("[nova-base]\nenabled = perhaps\n"),
+	file("[nova-base-additions-x]\ntype = local\nlocation = x\n"), file("[nova-base]\nlocation = $$x\n"),
+	file("[nova-base]\nenabled = perhaps\n"),
 	{Args: []string{}, Env: map[string]string{"OS_DEFAULT__BASE": "debian", "OS_DEFAULT__PUSH": "yes",
 		"OS_DEFAULT__BASE_TAG": "bookworm"}},
 	{Args: []string{"-b", "ubuntu"}, Env: map[string]string{"OS_DEFAULT__BASE": "debian", "OS_DEFAULT__THREADS": "2",
@@ -183,7 +198,9 @@ func randomCases(n int) []osloCase {
 			"2026.1"}, {"--template-o"}, {"--threads", "0"}, {"--debian-arch", "arm64"}, {"--", "-b"}}
 	lines := []string{"base = ubuntu", "base=centos", "tag: $base", "tag = a", "  more", "", "# c", "threads = 4",
 		"push = on", "push = off", "profile = aux", "docker_dir = d", "docker_dir = e",
-		"build_args = x:y,z:${base}", "allowed_to_fail = a, b,", "[DEFAULT]", "[nova-base]", "location = $tarballs_base/$base", "type = url", "[profiles]", "infra = $$x", "[nova-user]", "uid = 7", "retries = 0", "namespace = 'q'", "work_dir = \"w\"", "base_tag = $openstack_release", "openstack_release = 2025.1"}
+		"build_args = x:y,z:${base}", "allowed_to_fail = a, b,", "[DEFAULT]", "[nova-base]",
+		"location = $tarballs_base/$base", "type = url", "[profiles]", "infra = $$x", "[nova-user]", "uid = 7",
+		"retries = 0", "namespace = 'q'", "work_dir = \"w\"", "base_tag = $openstack_release", "openstack_release = 2025.1"}
 	r := rand.New(rand.NewSource(1))
 	var cases []osloCase
 	for range n {

@@ -35,7 +35,8 @@ func TestArchivesOfImage(t *testing.T) {
 	dir := t.TempDir()
 	cfg, err := cli.Load(cli.Input{Dir: dir, SystemFile: filepath.Join(dir, "none"),
 		Args: []string{"-b", "debian", "--openstack-release", "2026.1",
-			"--data-dir", dir, "--retries", "0", "--tarballs-base", "http://127.0.0.1:1", "--tarballs-mirrors", "http://127.0.0.1:1/x," + srv.URL + "/tarballs/",
+			"--data-dir", dir, "--retries", "0", "--tarballs-base", "http://127.0.0.1:1", "--tarballs-mirrors",
+			"http://127.0.0.1:1/x," + srv.URL + "/tarballs/",
 			"--config-file", put(t, dir, conf)}})
 	if err != nil {
 		t.Fatal(err)

@@ -111,7 +111,8 @@ func update(rng *rand.Rand, old []file) []file {
 			for range 1 + len(f.content)/5000 {
 				f.content[rng.IntN(len(f.content))] ^= 0x55
 			}
-			f.content = append(f.content[:len(f.content)/2:len(f.content)/2], append([]byte("new"), f.content[len(f.content)/2:]...)...)
+			f.content = append(f.content[:len(f.content)/2:len(f.content)/2],
+				append([]byte("new"), f.content[len(f.content)/2:]...)...)
 		case i == 17:
 			continue // removed
 		}
@@ -122,7 +123,8 @@ func update(rng *rand.Rand, old []file) []file {
 
 func TestRoundTrip(t *testing.T) {
 	testenv.Slow(t)
-	for _, compressor := range []string{"gzip:6", "gzip:9", "gzip:1", "zstd:3", "zstd:1", "zstd:7", "zstd:12", goGzip, uncompressed} {
+	for _, compressor := range []string{"gzip:6", "gzip:9", "gzip:1", "zstd:3", "zstd:1", "zstd:7",
+		"zstd:12", goGzip, uncompressed} {
 		t.Run(compressor, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
 			before := files(rng, 120)
@@ -218,7 +220,8 @@ func TestCarryWhole(t *testing.T) {
 	cut := memory(blob[:len(blob)/2])
 	damaged := memory(blob)
 	damaged.Open = func() (io.ReadCloser, error) {
-		return io.NopCloser(io.MultiReader(bytes.NewReader(blob), iotest.ErrReader(errors.New("its content has another digest")))), nil
+		return io.NopCloser(io.MultiReader(bytes.NewReader(blob),
+			iotest.ErrReader(errors.New("its content has another digest")))), nil
 	}
 	wide := memory(wideWindow(t, content))
 	zeros, _ := blobOf(t, make([]byte, 2*smallTar), "gzip:6")
@@ -379,28 +382,41 @@ func TestBadInput(t *testing.T) {
 		{"truncated", good[:len(good)/2], "byte delta", nil},
 		{"flipped bit", flip(good, len(good)/2), "byte delta", nil},
 		{"no base", good, "file does not exist", []Blob{other}},
-		{"wrong base", assemble(t, with(func(h *Header) { h.Base.Digest, h.Base.Size, h.Base.TarSize = other.Digest, other.Size, 100 }), []byte{0}), "was made from", []Blob{other}},
-		{"another size of the base", assemble(t, with(func(h *Header) { h.Base.Size++ }), []byte{0}), "file does not exist", nil},
-		{"base larger than the disk", assemble(t, with(func(h *Header) { h.Base.Size, h.Base.TarSize = 1<<40, maxTar }), []byte{0}), tooLarge, nil},
+		{"wrong base", assemble(t, with(func(h *Header) {
+			h.Base.Digest, h.Base.Size, h.Base.TarSize = other.Digest,
+				other.Size, 100
+		}), []byte{0}), "was made from", []Blob{other}},
+		{"another size of the base", assemble(t, with(func(h *Header) { h.Base.Size++ }), []byte{0}),
+			"file does not exist", nil},
+		{"base larger than the disk", assemble(t, with(func(h *Header) { h.Base.Size, h.Base.TarSize = 1<<40, maxTar }),
+			[]byte{0}), tooLarge, nil},
 		{"offset after the base", assemble(t, h, op(opCopy, 10, h.Base.TarSize-9)), "operation 1 at byte 0", nil},
 		{"negative offset", assemble(t, h, op(opCopy, 10, -1)), "operation 1 at byte 0", nil},
 		{"huge offset", assemble(t, h, op(opCopy, 10, 1<<62)), "operation 1 at byte 0", nil},
-		{"offset that overflows", assemble(t, h, append(op(opCopy, 10, 0), op(opCopy, 10, 1<<63-1)...)), "operation 2 at byte 10", nil},
+		{"offset that overflows", assemble(t, h, append(op(opCopy, 10, 0), op(opCopy, 10, 1<<63-1)...)),
+			"operation 2 at byte 10", nil},
 		{"huge length", assemble(t, h, op(opCopy, 1<<61-1, 0)), "more than the", nil},
 		{"huge insert", assemble(t, h, op(opInsert, maxRun+1, 0)), "at once", nil},
 		{"empty operation", assemble(t, h, op(opCopy, 0, 0)), "without bytes", nil},
-		{"too long", assemble(t, with(func(h *Header) { h.Target.TarSize = 5000 }), endless), "more than the 5000 bytes", nil},
+		{"too long", assemble(t, with(func(h *Header) { h.Target.TarSize = 5000 }), endless),
+			"more than the 5000 bytes", nil},
 		{"too short", assemble(t, h, []byte{opEnd}), "ends after 0", nil},
 		{"no end", assemble(t, h, op(opCopy, 10, 0)), "without an end", nil},
 		{"bomb", assemble(t, with(func(h *Header) { h.Target.TarSize = 1 << 60 }), endless), "header: the target", nil},
 		{"another target", assemble(t, with(func(h *Header) { h.Target.Digest = base.Digest }), []byte{0}), "it makes", nil},
-		{"bad digest", assemble(t, with(func(h *Header) { h.Base.Digest = "sha256:../../etc/passwd" }), []byte{0}), "digest", nil},
+		{"bad digest", assemble(t, with(func(h *Header) { h.Base.Digest = "sha256:../../etc/passwd" }), []byte{0}),
+			"digest", nil},
 		{"unknown compressor", assemble(t, with(func(h *Header) { h.Compressor = "rar" }), []byte{0}), "rar", nil},
-		{"long compressor", assemble(t, with(func(h *Header) { h.Compressor = strings.Repeat("x", 3000) }), []byte{0}), "3000 bytes", nil},
-		{"long version", assemble(t, with(func(h *Header) { h.Version = strings.Repeat("x", 3000) }), []byte{0}), "3000 bytes", nil},
-		{"long digest", assemble(t, with(func(h *Header) { h.Base.DiffID = digest.Digest(strings.Repeat("x", 3000)) }), []byte{0}), "3000 bytes", nil},
-		{"long header", assemble(t, with(func(h *Header) { h.Version = strings.Repeat("x", 60_000) }), []byte{0}), "the length of its header", nil},
-		{"expanding base", assemble(t, with(func(h *Header) { h.Base.TarSize = 201 * h.Base.Size }), []byte{0}), "header: the base", nil},
+		{"long compressor", assemble(t, with(func(h *Header) { h.Compressor = strings.Repeat("x", 3000) }), []byte{0}),
+			"3000 bytes", nil},
+		{"long version", assemble(t, with(func(h *Header) { h.Version = strings.Repeat("x", 3000) }), []byte{0}),
+			"3000 bytes", nil},
+		{"long digest", assemble(t, with(func(h *Header) { h.Base.DiffID = digest.Digest(strings.Repeat("x", 3000)) }),
+			[]byte{0}), "3000 bytes", nil},
+		{"long header", assemble(t, with(func(h *Header) { h.Version = strings.Repeat("x", 60_000) }), []byte{0}),
+			"the length of its header", nil},
+		{"expanding base", assemble(t, with(func(h *Header) { h.Base.TarSize = 201 * h.Base.Size }), []byte{0}),
+			"header: the base", nil},
 		{"single bytes", assemble(t, large, bytes.Repeat(small, 200_000)), "too many operations", nil},
 		{"other compressor", replaceCompressor(t, good, "gzip:1"), "compressing its tar gives", nil},
 	} {
@@ -454,7 +470,8 @@ func TestWorkIsBounded(t *testing.T) {
 		err := Apply(t.Context(), &made, bytes.NewReader(delta), h.Target, opener(base), t.TempDir())
 		written, limit := 1<<40-made.remaining, ownBytes+perBase*h.Base.TarSize+perRead*int64(len(delta))
 		if !errors.Is(err, errTooMuchWork) || written > limit {
-			t.Errorf("%d bytes from a delta of %d and a base of %d (%v), want at most %d", written, len(delta), h.Base.TarSize, err,
+			t.Errorf("%d bytes from a delta of %d and a base of %d (%v), want at most %d", written,
+				len(delta), h.Base.TarSize, err,
 				limit)
 		}
 	}

@@ -139,7 +139,8 @@ func load(t *testing.T, e *Engine, r Request) Loaded {
 // TestEngines runs the same tests with each kind of backend.
 func TestEngines(t *testing.T) {
 	engines(t, map[string]func(*testing.T, func() *Engine, func(...string) string){
-		"load": testLoad, "removed layers": testLoadOnRemovedLayers, "save": testSave, "zstd": testZstdLayer, "interrupted": testInterrupted,
+		"load": testLoad, "removed layers": testLoadOnRemovedLayers, "save": testSave, "zstd": testZstdLayer,
+		"interrupted": testInterrupted,
 	})
 }
 

@@ -18,7 +18,8 @@ var update = flag.Bool("update", false, "write the sources of releases from Koll
 
 // upstreamRefs are where Kolla's repository has its releases, as of July 2026.
 var upstreamRefs = map[string]string{
-	"master": "master", "2026.1": "stable/2026.1", "2025.2": "stable/2025.2", "2025.1": "stable/2025.1", "2024.2": "2024.2-eol",
+	"master": "master", "2026.1": "stable/2026.1", "2025.2": "stable/2025.2",
+	"2025.1": "stable/2025.1", "2024.2": "2024.2-eol",
 	"2024.1": "unmaintained/2024.1", "2023.2": "2023.2-eol", "2023.1": "2023.1-eol", "zed": "zed-eol", "yoga": "yoga-eol",
 	"xena": "xena-em", "wallaby": "wallaby-eol", "victoria": "victoria-eol", "ussuri": "ussuri-eol",
 }

@@ -245,7 +245,8 @@ func TestRelocate(t *testing.T) {
 
 func TestIsLoopback(t *testing.T) {
 	for host, want := range map[string]bool{
-		"localhost": true, "localhost:4000": true, "a.localhost": true, "127.0.0.1:1": true, "127.9.9.9": true, "[::1]:4000": true, "::1": true,
+		"localhost": true, "localhost:4000": true, "a.localhost": true, "127.0.0.1:1": true, "127.9.9.9": true,
+		"[::1]:4000": true, "::1": true,
 		"10.0.0.1": false, "example.org:443": false, "localhost.example.org": false, "0.0.0.0:4000": false, "": false,
 	} {
 		if got := IsLoopback(host); got != want {

@@ -160,7 +160,8 @@ func TestTree(t *testing.T) {
 func TestLimits(t *testing.T) {
 	l := layer(t, "a=12345678", "b=1", "c=1")
 	for name, limits := range map[string]Limits{
-		"entries": {Entries: 2}, "bytes in the names of entries": {Names: 2}, "bytes": {Bytes: 1024}, "bytes of content": {Capture: 8},
+		"entries": {Entries: 2}, "bytes in the names of entries": {Names: 2}, "bytes": {Bytes: 1024},
+		"bytes of content": {Capture: 8},
 	} {
 		_, _, err := ReadLayer(t.Context(), l, Options{Limits: limits, Want: all})
 		var le *LimitError

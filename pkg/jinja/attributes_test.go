@@ -14,11 +14,14 @@ import (
 // attributeSubjects are the values whose attributes are compared, by their name in
 // oracle.py.
 var attributeSubjects = map[string]string{
-	"str": "'a b'", "Markup": "('a<b'|escape)", "bytes": "'aB\\té \\x1c1\\n\\x0bx'.encode()", "list": "[2, 1, 3]", "tuple": "(1, 'a')",
+	"str": "'a b'", "Markup": "('a<b'|escape)", "bytes": "'aB\\té \\x1c1\\n\\x0bx'.encode()",
+	"list": "[2, 1, 3]", "tuple": "(1, 'a')",
 	"dict": "{'a': 1, 2: 'b'}", "int": "70000", "bool": "true", "float": "1.5", "none": "none", "range": "range(1, 9, 3)",
-	"keys": "{'a': 1}.keys()", "values": "{'a': 1}.values()", "items": "{'a': 1}.items()", "set": "({'a': 1, 'b': 2, 3: 4}.keys() - ['b'])",
+	"keys": "{'a': 1}.keys()", "values": "{'a': 1}.values()", "items": "{'a': 1}.items()",
+	"set":       "({'a': 1, 'b': 2, 3: 4}.keys() - ['b'])",
 	"generator": "([1, 2]|batch(1))", "reversed": "([1, 2]|reverse)", "macro": "m", "module": "mod", "dict class": "dict",
-	"cycler": "cycler(1, 2)", "joiner": "joiner()", "namespace": "namespace(a=1)", "undefined": "nope", "function": "range",
+	"cycler": "cycler(1, 2)", "joiner": "joiner()", "namespace": "namespace(a=1)",
+	"undefined": "nope", "function": "range",
 }
 
 // TestAttributes takes all attributes of all types from the original and compares
@@ -30,9 +33,12 @@ func TestAttributes(t *testing.T) {
 	dirs := o.ask(t, map[string]any{"dirs": true}).Dirs
 	args := []string{"", "1", "0", "2", "30", "-1", "'a'", "'a', 'b'", "'a'.encode()", "'a'.encode(), 'x'.encode()",
 		"5, '-'", "5, '-'.encode()", "none", "none, 1",
-		"[1, 'a']", "['a', 'b']", "[66, 67]", "['a'.encode(), 'b'.encode()]", "('a', 'b')", "('a'.encode(), 'b'.encode())", "{'a': 5}", "{'a': 5}, 'b'", "'0x1.8p3'", "'41 42'",
-		"4, 'big'", "4, 'little'", "1, 'big'", "3, 'middle'", "'ab'.encode(), 'little'", "8, byteorder='big', signed=true", "' '", "none, 2", "'b', 1, 3",
-		"true", "x=1", "key=none", "'utf-8', 'ignore'", "'ascii', 'replace'", "'latin-1'", "'-', 2", "'-', -3", "1.5", "dict(a=1), 2", "'a', 'b', 1", "{97: 'X', 98: none}"}
+		"[1, 'a']", "['a', 'b']", "[66, 67]", "['a'.encode(), 'b'.encode()]", "('a', 'b')", "('a'.encode(), 'b'.encode())",
+		"{'a': 5}", "{'a': 5}, 'b'", "'0x1.8p3'", "'41 42'",
+		"4, 'big'", "4, 'little'", "1, 'big'", "3, 'middle'", "'ab'.encode(), 'little'", "8, byteorder='big', signed=true",
+		"' '", "none, 2", "'b', 1, 3",
+		"true", "x=1", "key=none", "'utf-8', 'ignore'", "'ascii', 'replace'", "'latin-1'", "'-', 2", "'-', -3", "1.5",
+		"dict(a=1), 2", "'a', 'b', 1", "{97: 'X', 98: none}"}
 	// An ordinary run compares a part, make fuzz-jinja all.
 	next, call, every, calls := 0, 0, 5, 29
 	if os.Getenv("JINJA_FUZZ_N") != "" {

@@ -92,7 +92,8 @@ func syntheticVars(kind string) map[string]any {
 		users.Set(name, u)
 	}
 	return map[string]any{
-		"namespace": "ns", "prefix": "p-", "tag": "1", "maintainer": "M", "image_name": "img", "kind": kind, "arch": "aarch64",
+		"namespace": "ns", "prefix": "p-", "tag": "1", "maintainer": "M", "image_name": "img",
+		"kind": kind, "arch": "aarch64",
 		"users": users, "keys": NewList("a", "b", "c"), "clean": true,
 	}
 }

@@ -175,7 +175,8 @@ func generate(seed uint64) *request {
 // generatorVars are the variables of the generated contexts.
 var generatorVars = map[string]string{
 	"i": "int", "j": "small", "f": "float", "s": "str", "t": "str", "l": "ints", "ls": "strs", "lx": "list", "d": "dict",
-	"dd": "dict", "ld": "dicts", "n": "none", "b": "bool", "tp": "tuple", "h": "html", "u": "unicode", "x": "any", "y": "any",
+	"dd": "dict", "ld": "dicts", "n": "none", "b": "bool", "tp": "tuple", "h": "html",
+	"u": "unicode", "x": "any", "y": "any",
 	"nest": "nest",
 }
 
@@ -238,7 +239,8 @@ func (g *generator) value(kind string, depth int) any {
 	case "str":
 		return g.pick("", "a", "abc", "Hello World", "foo bar  baz", "12", " x ", "a,b,c", "a-b_c", "UPPER", "3.5",
 			"line one\nline two\n\nlast",
-			"%s and %d", "{} {0}", "keystone", "x=1;y=2", "O'Brien", "tab\there", "http://example.com/a?b=c", "42abc", "-7", "0x1f", "aaa")
+			"%s and %d", "{} {0}", "keystone", "x=1;y=2", "O'Brien", "tab\there", "http://example.com/a?b=c",
+			"42abc", "-7", "0x1f", "aaa")
 	case "unicode":
 		return g.pick("é", "straße", "ΑΣ", "日本語", "naïve café", "ǅ", "e\u0301", "İstanbul", "\u00a0x\u2003",
 			"😀 smile", "ﬁn", "\x7f\u0080")
@@ -353,7 +355,8 @@ func (g *generator) damage(s string) string {
 		default:
 			extra := []rune(g.pick("{{", "}}", "{%", "%}", "{#", "#}", "-", "+", "|", "(", ")", "[", "]", "{", "}", "'", `"`,
 				"\\", ".", ",", ":", "=", "~",
-				"!", "$", "endfor", " if ", " in ", " is ", "\n", "*", "**", "0x", "1_0", "1e3", ".5", "{% raw %}", "{%- endraw +%}", "é", "not "))
+				"!", "$", "endfor", " if ", " in ", " is ", "\n", "*", "**", "0x", "1_0", "1e3", ".5", "{% raw %}",
+				"{%- endraw +%}", "é", "not "))
 			runes = append(runes[:i:i], append(extra, runes[i:]...)...)
 		}
 	}

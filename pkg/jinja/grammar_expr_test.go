@@ -145,24 +145,37 @@ func (g *generator) str(depth int) string {
 func (g *generator) textFilter(depth int) string {
 	return g.pick("upper", "lower", "title", "capitalize", "trim", "trim('a')", "replace('a', 'x')", "replace('a', s, 1)",
 		"replace('', '-')", "center(10)", "indent",
-		"indent(2, true)", "indent('> ', blank=true)", "indent(width=1, first=true)", "truncate(5)", "truncate(5, true)", "truncate(4, true, '…', 0)", "truncate(7, false, '..', 0)", "wordwrap(5)", "wordwrap(4, false)", "wordwrap(6, true, '|')",
-		"wordwrap(7, break_on_hyphens=false)", "striptags", "urlencode", "urlize", "urlize(5, true)", "urlize(target='_blank', rel='x')", "reverse", "list", "first", "last", "escape", "e|e", "safe", "default('d')", "d('x', true)", "format(1, 2)", "format(s)",
-		"format(a=1)", "wordcount", "string", "length", "upper|lower", "safe|upper", "safe|replace('a', '<')", "sort", "unique|list", "batch(2)|list", "count", "attr('upper') is callable", "attr('nope')", "map('upper')|join", "select|list", "slice(2)|list", "xmlattr", "dictsort", "center(width=7)", "trim(chars='a ')", "tojson", "items|list", "int", "max", "min", "nosuch", "urlize(extra_schemes=['x:'])", "filesizeformat")
+		"indent(2, true)", "indent('> ', blank=true)", "indent(width=1, first=true)", "truncate(5)", "truncate(5, true)",
+		"truncate(4, true, '…', 0)", "truncate(7, false, '..', 0)", "wordwrap(5)", "wordwrap(4, false)",
+		"wordwrap(6, true, '|')",
+		"wordwrap(7, break_on_hyphens=false)", "striptags", "urlencode", "urlize", "urlize(5, true)",
+		"urlize(target='_blank', rel='x')", "reverse", "list", "first", "last", "escape", "e|e", "safe", "default('d')",
+		"d('x', true)", "format(1, 2)", "format(s)",
+		"format(a=1)", "wordcount", "string", "length", "upper|lower", "safe|upper", "safe|replace('a', '<')", "sort",
+		"unique|list", "batch(2)|list", "count", "attr('upper') is callable", "attr('nope')", "map('upper')|join",
+		"select|list", "slice(2)|list", "xmlattr", "dictsort", "center(width=7)", "trim(chars='a ')", "tojson",
+		"items|list", "int", "max", "min", "nosuch", "urlize(extra_schemes=['x:'])", "filesizeformat")
 }
 
 func (g *generator) strMethod(depth int) string {
 	return g.pick("upper()", "lower()", "title()", "capitalize()", "swapcase()", "strip()", "lstrip()", "rstrip('b')",
 		"strip('ab')", "replace('a', 'b')", "replace('a', 'b', 1)",
-		"split()", "split(',')", "split('a', 1)", "rsplit(' ', 1)", "rsplit()", "splitlines()", "splitlines(true)", "join(ls)", "join(l)", "join('xyz')", "startswith('a')", "endswith(('b', 'c'))", "startswith('b', 1)",
-		"zfill(6)", "center(8)", "center(8, '*')", "ljust(5)", "rjust(5, '.')", "expandtabs(4)", "partition('b')", "rpartition(' ')", "isdigit()", "isalpha()", "isalnum()", "isspace()", "islower()", "isupper()",
-		"istitle()", "isnumeric()", "isdecimal()", "isidentifier()", "isprintable()", "isascii()", "casefold()", "encode().decode()", "encode('ascii', 'replace').hex()", "removeprefix('a')", "removesuffix('c')", "format(1, a=2)", "format(*l)", "format(**d)", "format_map(d)",
-		"upper is callable", "nope", "__class__", "translate({97: 'z'})", "upper(1)", "split(sep='b', maxsplit=1)", "find(i)", "__len__", "join(1)", "replace(1, 2)", "zfill('x')", "maketrans('a', 'b')", "count(i)", "split('')")
+		"split()", "split(',')", "split('a', 1)", "rsplit(' ', 1)", "rsplit()", "splitlines()", "splitlines(true)",
+		"join(ls)", "join(l)", "join('xyz')", "startswith('a')", "endswith(('b', 'c'))", "startswith('b', 1)",
+		"zfill(6)", "center(8)", "center(8, '*')", "ljust(5)", "rjust(5, '.')", "expandtabs(4)", "partition('b')",
+		"rpartition(' ')", "isdigit()", "isalpha()", "isalnum()", "isspace()", "islower()", "isupper()",
+		"istitle()", "isnumeric()", "isdecimal()", "isidentifier()", "isprintable()", "isascii()", "casefold()",
+		"encode().decode()", "encode('ascii', 'replace').hex()", "removeprefix('a')", "removesuffix('c')", "format(1, a=2)",
+		"format(*l)", "format(**d)", "format_map(d)",
+		"upper is callable", "nope", "__class__", "translate({97: 'z'})", "upper(1)", "split(sep='b', maxsplit=1)",
+		"find(i)", "__len__", "join(1)", "replace(1, 2)", "zfill('x')", "maketrans('a', 'b')", "count(i)", "split('')")
 }
 
 func (g *generator) percent(depth int) string {
 	return "'" + g.pick("%s", "%d", "%5s|", "%-5s|", "%05d", "%.2f", "%x", "%r", "%s-%s", "%(a)s", "%%", "%+d",
 		"%e", "%g", "%c", "%5.1f",
-		"%#x", "%o", "%i", "%*d", "%.3s", "%a", "%(a)s %(b)r", "% d", "%G", "%X", "%z", "%", "%(a", "%.0f", "%08.3f", "%s%%") + "'" +
+		"%#x", "%o", "%i", "%*d", "%.3s", "%a", "%(a)s %(b)r", "% d", "%G", "%X", "%z", "%", "%(a", "%.0f",
+		"%08.3f", "%s%%") + "'" +
 		" % " + g.pick("i", "s", "(i, s)", "d", "(s,)", "f", "l", "x", "(1, 2, 3)", "{'a': i, 'b': s}", "none",
 		"u", "(5, i)", "nope", "h")
 }
@@ -226,10 +239,20 @@ func (g *generator) list(depth int) string {
 func (g *generator) listFilter(depth int) string {
 	return g.pick("list", "sort", "sort(reverse=true)", "sort(attribute='name')", "sort(attribute='age,name')",
 		"sort(case_sensitive=true)", "unique|list", "unique(attribute='name')|list", "reverse|list", "first", "last",
-		"map('upper')|list", "map(attribute='name')|list", "map(attribute='age', default=0)|list", "map('int')|sum", "map('default', 'x')|list", "select|list", "select('odd')|list", "select('>', 1)|list", "select('string')|list", "reject('none')|list", "reject|list",
-		"selectattr('age')|list", "selectattr('age', '>', 1)|list", "rejectattr('city', 'defined')|list", "selectattr('name', 'equalto', 'ann')|map(attribute='age')|list", "batch(2)|list", "batch(3, 0)|list", "slice(2)|list", "slice(3, 'x')|list", "groupby('city')|list", "groupby('age')|map('first')|list",
-		"groupby('city', default='-')|list", "groupby('name', case_sensitive=true)|list", "sum", "sum(attribute='age')", "sum(start=10)", "max", "min", "max(attribute='age')", "min(case_sensitive=true)", "join", "join(', ')", "length", "tojson", "pprint", "string", "map('length')|list", "map('nosuch')|list", "map()|list",
-		"select('nosuch')|list", "map(attribute='sub.a')|list", "map('join', '-')|list", "map('batch', 2)|map('list')|list", "map", "select", "batch(2)", "unique", "reverse", "list|last", "sort|first", "sum(start=[])", "sort(attribute='sub.a')", "dictsort", "items", "map(nope)|list", "groupby('sub.b')|length", "sort(attribute=0)", "map(attribute=0)|list", "xmlattr", "urlencode", "slice(0)|list", "batch(0)|list", "select('in', [1, 2, 'a'])|list", "select('divisibleby', 2)|list", "count", "filesizeformat")
+		"map('upper')|list", "map(attribute='name')|list", "map(attribute='age', default=0)|list", "map('int')|sum",
+		"map('default', 'x')|list", "select|list", "select('odd')|list", "select('>', 1)|list", "select('string')|list",
+		"reject('none')|list", "reject|list",
+		"selectattr('age')|list", "selectattr('age', '>', 1)|list", "rejectattr('city', 'defined')|list",
+		"selectattr('name', 'equalto', 'ann')|map(attribute='age')|list", "batch(2)|list", "batch(3, 0)|list",
+		"slice(2)|list", "slice(3, 'x')|list", "groupby('city')|list", "groupby('age')|map('first')|list",
+		"groupby('city', default='-')|list", "groupby('name', case_sensitive=true)|list", "sum", "sum(attribute='age')",
+		"sum(start=10)", "max", "min", "max(attribute='age')", "min(case_sensitive=true)", "join", "join(', ')", "length",
+		"tojson", "pprint", "string", "map('length')|list", "map('nosuch')|list", "map()|list",
+		"select('nosuch')|list", "map(attribute='sub.a')|list", "map('join', '-')|list", "map('batch', 2)|map('list')|list",
+		"map", "select", "batch(2)", "unique", "reverse", "list|last", "sort|first", "sum(start=[])",
+		"sort(attribute='sub.a')", "dictsort", "items", "map(nope)|list", "groupby('sub.b')|length", "sort(attribute=0)",
+		"map(attribute=0)|list", "xmlattr", "urlencode", "slice(0)|list", "batch(0)|list", "select('in', [1, 2, 'a'])|list",
+		"select('divisibleby', 2)|list", "count", "filesizeformat")
 }
 
 func (g *generator) dict(depth int) string {
@@ -291,8 +314,10 @@ func (g *generator) atomOrParen(depth int) string {
 func (g *generator) test(depth int) string {
 	return g.pick("defined", "undefined", "none", "string", "number", "integer", "float", "boolean",
 		"mapping", "sequence", "iterable",
-		"callable", "odd", "even", "divisibleby(3)", "divisibleby 2", "true", "false", "lower", "upper", "sameas(none)", "sameas true",
-		"eq(1)", "ne 2", "gt(1)", "ge 1", "lt(i)", "le(2)", "equalto('a')", "greaterthan(0)", "lessthan 5", "in l", "in('abc')", "escaped", "filter", "test", "nosuch", "in [1, 2]", "divisibleby(0)", "eq i", "odd and b", "filter or b")
+		"callable", "odd", "even", "divisibleby(3)", "divisibleby 2", "true", "false", "lower", "upper",
+		"sameas(none)", "sameas true",
+		"eq(1)", "ne 2", "gt(1)", "ge 1", "lt(i)", "le(2)", "equalto('a')", "greaterthan(0)", "lessthan 5", "in l",
+		"in('abc')", "escaped", "filter", "test", "nosuch", "in [1, 2]", "divisibleby(0)", "eq i", "odd and b", "filter or b")
 }
 
 func (g *generator) access(depth int) string {
@@ -312,14 +337,17 @@ func (g *generator) access(depth int) string {
 	}
 	return g.pick("cycler(1, 2).next()", "joiner('-')()", "joiner()", "namespace(a=1).a", "range", "cycler", "self",
 		"caller", "seen('i')", "'s'|seen", "fail('x')", "cycler('a').current", "nope()", "s()", "dict.fromkeys(ls)",
-		"namespace({'a': 1})", "cycler()", "loop", "range(3)|list", "m", "varargs", "super()", "joiner", "loop.index", "range(5)[1:3]",
-		"range(3) == range(3)", "self.head", "dict(a=1).a", "none.x", "i.x", "(1).x", "1.5.x", "none[0]", "5[1:2]", "(5)[1:2]|upper")
+		"namespace({'a': 1})", "cycler()", "loop", "range(3)|list", "m", "varargs", "super()", "joiner",
+		"loop.index", "range(5)[1:3]",
+		"range(3) == range(3)", "self.head", "dict(a=1).a", "none.x", "i.x", "(1).x", "1.5.x", "none[0]",
+		"5[1:2]", "(5)[1:2]|upper")
 }
 
 func (g *generator) anyFilter(depth int) string {
 	return "(" + g.expr(depth-1) + ")|" +
 		g.pick(g.textFilter(depth), g.listFilter(depth), "default("+g.expr(0)+")", "d(1, true)", "string", "length", "list",
-			"tojson", "e", "abs", "int", "float", "round", "upper", "first", "last", "pprint", "attr('x')", "items|list", "safe|e")
+			"tojson", "e", "abs", "int", "float", "round", "upper", "first", "last", "pprint",
+			"attr('x')", "items|list", "safe|e")
 }
 
 func (g *generator) iterable(depth int) string {

@@ -148,8 +148,10 @@ func (g *generator) recursive() string {
 func (g *generator) loopExpr() string {
 	return g.pick("loop.index", "loop.index0", "loop.first", "loop.last", "loop.length", "loop.revindex",
 		"loop.revindex0", "loop.depth",
-		"loop.previtem", "loop.nextitem", "loop.cycle('a', 'b')", "loop.changed(i)", "loop.changed(loop.index // 2)", "loop", "loop.nope",
-		"loop.previtem is defined", "loop.cycle(*l)", "loop.nextitem|default('none')", "seen('v')", "loop.depth0", "loop|string")
+		"loop.previtem", "loop.nextitem", "loop.cycle('a', 'b')", "loop.changed(i)",
+		"loop.changed(loop.index // 2)", "loop", "loop.nope",
+		"loop.previtem is defined", "loop.cycle(*l)", "loop.nextitem|default('none')", "seen('v')",
+		"loop.depth0", "loop|string")
 }
 
 func (g *generator) ifElse(depth int) string {
@@ -360,7 +362,8 @@ func (g *generator) blockFilter() string {
 func (g *generator) mutation() string {
 	return g.pick("l.append(i)", "ls.append(s)", "d.update({'z': 1})", "l.extend([7, 8])", "l.pop()", "l.insert(0, 9)",
 		"l.reverse()", "l.sort()", "d.pop('a', none)",
-		"l.remove(1)", "l.clear()", "d.setdefault('q', []).append(1)", "lx.append(lx)", "ls.sort(reverse=true)", "d.clear()", "d.popitem()", "l.sort(key=i)", "i", g.expr(1))
+		"l.remove(1)", "l.clear()", "d.setdefault('q', []).append(1)", "lx.append(lx)", "ls.sort(reverse=true)",
+		"d.clear()", "d.popitem()", "l.sort(key=i)", "i", g.expr(1))
 }
 
 func (g *generator) anyLocal() string {

@@ -10,16 +10,26 @@ import (
 func TestMessages(t *testing.T) {
 	o := startOracle(t)
 	for _, src := range []string{
-		"{{ 'a'|replace('a') }}", "{{ 'a'|replace }}", "{{ 'a'.replace('a') }}", "{{ 'a'|upper(2) }}", "{{ 'a'|upper(2, 3) }}", "{{ 1|default(1, 2, 3, 4) }}",
-		"{{ 4 is divisibleby(0) }}", "{{ 4 is divisibleby }}", "{{ 5 % 0 }}", "{{ 5 // 0 }}", "{{ 5 / 0 }}", "{{ 5.0 % 0 }}", "{{ 5.0 // 0 }}", "{{ 0 ** -1 }}",
-		"{{ '{}'.format() }}", "{{ '{1}'.format(0) }}", "{{ '{a}'.format() }}", "{{ '{:z}'.format(1) }}", "{{ '{:z}'.format('a') }}", "{{ '{:q}'.format(1) }}",
-		"{{ '%d' % 'a' }}", "{{ '%s %s' % 1 }}", "{{ '%q' % 1 }}", "{{ 'a' + 1 }}", "{{ 1 + 'a' }}", "{{ [1] + 'a' }}", "{{ 1 < 'a' }}", "{{ 'a' in 1 }}", "{{ 1 in 'a' }}",
-		"{{ nope.x }}", "{{ nope() }}", "{{ nope + 1 }}", "{{ d.x.y }}", "{{ none.x.y }}", "{{ [1].x.y }}", "{{ d['x']['y'] }}", "{{ 1() }}", "{{ 'a'.nope() }}",
-		"{{ range(10**6) }}", "{{ [].pop() }}", "{{ [1].pop(5) }}", "{{ [1].remove(2) }}", "{{ {}.popitem() }}", "{{ {}.pop('a') }}", "{{ {[]: 1} }}", "{{ 'a'.index('b') }}",
-		"{{ ''.__class__.x }}", "{{ 1|nosuch }}", "{{ 1 is nosuch }}", "{% if true %}{{ 1|nosuch }}{% endif %}", "{% for a, b in [1] %}{% endfor %}", "{% for a, b in [(1, 2, 3)] %}{% endfor %}",
-		"{% for a, b in [(1,)] %}{% endfor %}", "{% for a in 1 %}{% endfor %}", "{{ 1|list }}", "{{ 1|length }}", "{{ 1|join }}", "{{ [1, 'a']|sort }}", "{{ 1|dictsort }}",
-		"{% macro m(a) %}{% endmacro %}{{ m(1, 2) }}", "{% macro m(a) %}{% endmacro %}{{ m(b=1) }}", "{% include ['nope', 'nopes'] %}", "{% extends nope %}",
-		"{{ [1]|map|list }}", "{{ [1]|map('nosuch')|list }}", "{{ [1]|select('nosuch')|list }}", "{{ namespace(1) }}", "{{ dict(1) }}", "{{ cycler() }}",
+		"{{ 'a'|replace('a') }}", "{{ 'a'|replace }}", "{{ 'a'.replace('a') }}", "{{ 'a'|upper(2) }}",
+		"{{ 'a'|upper(2, 3) }}", "{{ 1|default(1, 2, 3, 4) }}",
+		"{{ 4 is divisibleby(0) }}", "{{ 4 is divisibleby }}", "{{ 5 % 0 }}", "{{ 5 // 0 }}", "{{ 5 / 0 }}",
+		"{{ 5.0 % 0 }}", "{{ 5.0 // 0 }}", "{{ 0 ** -1 }}",
+		"{{ '{}'.format() }}", "{{ '{1}'.format(0) }}", "{{ '{a}'.format() }}", "{{ '{:z}'.format(1) }}",
+		"{{ '{:z}'.format('a') }}", "{{ '{:q}'.format(1) }}",
+		"{{ '%d' % 'a' }}", "{{ '%s %s' % 1 }}", "{{ '%q' % 1 }}", "{{ 'a' + 1 }}", "{{ 1 + 'a' }}", "{{ [1] + 'a' }}",
+		"{{ 1 < 'a' }}", "{{ 'a' in 1 }}", "{{ 1 in 'a' }}",
+		"{{ nope.x }}", "{{ nope() }}", "{{ nope + 1 }}", "{{ d.x.y }}", "{{ none.x.y }}", "{{ [1].x.y }}",
+		"{{ d['x']['y'] }}", "{{ 1() }}", "{{ 'a'.nope() }}",
+		"{{ range(10**6) }}", "{{ [].pop() }}", "{{ [1].pop(5) }}", "{{ [1].remove(2) }}", "{{ {}.popitem() }}",
+		"{{ {}.pop('a') }}", "{{ {[]: 1} }}", "{{ 'a'.index('b') }}",
+		"{{ ''.__class__.x }}", "{{ 1|nosuch }}", "{{ 1 is nosuch }}", "{% if true %}{{ 1|nosuch }}{% endif %}",
+		"{% for a, b in [1] %}{% endfor %}", "{% for a, b in [(1, 2, 3)] %}{% endfor %}",
+		"{% for a, b in [(1,)] %}{% endfor %}", "{% for a in 1 %}{% endfor %}", "{{ 1|list }}", "{{ 1|length }}",
+		"{{ 1|join }}", "{{ [1, 'a']|sort }}", "{{ 1|dictsort }}",
+		"{% macro m(a) %}{% endmacro %}{{ m(1, 2) }}", "{% macro m(a) %}{% endmacro %}{{ m(b=1) }}",
+		"{% include ['nope', 'nopes'] %}", "{% extends nope %}",
+		"{{ [1]|map|list }}", "{{ [1]|map('nosuch')|list }}", "{{ [1]|select('nosuch')|list }}", "{{ namespace(1) }}",
+		"{{ dict(1) }}", "{{ cycler() }}",
 	} {
 		req := &request{Main: "main", Templates: map[string]string{"main": src}, vars: map[string]any{"d": NewDict()}}
 		req.Vars = wire(req.vars)

@@ -59,7 +59,8 @@ func (g *generator) define(depth int) (variable, string) {
 			m.caller = g.intn(3)
 			args := []string{"", g.ex("int", 1), g.ex("int", 1) + ", " + g.ex("str", 1)}[m.caller]
 			b.WriteString(g.pick("{{ caller("+args+") }}", "<{{ caller("+args+")|upper }}>", "{% for q in range(2) %}{{ caller("+
-				args+") }}{% endfor %}", "{{ caller("+args+") if caller is defined }}", "{% if caller %}{{ caller("+args+") }}{% endif %}"))
+				args+") }}{% endfor %}", "{{ caller("+args+") if caller is defined }}",
+				"{% if caller %}{{ caller("+args+") }}{% endif %}"))
 		}
 		if g.chance(1, 6) {
 			b.WriteString(g.pick("{{ "+v.name+".name }}", "{{ "+v.name+".arguments }}",

@@ -88,7 +88,8 @@ func (g *generator) stmt(depth int) string {
 	case 14:
 		filter := g.pick("upper", "lower", "trim", "replace('a', 'b')", "title", "indent(2)", "escape",
 			"upper|replace('A', s)", "truncate(15)", "center(9)", "e|safe", "wordwrap(10)", "striptags|trim",
-			"indent('> ', true)", "urlize", "string|length|string", "reverse|upper", "capitalize", "tojson", "default('x', true)")
+			"indent('> ', true)", "urlize", "string|length|string", "reverse|upper", "capitalize",
+			"tojson", "default('x', true)")
 		return g.statementTag("filter %s", filter) + g.frame(depth-1) + g.statementTag("endfilter")
 	case 15:
 		return g.with2(depth)
@@ -211,7 +212,8 @@ func (g *generator) recursive2(depth int) string {
 			"{{ loop.depth }}.{{ loop.index }} ") + "{{ node.name }}" + g.plain() + g.print(g.ex("any", 2)) +
 			g.pick("{{ loop(node.kids) }}", "{% if node.kids %}[{{ loop(node.kids)|upper }}]{% endif %}",
 				"<{{- loop(node.kids) -}}>",
-				"{% set sub = loop(node.kids) %}{{ sub|length }}{{ sub }}", "{{ loop(node.kids|sort(attribute='name')) }}") + g.plain()
+				"{% set sub = loop(node.kids) %}{{ sub|length }}{{ sub }}",
+				"{{ loop(node.kids|sort(attribute='name')) }}") + g.plain()
 		g.loops, g.breaks = loops, breaks
 		return s + g.pick("", g.statementTag("else")+"leaf") + g.statementTag("endfor")
 	})
@@ -304,7 +306,8 @@ func (g *generator) modify() string {
 	m := g.fill(g.pick("l.append($Int)", "ls.append($Str)", "d.update({'z': $Int})", "d.update(z=$Int, y=1)",
 		"l.extend([7, $Int])", "l.insert(0, $Int)", "l.reverse()", "l.sort()", "d.pop('a', none)", "ls.sort(reverse=true)",
 		"d.setdefault('q', $Int)", "l.pop() if l", "lx.append($Any)", "dd.update({'n': $Any})", "ls.insert(1, $Str)",
-		"l.remove(l[0]) if l", "d.popitem() if d", "l2.clear()", "lx.append(lx)", "l.sort(reverse=true)", "ls.extend($strs)"), 1)
+		"l.remove(l[0]) if l", "d.popitem() if d", "l2.clear()", "lx.append(lx)",
+		"l.sort(reverse=true)", "ls.extend($strs)"), 1)
 	shown := "{{ " + g.pick("l", "ls", "d", "lx", "dd", "[l, d]", "d.items()|list") + " }}"
 	if g.opts.Do {
 		return g.statementTag("do %s", m) + shown

@@ -27,7 +27,8 @@ import (
 // versions are known difficult cases, and versions from real archives.
 var versions = []string{"1", "1.0", "1.0-1", "1.0-1~bpo12+1", "1.0~rc1-1", "1:0.9-1", "2:1.0", "0", "00", "1.01", "1.1",
 	"1.10", "1.9", "1.0+dfsg-1",
-	"1.0+dfsg.1-1", "1.0a-1", "1.0.a-1", "1.0~~a", "1.0~", "1.0-1+b1", "1.0-1ubuntu2", "20230311", "3:26.1.0-1", "3:26.1.0-1+deb12u1", "1-1-1", "5.1.0b1", "1.a", "1.0-"}
+	"1.0+dfsg.1-1", "1.0a-1", "1.0.a-1", "1.0~~a", "1.0~", "1.0-1+b1", "1.0-1ubuntu2", "20230311", "3:26.1.0-1",
+	"3:26.1.0-1+deb12u1", "1-1-1", "5.1.0b1", "1.a", "1.0-"}
 
 func TestDebVersionsAsDpkg(t *testing.T) {
 	dpkg := testenv.Program(t, "dpkg", "dpkg")

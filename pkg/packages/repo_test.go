@@ -141,7 +141,8 @@ func (w *aptWorld) candidates(names ...string) map[string]string {
 	}
 	run := func(args ...string) string {
 		cmd := exec.Command(args[0], append([]string{"-o", "Dir=" + root, "-o",
-			"Dir::State::status=" + root + "/var/lib/dpkg/status", "-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64",
+			"Dir::State::status=" + root + "/var/lib/dpkg/status", "-o", "APT::Architecture=amd64", "-o",
+			"APT::Architectures=amd64",
 			"-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none"}, args[1:]...)...)
 		cmd.Env = append(os.Environ(), "LC_ALL=C", "APT_CONFIG=/dev/null", "http_proxy=", "no_proxy=*")
 		out, err := cmd.CombinedOutput()
@@ -301,7 +302,8 @@ func TestCandidatesAsDnf(t *testing.T) {
 	}
 	cmd := exec.Command(dnf, "--setopt=reposdir="+repos, "--setopt=cachedir="+filepath.Join(dir, "cache"),
 		"--setopt=plugins=0", "--installroot="+filepath.Join(dir, "root"),
-		"--releasever=10", "--forcearch=x86_64", "--setopt=strict=0", "--nogpgcheck", "--assumeno", "install", "both", "alone", "better", "excluded")
+		"--releasever=10", "--forcearch=x86_64", "--setopt=strict=0", "--nogpgcheck", "--assumeno", "install", "both",
+		"alone", "better", "excluded")
 	cmd.Env = append(os.Environ(), "http_proxy=", "no_proxy=*", "LC_ALL=C")
 	out, _ := cmd.CombinedOutput() // --assumeno makes it end with 1
 	want := map[string]string{}
@@ -402,7 +404,8 @@ func FuzzIndexes(f *testing.F) {
 		_ = readPrimary(bytes.NewReader(b), "x86_64", out)
 		_, _ = metalink(b)
 		c := &Contents{Files: map[string]string{"etc/apt/sources.list": string(a),
-			"etc/apt/sources.list.d/a.sources": string(a), "etc/apt/preferences": string(a), "etc/yum.repos.d/a.repo": string(a)}}
+			"etc/apt/sources.list.d/a.sources": string(a), "etc/apt/preferences": string(a),
+			"etc/yum.repos.d/a.repo": string(a)}}
 		for _, r := range c.Repositories("amd64") {
 			_ = r.String()
 		}

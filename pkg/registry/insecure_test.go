@@ -47,8 +47,10 @@ func TestInsecureRegistries(t *testing.T) {
 	defer c.Close()
 	for host, want := range map[string]bool{
 		"a.lab.example": true, "a.b.lab.example:5000": true, "lab.example": false, "xlab.example": false,
-		"plain.example:5000": true, "plain.example": false, "location.example": true, "name.example": false, "mirror.example": false,
-		"old.example": true, "docker.example:5000": true, "docker.example:5001": false, "any.example": true, "any.example:7000": false, "old.example:5000": false, "location.example:5000": false,
+		"plain.example:5000": true, "plain.example": false, "location.example": true, "name.example": false,
+		"mirror.example": false,
+		"old.example":    true, "docker.example:5000": true, "docker.example:5001": false, "any.example": true,
+		"any.example:7000": false, "old.example:5000": false, "location.example:5000": false,
 		"10.1.2.3:5000": true, "10.2.2.3:5000": false, "[fd00::1]:5000": true, "[fe00::1]:5000": false,
 		"hub.example:5000": true, "flag.example": true, "flag.example:5000": true, "other.example": false,
 	} {
@@ -57,14 +59,20 @@ func TestInsecureRegistries(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]bool{
-		"mirror.example/hub": true, "mirror.example/hub/library/debian": true, "mirror.example/hub2": false, "mirror.example/x/hub": false,
-		"path.example:5000/a/b": true, "path.example:5000/a/b/c": true, "path.example:5000/a": false, "path.example:5000/c/d": true,
-		"path.example/a/b": false, "path.example:5000/a/x": false, "any.example/all": true, "flag.example/all": true,
-		"a.dom.example/team/kolla": true, "a.dom.example:5000/team": true, "a.dom.example/teams": false, "docker.example:5000/x": true,
-		"plain.example:5000/x": true, "plain.example:5000/safe": false, "plain.example:5000/safe/x": false, "plain.example:5000/safer": true,
+		"mirror.example/hub": true, "mirror.example/hub/library/debian": true, "mirror.example/hub2": false,
+		"mirror.example/x/hub":  false,
+		"path.example:5000/a/b": true, "path.example:5000/a/b/c": true, "path.example:5000/a": false,
+		"path.example:5000/c/d": true,
+		"path.example/a/b":      false, "path.example:5000/a/x": false, "any.example/all": true, "flag.example/all": true,
+		"a.dom.example/team/kolla": true, "a.dom.example:5000/team": true, "a.dom.example/teams": false,
+		"docker.example:5000/x": true,
+		"plain.example:5000/x":  true, "plain.example:5000/safe": false, "plain.example:5000/safe/x": false,
+		"plain.example:5000/safer":      true,
 		"plain.example:5000/safe/lab/x": true, "plain.example:5000/hub/x": false, "plain.example:5000/mirror/x": false,
-		"safe.lab.example/x": false, "safe.lab.example:5000/x": true, "a.lab.example/safe/x": false, "a.lab.example/x": true, "a.safe.lab.example/x": false,
-		"docker.example:5000/safe/x": false, "10.1.2.3:5000/x": true, "10.1.2.3:5000/safe/x": false, "flag.example/safe/x": true,
+		"safe.lab.example/x": false, "safe.lab.example:5000/x": true, "a.lab.example/safe/x": false,
+		"a.lab.example/x": true, "a.safe.lab.example/x": false,
+		"docker.example:5000/safe/x": false, "10.1.2.3:5000/x": true, "10.1.2.3:5000/safe/x": false,
+		"flag.example/safe/x": true,
 	} {
 		host, path, _ := strings.Cut(name, "/")
 		if got := c.insecure.contains(host, path); got != want {

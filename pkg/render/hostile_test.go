@@ -59,7 +59,8 @@ func TestUserFilesAreBounded(t *testing.T) {
 			t.Errorf("%s: a named pipe: %v", name, err)
 		}
 	}
-	large := openTestTree(t, fstest.MapFS{"base/Dockerfile.j2": {Data: []byte("FROM a:1\n" + strings.Repeat("#\n", maxText/2))}})
+	large := openTestTree(t, fstest.MapFS{"base/Dockerfile.j2": {Data: []byte("FROM a:1\n" + strings.Repeat("#\n",
+		maxText/2))}})
 	if _, err := Render(t.Context(), Options{Tree: large, Config: &config.Config{Base: "debian"}}); err == nil ||
 		!strings.Contains(err.Error(), "more than") {
 		t.Errorf("a large template: %v", err)
@@ -86,7 +87,8 @@ func TestVariablesAndRepositoriesAreBounded(t *testing.T) {
 		"#" + strings.Repeat("x", maxYAML):                                                         "larger than 1.0 MiB",
 		"debian:\n" + keys(maxRepoKeys/4, "  k%d: {url: x}\n"):                                     "",
 	} {
-		if _, err := parseRepos("repos.yaml", []byte(text)); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if _, err := parseRepos("repos.yaml", []byte(text)); want == "" && err != nil || want != "" &&
+			(err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("repositories %.60q: %v, want %q", text, err, want)
 		}
 	}
@@ -101,7 +103,8 @@ func TestVariablesAndRepositoriesAreBounded(t *testing.T) {
 		`{"a": 1e999999999}`:                            "",
 		`{"a": ` + strings.Repeat("1", maxNumber) + `}`: "",
 	} {
-		if _, err := parseVars("x", []byte(text)); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if _, err := parseVars("x", []byte(text)); want == "" && err != nil || want != "" &&
+			(err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("variables %.60q: %v, want %q", text, err, want)
 		}
 	}

@@ -99,7 +99,8 @@ var functionTemplates = []string{
 	"{{ debian_package_install([1]) }}", "{{ debian_package_install() }}", "{{ debian_package_install(none) }}",
 	"{{ debian_package_install(packages=['a'], clean_package_cache='') }}",
 	"{{ raise_error('x') }}", "{{ raise_error() }}",
-	"{{ handle_repos('x', 'enable') }}", "{{ handle_repos(['nope'], 'enable') }}", "{{ handle_repos(['debian', 'ceph'], 'enable') }}",
+	"{{ handle_repos('x', 'enable') }}", "{{ handle_repos(['nope'], 'enable') }}",
+	"{{ handle_repos(['debian', 'ceph'], 'enable') }}",
 }
 
 // handleReposCases enables and disables each repository of each platform, alone and with

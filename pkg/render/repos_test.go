@@ -200,9 +200,12 @@ func TestParseReposErrors(t *testing.T) {
 // Values of repos.yaml are read like with Python's YAML library.
 func TestScalarsAsPyYAML(t *testing.T) {
 	scalars := []string{
-		"yes", "Yes", "y", "on", "OFF", "true", "TRUE", "tRue", "null", "~", "", "Null", "1", "01", "08", "0x1F", "0b11", "0o7",
-		"1_000", "-3", "+4", "1.", "1.0", ".5", "-.5", "1e3", "1.0e3", "1.0e+3", "1.5E-7", ".inf", "-.INF", ".nan", "24.04", "3.x",
-		"stable", "./", "'1'", `"yes"`, "100000000000000000.0", "0.00001", "1.2.3", "noble-updates/{openstack_release_codename}", "10_0.5", "0", "-0", "0.0",
+		"yes", "Yes", "y", "on", "OFF", "true", "TRUE", "tRue", "null", "~", "", "Null", "1", "01",
+		"08", "0x1F", "0b11", "0o7",
+		"1_000", "-3", "+4", "1.", "1.0", ".5", "-.5", "1e3", "1.0e3", "1.0e+3", "1.5E-7", ".inf",
+		"-.INF", ".nan", "24.04", "3.x",
+		"stable", "./", "'1'", `"yes"`, "100000000000000000.0", "0.00001", "1.2.3",
+		"noble-updates/{openstack_release_codename}", "10_0.5", "0", "-0", "0.0",
 		"!!str 12", "190", "__", "1__0", "+", ".", "0x", "e1.0",
 	}
 	const script = `import sys, json, yaml

@@ -199,7 +199,8 @@ func TestUnits(t *testing.T) {
 // colored, or cut at the end of a long line.
 func TestSanitizeMasksLogins(t *testing.T) {
 	for _, line := range []string{
-		"fatal: unable to access 'https://user:pass-word@host/x'", "https:\x1b[1m//user:pass-word@host/x", "https://user:pa\x1b[0mss-word@host/x",
+		"fatal: unable to access 'https://user:pass-word@host/x'", "https:\x1b[1m//user:pass-word@host/x",
+		"https://user:pa\x1b[0mss-word@host/x",
 		strings.Repeat("x", MaxLine-20) + "https://user:pass-word@host/x", strings.Repeat("x",
 			MaxLine-12) + "https://user:pass-word@host/x",
 	} {

@@ -65,7 +65,8 @@ func TestTmuxLiveArea(t *testing.T) {
 	s := newScreen(t, 100, 30)
 	got := s.Until("the live area", s.All, has("3/12 done", "zun-compute"))
 	s.once(got, "✓ base", "✓ openstack-base", "✗ mariadb-server", "3/12 done · 8 running · 1 failed · 1m30s · about ",
-		"  nova-api ", "12.0 MiB/40.0 MiB", "install python3-nova-api", "  magnum-conductor ", "✓ openstack-base               1m05s    51.0 MiB  built\n")
+		"  nova-api ", "12.0 MiB/40.0 MiB", "install python3-nova-api", "  magnum-conductor ",
+		"✓ openstack-base               1m05s    51.0 MiB  built\n")
 	if strings.Contains(got, "more running") || strings.Contains(got, "[2J") {
 		t.Errorf("unexpected text in:\n%s", got)
 	}

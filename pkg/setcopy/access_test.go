@@ -42,7 +42,8 @@ func TestCopyBetweenRegistriesWithTokens(t *testing.T) {
 	source, sourceTokens := registrytest.WithTokens(t,
 		registrytest.TokenOptions{Accounts: map[string]string{"ada": "s3cret"}})
 	target, targetTokens := registrytest.WithTokens(t, registrytest.TokenOptions{
-		Accounts: map[string]string{"bob": "hunter2"}, Paths: map[string][]string{"bob": {"site/"}}, Field: "access_token", Life: time.Second,
+		Accounts: map[string]string{"bob": "hunter2"}, Paths: map[string][]string{"bob": {"site/"}},
+		Field: "access_token", Life: time.Second,
 	})
 	logins(t, map[string]string{source: "ada:s3cret", target: "bob:hunter2"})
 	s := newSite(t, source)

@@ -55,9 +55,11 @@ func TestUnresolvedNames(t *testing.T) {
 		want, hint            string
 	}{
 		{"location", "http://tarballs.example/x", "", 3,
-			"source [x]: http://tarballs.example/x: downloading: looking up tarballs.example: no such host", `"tarballs.example"`},
+			"source [x]: http://tarballs.example/x: downloading: looking up tarballs.example: no such host",
+			`"tarballs.example"`},
 		{"failing resolver", "http://tarballs.example/x", "", 2,
-			"source [x]: http://tarballs.example/x: downloading: looking up tarballs.example: server misbehaving", `"tarballs.example"`},
+			"source [x]: http://tarballs.example/x: downloading: looking up tarballs.example: server misbehaving",
+			`"tarballs.example"`},
 		{"redirect", redirect.URL + "/x", "", 3,
 			"source [x]: " + redirect.URL + "/x: downloading: looking up mirror.example: no such host", `"mirror.example"`},
 		{"proxy", "http://tarballs.example/x", "http://prxy.example:3128", 3,

@@ -243,7 +243,8 @@ func TestGitCommitTimes(t *testing.T) {
 	r, _ := history(t, filepath.Join(root, "x.git"))
 	tree := r.git("rev-parse", "HEAD^{tree}")
 	srv := serveGit(t, root)
-	for when, want := range map[string]int64{"0": 0, "-100": 0, "text": 0, "253402300800": lastSecond, "9999999999999": lastSecond} {
+	for when, want := range map[string]int64{"0": 0, "-100": 0, "text": 0, "253402300800": lastSecond,
+		"9999999999999": lastSecond} {
 		file := filepath.Join(t.TempDir(), "commit")
 		text := fmt.Sprintf("tree %s\nauthor A <a@b> %s +0000\ncommitter A <a@b> %s +0000\n\ntext\n", tree, when, when)
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {

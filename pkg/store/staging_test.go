@@ -47,7 +47,8 @@ func TestStaging(t *testing.T) {
 		t.Errorf("writing what the store has: %v", err)
 	}
 	if _, err := cs.Writer(t.Context(), content.WithRef("x"),
-		content.WithDescriptor(ocispec.Descriptor{Digest: digest.FromBytes(inStore)})); !errors.Is(err, errdefs.ErrAlreadyExists) {
+		content.WithDescriptor(ocispec.Descriptor{Digest: digest.FromBytes(inStore)})); !errors.Is(err,
+		errdefs.ErrAlreadyExists) {
 		t.Errorf("a writer of what the store has: %v", err)
 	}
 	for _, data := range [][]byte{inStore, staged} {

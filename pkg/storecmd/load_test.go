@@ -47,7 +47,8 @@ func saved(t *testing.T) (path string, digests map[string]digest.Digest) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Put(store.Entry{Name: "origin.example/kolla/" + name + ":2026-11-22", Digest: d, Kind: store.KindBuilt}); err != nil {
+		if err := s.Put(store.Entry{Name: "origin.example/kolla/" + name + ":2026-11-22", Digest: d,
+			Kind: store.KindBuilt}); err != nil {
 			t.Fatal(err)
 		}
 		digests[name] = d
@@ -110,7 +111,8 @@ func TestLoadLooksUpTagsOnce(t *testing.T) {
 	load := func() {
 		t.Helper()
 		f := site(t)
-		if err := Load(t.Context(), f.config("--push", "--registry", proxy.Host), f.con, []string{path}, LoadOptions{}); err != nil {
+		if err := Load(t.Context(), f.config("--push", "--registry", proxy.Host), f.con, []string{path},
+			LoadOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -133,7 +135,8 @@ func TestLoadReplacesNoTags(t *testing.T) {
 	host := reg.Host()
 	load := func(f *fixture, file string, o LoadOptions, args ...string) error {
 		f.t.Helper()
-		return Load(t.Context(), f.config(append([]string{"--push", "--registry", host}, args...)...), f.con, []string{file}, o)
+		return Load(t.Context(), f.config(append([]string{"--push", "--registry", host}, args...)...),
+			f.con, []string{file}, o)
 	}
 	if err := load(site(t), path, LoadOptions{}, "--also-tag", "current"); err != nil {
 		t.Fatal(err)
@@ -239,7 +242,8 @@ func TestLoadDamagedBundle(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := site(t)
-		if err := Load(t.Context(), f.config(), f.con, []string{cut}, LoadOptions{}); err == nil || !strings.Contains(err.Error(), "cut.tar") {
+		if err := Load(t.Context(), f.config(), f.con, []string{cut}, LoadOptions{}); err == nil ||
+			!strings.Contains(err.Error(), "cut.tar") {
 			t.Errorf("cut to %d bytes: %v", size, err)
 		}
 		if got := f.names(); len(got) != 0 {
@@ -289,15 +293,18 @@ func TestLoadTags(t *testing.T) {
 		{nil, []string{"other=x"}, old},
 		{nil, []string{"other=x", "new"}, "origin.example/kolla/nova-api:new"},
 		{[]string{"-n", "site"}, []string{"new"}, "origin.example/site/nova-api:new"},
-		{[]string{"--registry", "localhost:4000", "--image-name-prefix", "x-"}, nil, "localhost:4000/kolla/x-nova-api:2026-11-22"},
+		{[]string{"--registry", "localhost:4000", "--image-name-prefix", "x-"}, nil,
+			"localhost:4000/kolla/x-nova-api:2026-11-22"},
 	} {
 		f := site(t)
-		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags, List: true}); err != nil {
+		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path},
+			LoadOptions{Tags: c.tags, List: true}); err != nil {
 			t.Fatal(err)
 		}
 		listed := f.stdout.String()
 		f.stdout.Reset()
-		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags, DryRun: true}); err != nil {
+		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path},
+			LoadOptions{Tags: c.tags, DryRun: true}); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(f.stdout.String(), c.want+" ") || !strings.Contains(f.stdout.String(), "new\n") {
@@ -310,7 +317,8 @@ func TestLoadTags(t *testing.T) {
 		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags}); err != nil {
 			t.Fatal(err)
 		}
-		if warned := strings.Contains(f.stderr.String(), "no image has the tag other"); warned != slices.Contains(c.tags, "other=x") ||
+		if warned := strings.Contains(f.stderr.String(),
+			"no image has the tag other"); warned != slices.Contains(c.tags, "other=x") ||
 			strings.Contains(f.stderr.String(), "tag 2026-11-22") {
 			t.Errorf("%q: warnings %s", c.tags, f.stderr.String())
 		}
@@ -326,7 +334,8 @@ func TestLoadTags(t *testing.T) {
 		}
 		s.Close()
 		f.stdout.Reset()
-		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags, DryRun: true}); err != nil ||
+		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path},
+			LoadOptions{Tags: c.tags, DryRun: true}); err != nil ||
 			strings.Count(f.stdout.String(), "unchanged") != 2 {
 			t.Errorf("a dry run after loading: %s, %v", f.stdout.String(), err)
 		}

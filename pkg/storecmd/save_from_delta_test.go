@@ -114,7 +114,10 @@ func TestSaveFromRegistryByteDelta(t *testing.T) {
 	// A layer is saved whole only if the registry does not have the older one. Faults of the
 	// registry or the network end the save instead.
 	base := p.layerOf("nova-api:t1")
-	backend := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: p.host}) }}
+	backend := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http",
+			Host: p.host})
+	}}
 	refusing := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, "/blobs/"+string(base)) {
 			http.Error(w, "out of order", http.StatusNotImplemented)
@@ -126,7 +129,8 @@ func TestSaveFromRegistryByteDelta(t *testing.T) {
 		!strings.Contains(err.Error(), string(base)) {
 		t.Errorf("it is not known whether the older layer exists: %v", err)
 	}
-	proxy, err := faultproxy.Start(faultproxy.Options{Target: p.host, Rate: 1, Max: 2, Faults: []faultproxy.Fault{faultproxy.Corrupt},
+	proxy, err := faultproxy.Start(faultproxy.Options{Target: p.host, Rate: 1, Max: 2,
+		Faults: []faultproxy.Fault{faultproxy.Corrupt},
 		Match: func(r *http.Request) bool {
 			return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/blobs/"+string(base))
 		}})

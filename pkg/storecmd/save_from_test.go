@@ -49,7 +49,8 @@ type published struct {
 
 func publishSample(t *testing.T, host string) *published {
 	t.Helper()
-	p := &published{t: t, host: host, client: registrytest.Client(t, registry.Options{}), digests: map[string]digest.Digest{}}
+	p := &published{t: t, host: host, client: registrytest.Client(t, registry.Options{}),
+		digests: map[string]digest.Digest{}}
 	base := registrytest.Base(t, 300_000)
 	pub := push.New(p.client, push.Options{})
 	d, err := pub.Push(t.Context(), host+"/kolla/nova-api", registrytest.Image(t, base, 20_000, 2))
@@ -78,7 +79,8 @@ func publishSample(t *testing.T, host string) *published {
 		if err != nil {
 			t.Fatal(err)
 		}
-		list, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex,
+		list, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2},
+			MediaType: ocispec.MediaTypeImageIndex,
 			Manifests: []ocispec.Descriptor{registry.ReferrerDescriptor(m)}})
 		if err != nil {
 			t.Fatal(err)
@@ -106,7 +108,8 @@ func (p *published) repository(name string) *registry.Repository {
 
 func (p *published) tag(nameTag string, d digest.Digest) {
 	p.t.Helper()
-	err := push.New(p.client, push.Options{}).Commit(p.t.Context(), []push.Tag{{Ref: p.host + "/kolla/" + nameTag, Digest: d}})
+	err := push.New(p.client, push.Options{}).Commit(p.t.Context(),
+		[]push.Tag{{Ref: p.host + "/kolla/" + nameTag, Digest: d}})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -119,19 +122,22 @@ func (p *published) artifact(name, text, configType string, subject *ocispec.Des
 	put := func(content, mediaType string) ocispec.Descriptor {
 		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(content), Size: int64(len(content))}
 		if _, err := repo.Upload(p.t.Context(), registry.Blob{Digest: d.Digest, Size: d.Size,
-			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}, nil, nil); err != nil {
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}, nil,
+			nil); err != nil {
 			p.t.Fatal(err)
 		}
 		return d
 	}
-	raw, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		Config: put("{}", configType),
-		Layers: []ocispec.Descriptor{put("signature by "+text, "application/vnd.example.signature")}, Subject: subject})
+	raw, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config:    put("{}", configType),
+		Layers:    []ocispec.Descriptor{put("signature by "+text, "application/vnd.example.signature")}, Subject: subject})
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	d := digest.FromBytes(raw)
-	if err := repo.PutManifest(p.t.Context(), registry.Manifest{Raw: raw, MediaType: ocispec.MediaTypeImageManifest, Digest: d}); err != nil {
+	if err := repo.PutManifest(p.t.Context(), registry.Manifest{Raw: raw, MediaType: ocispec.MediaTypeImageManifest,
+		Digest: d}); err != nil {
 		p.t.Fatal(err)
 	}
 	return d
@@ -174,7 +180,8 @@ func (p *published) loadedAt(path, tag string) {
 	if d, err := p.client.Head(p.t.Context(), sig); err != nil || d.Digest != p.cosign {
 		p.t.Errorf("%s is %s (%v), want %s", sig, d.Digest, err, p.cosign)
 	}
-	if tags := registrytest.Tags(p.t, p.client, host); strings.Count(tags, ":stable ") != 2 || strings.Count(tags, ":"+tag+" ") != 2 {
+	if tags := registrytest.Tags(p.t, p.client, host); strings.Count(tags, ":stable ") != 2 ||
+		strings.Count(tags, ":"+tag+" ") != 2 {
 		p.t.Errorf("tags of the site:\n%s", tags)
 	}
 }
@@ -321,7 +328,8 @@ func TestSaveFromRegistryWithTokens(t *testing.T) {
 func TestSaveFromBrokenRegistry(t *testing.T) {
 	testenv.Slow(t)
 	p := publishSample(t, registrytest.Embedded(t, server.Options{}).Host())
-	faults := []faultproxy.Fault{faultproxy.Reset, faultproxy.Truncate, faultproxy.Corrupt, faultproxy.Busy, faultproxy.Refuse}
+	faults := []faultproxy.Fault{faultproxy.Reset, faultproxy.Truncate, faultproxy.Corrupt,
+		faultproxy.Busy, faultproxy.Refuse}
 	proxy, err := faultproxy.Start(faultproxy.Options{Target: p.host, Rate: -1})
 	if err != nil {
 		t.Fatal(err)
@@ -336,7 +344,8 @@ func TestSaveFromBrokenRegistry(t *testing.T) {
 		for _, fault := range faults {
 			proxy.Set(faultproxy.Options{Target: p.host, Rate: 0.5, Max: 2, Seed: uint64(i), Faults: []faultproxy.Fault{fault},
 				Match: func(r *http.Request) bool {
-					return r.Method == http.MethodGet && (strings.Contains(r.URL.Path, "/blobs/") || strings.Contains(r.URL.Path, "/manifests/sha256:"))
+					return r.Method == http.MethodGet && (strings.Contains(r.URL.Path, "/blobs/") ||
+						strings.Contains(r.URL.Path, "/manifests/sha256:"))
 				}})
 			got, err := saveFrom(t, proxy.Addr()+"/kolla:t1", SaveOptions{})
 			for f, n := range proxy.Injected() {

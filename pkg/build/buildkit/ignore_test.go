@@ -20,7 +20,8 @@ func TestIgnoreAsDockerDoes(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	tree := []string{"Dockerfile", "README.md", "secret.key", "a/secret.key", "a/b/secret.key",
 		"a/b/keep.txt", "a/b/c/deep.md",
-		"docs/one.md", "docs/two.txt", "docs/empty/", "vendor/x/y", "vendor/keep/z", "space in name", "été/naïve.key", "#hash", "x[1]"}
+		"docs/one.md", "docs/two.txt", "docs/empty/", "vendor/x/y", "vendor/keep/z", "space in name",
+		"été/naïve.key", "#hash", "x[1]"}
 	for _, tt := range []struct{ name, ignore string }{
 		{"nothing", ""},
 		{"comments and blanks", "# *.md\n\n   \n  README.md  \n"},

@@ -69,11 +69,13 @@ func TestAccess(t *testing.T) {
 		"all": {server.Options{Anonymous: server.AccessPush},
 			map[string]int{"remote " + pull: 200, "remote " + push: 202, "page " + push: 403}},
 		"logins": {server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret")}, map[string]int{
-			"local " + pull: 401, "local " + push: 401, "remote " + push: 401, "ada " + pull: 200, "ada " + push: 202, "eve " + pull: 401, "local GET /v2/": 401, "ada GET /v2/": 200,
+			"local " + pull: 401, "local " + push: 401, "remote " + push: 401, "ada " + pull: 200, "ada " + push: 202,
+			"eve " + pull: 401, "local GET /v2/": 401, "ada GET /v2/": 200,
 		}},
 		"logins to push": {server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"),
 			Anonymous: server.AccessPull}, map[string]int{
-			"local " + pull: 200, "remote " + pull: 200, "nobody " + pull: 200, "local " + push: 401, "remote " + push: 401, "ada " + push: 202, "eve " + pull: 401, "remote GET /v2/": 401,
+			"local " + pull: 200, "remote " + pull: 200, "nobody " + pull: 200, "local " + push: 401, "remote " + push: 401,
+			"ada " + push: 202, "eve " + pull: 401, "remote GET /v2/": 401,
 		}},
 		"read-only": {server.Options{ReadOnly: true},
 			map[string]int{"remote " + pull: 200, "remote " + push: 403, "local " + push: 405}},

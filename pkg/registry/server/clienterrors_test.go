@@ -20,12 +20,14 @@ import (
 // badReferences are digests, tags and identifiers of uploads that are malformed, or that do
 // not exist.
 var badReferences = []string{
-	"", "x", ":", "sha256:", "sha256", "sha256:x", "sha256:../../x", "sha256+b64:x", "sha256+b64u.unknown:abcdef", "multi:sha256:abc",
+	"", "x", ":", "sha256:", "sha256", "sha256:x", "sha256:../../x", "sha256+b64:x",
+	"sha256+b64u.unknown:abcdef", "multi:sha256:abc",
 	"sha256:" + strings.Repeat("G", 64), "sha256:" + strings.Repeat("A", 64), "SHA256:" + strings.Repeat("0", 64),
 	"sha256:" + strings.Repeat("0", 63), "sha256:" + strings.Repeat("0", 64), "sha256:" + strings.Repeat("0", 65),
 	"sha512:" + strings.Repeat("a", 128), "sha512:" + strings.Repeat("a", 64), "sha384:" + strings.Repeat("a", 96),
 	"sha1:" + strings.Repeat("a", 40), "md5:d41d8cd98f00b204e9800998ecf8427e", "blake3:" + strings.Repeat("a", 64),
-	"a+b.c_d-e:F=", "../../x", "..", ".", "_current", "-x", "a b", "a\nb", "\x00", "\xff", "\u202e", "6c0d8f0a-0000-4000-8000-000000000000",
+	"a+b.c_d-e:F=", "../../x", "..", ".", "_current", "-x", "a b", "a\nb", "\x00", "\xff", "\u202e",
+	"6c0d8f0a-0000-4000-8000-000000000000",
 	strings.Repeat("t", 128), strings.Repeat("t", 129), strings.Repeat("t", 300), strings.Repeat("t", 5000),
 	"sha256:" + strings.Repeat("0", 5000), strings.Repeat("a", 300) + ":" + strings.Repeat("0", 64),
 }
@@ -96,7 +98,8 @@ func TestMalformedRequests(t *testing.T) {
 				"/v2/kolla/base/referrers/" + d.String() + "?artifactType=" + query + "&last=" + query,
 				"/v2/_catalog?n=" + query, "/v2/_catalog?n=1&last=" + query,
 				"/v2/" + escaped + "/tags/list", "/v2/" + escaped + "/blobs/uploads/",
-				"/v2/" + name + "/manifests/" + escaped, "/v2/" + name + "/blobs/" + escaped, "/v2/" + name + "/tags/list?last=" + query,
+				"/v2/" + name + "/manifests/" + escaped, "/v2/" + name + "/blobs/" + escaped,
+				"/v2/" + name + "/tags/list?last=" + query,
 			} {
 				if method != "DELETE" || !strings.HasSuffix(path, "/blobs/"+d.String()) {
 					send(method, path, nil, "")
@@ -104,7 +107,8 @@ func TestMalformedRequests(t *testing.T) {
 			}
 		}
 		for _, value := range []string{
-			"bytes=0-0", "bytes=-1", "bytes=5-2", "bytes=0-,5-9,1-1", "bytes=99999999999999999999-", "0-0", "5-5", "-1--1", "x-y", "",
+			"bytes=0-0", "bytes=-1", "bytes=5-2", "bytes=0-,5-9,1-1", "bytes=99999999999999999999-", "0-0",
+			"5-5", "-1--1", "x-y", "",
 			"9223372036854775807-9223372036854775808", "9223372036854775806-9223372036854775807",
 			"text/plain", "*/*;q=x", strings.Repeat("a,", 5000), "gzip", "\"etag\"", "Thu, 01 Jan 1970 00:00:00 GMT",
 			"Basic !", "Bearer x", "evil.example",

@@ -42,8 +42,10 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	for _, request := range []string{
-		"POST /", "POST /healthz", "GET /metrics", "GET //x", "PUT /v2/kolla/base/manifests/t", "POST /v2/kolla/base/blobs/uploads/",
-		"GET /v2/", "GET /v2/kolla/base/referrers/" + digest.FromString("x").String(), "GET /v2/kolla/base/tags/list?last=%00",
+		"POST /", "POST /healthz", "GET /metrics", "GET //x", "PUT /v2/kolla/base/manifests/t",
+		"POST /v2/kolla/base/blobs/uploads/",
+		"GET /v2/", "GET /v2/kolla/base/referrers/" + digest.FromString("x").String(),
+		"GET /v2/kolla/base/tags/list?last=%00",
 	} {
 		conn := connect()
 		wg.Go(func() {
