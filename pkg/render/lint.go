@@ -45,8 +45,22 @@ func SortFindings(found []Finding) []Finding {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
 			cmp.Compare(a.Message, b.Message), cmp.Compare(severity(b), severity(a)))
 	})
-	return slices.CompactFunc(found, func(a, b Finding) bool {
+	found = slices.CompactFunc(found, func(a, b Finding) bool {
 		return a.File == b.File && a.Line == b.Line && a.Message == b.Message
+	})
+	// The undefined value that ends a render is reported as its error already.
+	type place struct {
+		file, message string
+		line          int
+	}
+	ended := map[place]bool{}
+	for _, f := range found {
+		if !f.Warning {
+			ended[place{f.File, undefinedMessage(f.Message), f.Line}] = true
+		}
+	}
+	return slices.DeleteFunc(found, func(f Finding) bool {
+		return f.Warning && ended[place{f.File, f.Message, f.Line}]
 	})
 }
 

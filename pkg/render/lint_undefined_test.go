@@ -74,3 +74,16 @@ func TestUndefined(t *testing.T) {
 		})
 	}
 }
+
+// The undefined value that ends a render is one finding, not an error and a warning.
+func TestUndefinedThatEndsARender(t *testing.T) {
+	const message = "'x' is undefined"
+	found := SortFindings([]Finding{
+		{File: "a.j2", Line: 1, Column: 4, Message: message},
+		{File: "a.j2", Line: 1, Column: 8, Message: undefinedMessage(message), Warning: true},
+		{File: "a.j2", Line: 2, Message: undefinedMessage(message), Warning: true},
+	})
+	if len(found) != 2 || found[0].Warning || found[1].Line != 2 {
+		t.Errorf("%+v", found)
+	}
+}
