@@ -13,6 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/bundle/contents"
 	"github.com/kolla-build/kolla-build/pkg/bundle/load"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
@@ -137,7 +138,32 @@ func preview(
 		}
 		fmt.Fprintln(w)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil || len(inputs) > 1 { // several files may have what one of them requires
+		return err
+	}
+	return checkRequired(ctx, inputs[0], s)
+}
+
+// checkRequired returns the error with which loading a delta would end because the store, which may be
+// nil, lacks blobs that it requires.
+func checkRequired(ctx context.Context, in load.Input, s *store.Store) error {
+	if in.Path == "-" {
+		return nil // it has been read
+	}
+	listed, err := contents.List(ctx, in.Path, in.Parts, nil)
+	if err != nil || listed.Delta == nil {
+		return context.Cause(ctx) // an archive of another tool has no list
+	}
+	missing := &load.MissingError{Since: listed.Delta.Since}
+	for _, r := range listed.Delta.Requires {
+		if s == nil || !s.HasBlob(r.Digest, r.Size) {
+			missing.Add(r.Digest, r.Image, r.More)
+		}
+	}
+	if len(missing.Missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("loading bundle %s: %w", in.Path, missing)
 }
 
 // stateInStore describes what loading an image changes in the store, which may be nil.

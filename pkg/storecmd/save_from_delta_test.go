@@ -26,6 +26,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/bundle/contents"
+	"github.com/kolla-build/kolla-build/pkg/bundle/load"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
@@ -74,8 +75,17 @@ func TestSaveFromRegistryDelta(t *testing.T) {
 	if listed.Delta == nil || info.Size() > 20_000 {
 		t.Errorf("delta %v has %d bytes", listed.Delta, info.Size())
 	}
-	if err := Load(t.Context(), other.config(), other.con, []string{delta}, LoadOptions{}); err != nil {
-		t.Fatal(err)
+	// A dry run tells whether the site has what the delta requires.
+	var missing *load.MissingError
+	empty := site(t)
+	if err := Load(t.Context(), empty.config(), empty.con, []string{delta}, LoadOptions{DryRun: true}); !errors.As(err, &missing) {
+		t.Errorf("a dry run without the base: %v", err)
+	}
+	for _, dryRun := range []bool{true, false} {
+		opts := LoadOptions{DryRun: dryRun}
+		if err := Load(t.Context(), other.config(), other.con, []string{delta}, opts); err != nil {
+			t.Fatalf("dry run %v: %v", dryRun, err)
+		}
 	}
 }
 

@@ -55,7 +55,8 @@ type Delta struct {
 type Requirement struct {
 	Digest digest.Digest `json:"digest"`
 	Size   int64         `json:"size"`
-	Image  string        `json:"image"` // the first one that needs it
+	Image  string        `json:"image"`          // the first one that needs it
+	More   int           `json:"more,omitempty"` // how many other images need it
 }
 
 // List reads the content of a bundle, without reading more than the manifests of its
@@ -297,7 +298,8 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 	if l.delta != nil {
 		contents.Delta = &Delta{Since: bundle.Printable(l.delta.Since), Requires: []Requirement{}}
 		for _, r := range l.delta.Requires {
-			contents.Delta.Requires = append(contents.Delta.Requires, Requirement{r.Digest, r.Size, bundle.Printable(r.Image)})
+			contents.Delta.Requires = append(contents.Delta.Requires, Requirement{
+				Digest: r.Digest, Size: r.Size, Image: bundle.Printable(r.Image), More: r.More})
 			contents.Delta.Bytes += r.Size
 		}
 	}

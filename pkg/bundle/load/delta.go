@@ -21,8 +21,17 @@ import (
 type MissingError struct {
 	Since   string // the site that the delta was made for, "" if unknown
 	Missing []string
-	Images  []string // images that need the blobs, each once: for every blob the first one
+	Images  []string // sorted: images that need the blobs, each once: for every blob the first one
 	AtLeast int      // how many images need one of the blobs, the others included
+}
+
+// Add adds a blob, the first image that needs it, and the number of the others.
+func (e *MissingError) Add(blob digest.Digest, image string, others int) {
+	e.Missing = append(e.Missing, blob.String())
+	e.AtLeast = max(e.AtLeast, min(others, bundle.MaxImages)+1)
+	if at, found := slices.BinarySearch(e.Images, image); !found && len(e.Images) < maxNamesKept {
+		e.Images = slices.Insert(e.Images, at, image)
+	}
 }
 
 // Error implements error.
@@ -45,8 +54,11 @@ func (e *MissingError) Hint() string {
 	return hint
 }
 
-// maxNamesShown is how many names an error lists.
-const maxNamesShown = 3
+// An error lists maxNamesShown names, and counts maxNamesKept.
+const (
+	maxNamesShown = 3
+	maxNamesKept  = 1000
+)
 
 // requirements reads delta.json and checks that everything required is in the store,
 // before any blob is written.
@@ -73,15 +85,10 @@ func (l *loader) requirements(ctx context.Context, m reader.Member) error {
 			}
 		}
 		if !ok {
-			missing.Missing = append(missing.Missing, r.Digest.String())
-			missing.AtLeast = max(missing.AtLeast, min(r.More, bundle.MaxImages)+1)
-			if image := bundle.Printable(r.Image); !slices.Contains(missing.Images, image) && len(missing.Images) < 1000 {
-				missing.Images = append(missing.Images, image)
-			}
+			missing.Add(r.Digest, bundle.Printable(r.Image), r.More)
 		}
 	}
 	if len(missing.Missing) > 0 {
-		slices.Sort(missing.Images)
 		return missing
 	}
 	l.deltaBases = map[digest.Digest]int64{}
