@@ -11,4 +11,4 @@ else
 fi
 # -count=1: Go's test cache does not know about the programs and daemons that tests run.
 # -p 2: many packages start builders, which need memory and CPU.
-exec go test -p 2 -count=1 -timeout 40m ./... "$@"
+exec go test -p 2 -count=1 -timeout 60m ./... "$@"

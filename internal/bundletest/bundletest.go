@@ -106,7 +106,7 @@ func NewMonths(t *testing.T) Months {
 func (m Months) Save(t *testing.T, since *inventory.Inventory, byteDeltas bool) (string, save.Summary) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "delta.tar")
-	sum, err := save.Bundle(t.Context(), m.St, m.Now, path, save.Options{Since: since, Bytes: byteDeltas})
+	sum, err := save.Bundle(t.Context(), m.St, m.Now, path, save.Options{Since: since, ByteDeltas: byteDeltas})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,7 +152,7 @@ func (rs *readers) make() error {
 	}{
 		{&rs.made.plain, save.Options{}}, {&rs.made.signed, save.Options{SignKey: private}},
 		{&rs.made.foreign, save.Options{SignKey: other}},
-		{&rs.made.delta, save.Options{Since: since}}, {&rs.made.byteDelta, save.Options{Since: since, Bytes: true}},
+		{&rs.made.delta, save.Options{Since: since}}, {&rs.made.byteDelta, save.Options{Since: since, ByteDeltas: true}},
 	} {
 		if *want.to, err = saveBytes(source, entries, want.opts); err != nil {
 			return err
@@ -523,6 +523,6 @@ func readInventory(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	if err != nil {
 		return brokenf("the store: %w", err)
 	}
-	_, err = save.Bundle(ctx, st, entries, "-", save.Options{Stdout: io.Discard, Since: since, Bytes: true})
+	_, err = save.Bundle(ctx, st, entries, "-", save.Options{Stdout: io.Discard, Since: since, ByteDeltas: true})
 	return err
 }

@@ -41,6 +41,12 @@ type Document struct {
 // IsIndex reports whether the document refers to manifests instead of layers.
 func (d Document) IsIndex() bool { return d.Manifests != nil }
 
+// IsArtifact reports whether the document has the type of signatures and SBOMs of before OCI 1.1, which
+// have no config.
+func (d Document) IsArtifact() bool {
+	return d.MediaType == "application/vnd.oci.artifact.manifest.v1+json"
+}
+
 // CheckImage refuses documents that are neither an image's manifest nor an index, such as null and
 // manifests of schema 1. Parse accepts them, because a blob of another kind may look like one.
 func (d Document) CheckImage() error {

@@ -45,7 +45,7 @@ func TestByteDeltasHelper(t *testing.T) {
 		since := testenv.Must[*inventory.Inventory](t)(contents.Inventory(t.Context(), first, st))
 		entries := testenv.Must[[]store.Entry](t)(st.Entries())
 		deltas = testenv.Must[save.Summary](t)(save.Bundle(t.Context(), st, entries, changes,
-			save.Options{Since: since, Bytes: true})).Deltas
+			save.Options{Since: since, ByteDeltas: true})).Deltas
 	}
 	if deltas != memoryImages {
 		t.Fatalf("%d byte deltas, want %d", deltas, memoryImages)

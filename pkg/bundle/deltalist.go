@@ -66,6 +66,6 @@ func ParseDeltaList(b []byte) (DeltaList, error) {
 	return doc, err
 }
 
-// DetailFollowsBlobs is the problem of a delta.json that is read too late: what it requires is
-// checked before any blob is written.
-const DetailFollowsBlobs = "it follows blobs"
+// DetailLateDeltaList is the problem of a delta.json that follows a blob: load checks what a delta requires
+// before it writes any.
+const DetailLateDeltaList = "it follows blobs"

@@ -14,7 +14,8 @@
 // The same images, options and version give the same bytes, whoever saves them. Other tools can read the
 // file: skopeo as oci-archive:FILE:NAME, ctr image import, docker load.
 //
-// The package parses the documents of a bundle within limits, and knows the order of its files. It
-// must not know how bundles are opened (package reader), written (save), loaded (load), verified
-// (verify) or listed (contents).
+// The package parses the documents of a bundle within limits, follows the references between its blobs, and
+// makes the bytes of the tar around the contents of its files, from which verify knows where they are. It
+// must not know how bundles are opened (package reader), where their content comes from or goes to (save,
+// load), or what is reported about them (verify, contents).
 package bundle

@@ -8,15 +8,15 @@ import (
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
 
-// Limits of a bundle. They bound the memory that reading one takes; manifests have
-// the limits of package ocijson.
+// Limits of a bundle. They bound the memory that reading one takes.
 const (
-	MaxLayout   = 4 << 10
-	MaxIndex    = 32 << 20
-	MaxImages   = 50_000
-	MaxBlobs    = 250_000 // blobs in a bundle or referred to by it
-	MaxDirs     = 1000
-	MaxManifest = ocijson.MaxBytes
+	MaxLayout        = 4 << 10          // bytes of oci-layout, and of the signature
+	MaxIndex         = 32 << 20         // bytes of index.json, manifest.json and delta.json
+	MaxManifest      = 64 << 20         // bytes of kolla-bundle.json
+	MaxImageManifest = ocijson.MaxBytes // bytes of the manifest, index or config of an image
+	MaxImages        = 50_000           // images in the index
+	MaxBlobs         = 250_000          // blobs in a bundle or referred to by it
+	MaxFiles         = MaxBlobs + 16    // files of a bundle
 )
 
 // FormatError reports that a file is not a bundle or is damaged.
@@ -58,11 +58,10 @@ func (e *FormatError) Unwrap() error { return e.Err }
 
 // Hints about a bundle that cannot be read.
 const (
-	AdviceTruncated = "the file is truncated: copy it again; blobs that arrived complete are kept, so that loading it " +
-		"again continues from there"
-	AdviceDamaged  = "the file is damaged: copy it again"
-	AdviceForeign  = "save does not write this: do not trust the file"
-	AdviceNoBundle = "a bundle is written by kolla-build save"
+	AdviceTruncated = "the file is truncated: copy it again"
+	AdviceDamaged   = "the file is damaged: copy it again"
+	AdviceForged    = "save does not write this: do not trust the file"
+	AdviceNoBundle  = "a bundle is written by kolla-build save"
 )
 
 // AdviceForeignArchive is the hint for archives of other tools that are damaged.

@@ -81,8 +81,8 @@ var errNesting = errors.New("its indexes are nested too deeply")
 
 // Walk calls visit for each blob of an image once, its manifest first; twice for one that is
 // both a manifest and a layer. It reports whether all manifests are known. The error is
-// errNesting if some were not visited because they are too deep, and errShared if the walks
-// over the graph took too long.
+// ErrShared if the walks over the graph took too long; another one reports that some blobs were
+// not visited because they are too deep.
 func (g *Graph) Walk(root Reference, visit func(Reference)) (complete bool, err error) {
 	complete = true
 	type key struct {

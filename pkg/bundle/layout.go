@@ -62,7 +62,7 @@ func ParseIndex(b []byte) ([]ocispec.Descriptor, error) {
 		if err := d.Digest.Validate(); err != nil {
 			return nil, bad(fmt.Sprintf("image %d: digest %q", i+1, d.Digest), err)
 		}
-		if d.Size <= 0 || d.Size > MaxManifest {
+		if d.Size <= 0 || d.Size > MaxImageManifest {
 			return nil, bad(fmt.Sprintf("image %d: the size of its manifest is %d bytes", i+1, d.Size), nil)
 		}
 	}
@@ -93,8 +93,8 @@ func BlobPath(d digest.Digest) string {
 	return "blobs/" + d.Algorithm().String() + "/" + d.Encoded()
 }
 
-// Root returns the reference to the manifest of an image, from which Walk begins.
-func Root(d ocispec.Descriptor) Reference {
+// ReferenceTo returns the reference to the manifest of an image, from which Walk begins.
+func ReferenceTo(d ocispec.Descriptor) Reference {
 	return Reference{d.Digest, d.Size, Role{Kind: "manifest"}}
 }
 

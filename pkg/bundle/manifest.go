@@ -21,9 +21,7 @@ const (
 	ManifestName    = "kolla-bundle.json"
 	ManifestVersion = 1
 
-	MaxBundleManifest = 64 << 20 // bytes of kolla-bundle.json
-	maxManifestEntry  = 64 << 10 // bytes of one image or file in it
-	MaxFiles          = MaxBlobs + 16
+	maxManifestEntry = 64 << 10 // bytes of one image or file in it
 )
 
 // Manifest is the content of kolla-bundle.json: the images of a bundle, and the size

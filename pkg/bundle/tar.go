@@ -9,8 +9,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// ContentOffset returns where the contents of the files of a manifest begin in the tar that
-// save writes.
+// ContentOffset returns where the contents of the files of a manifest begin in the tar that save
+// writes: the manifest and the signature, which it does not list, follow its first file.
 func ContentOffset(m *Manifest, manifestSize, signatureSize int64) (map[string]int64, error) {
 	var files []File
 	for i, f := range m.Files {

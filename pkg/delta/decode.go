@@ -30,7 +30,8 @@ func decode(w io.Writer, r *bufio.Reader, base io.ReaderAt, baseSize, tarSize in
 	for {
 		number++
 		fail := func(err error, format string, args ...any) error {
-			return &FormatError{Operation: number, At: done, Detail: fmt.Sprintf(format, args...), Err: noEOF(err)}
+			return &FormatError{Operation: number, At: done, Detail: fmt.Sprintf(format, args...), Err: noEOF(err),
+				Limit: errors.Is(err, errTooMuchWork)}
 		}
 		word, err := binary.ReadUvarint(r)
 		if err != nil {

@@ -33,7 +33,7 @@ const (
 
 const (
 	maxHeader = 4 << 10
-	maxName   = 128      // bytes of the name or version of a compressor
+	maxName   = 512      // bytes of the name or version of a compressor
 	maxDigest = 256      // bytes of a digest
 	maxRun    = 64 << 10 // bytes of one insert or difference
 
@@ -67,6 +67,7 @@ type FormatError struct {
 	At        int64 // byte of the target's tar
 	Detail    string
 	Err       error
+	Limit     bool // it exceeds a limit, and need not be damaged
 }
 
 // Error implements error.
@@ -86,7 +87,12 @@ func (e *FormatError) Error() string {
 func (e *FormatError) Unwrap() error { return e.Err }
 
 // Hint returns a hint for the user.
-func (e *FormatError) Hint() string { return "the file is damaged: copy it again" }
+func (e *FormatError) Hint() string {
+	if e.Limit {
+		return "save does not write this: save it again with this release, or do not trust the file"
+	}
+	return "the file is damaged: copy it again"
+}
 
 func (l Layer) check(kind string) error {
 	for _, d := range []digest.Digest{l.Digest, l.DiffID} {
@@ -98,7 +104,8 @@ func (l Layer) check(kind string) error {
 		}
 	}
 	if l.Size < 0 || l.TarSize < 0 || l.TarSize > maxTar || l.expands() {
-		return &FormatError{Detail: fmt.Sprintf("header: the %s has %d bytes, and its tar %d", kind, l.Size, l.TarSize)}
+		return &FormatError{Detail: fmt.Sprintf("header: the %s has %d bytes, and its tar %d", kind, l.Size, l.TarSize),
+			Limit: true}
 	}
 	return nil
 }

@@ -9,7 +9,7 @@
 //	manifest.json, HEX.json, HEX.tar, ID/layer.tar   skopeo and Podman (docker-archive); each ID/layer.tar is a link
 //	manifest.json, sha256:HEX, HEX.tar.gz            crane, Kaniko, Bazel
 //
-// Docker 25 and later writes an OCI layout, which package bundle reads.
+// Docker 25 and later writes an OCI layout, which is loaded as a bundle.
 //
 // An archive is read once, from front to back, so that it can come through a pipe. A layer is
 // stored when it is read: gzip and zstd layers unchanged, others compressed by package compress, so

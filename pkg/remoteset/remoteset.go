@@ -28,9 +28,9 @@ import (
 // it are read twice.
 const maxCached = 32 << 20
 
-// Set is a set of images in a registry. It is a bundle.Source.
+// Set is a set of images in a registry. It is a save.Source.
 type Set struct {
-	ctx     context.Context // of Open: a bundle.Source opens blobs without one
+	ctx     context.Context // of Open: a save.Source opens blobs without one
 	client  *registry.Client
 	entries []store.Entry
 
@@ -46,7 +46,7 @@ type Set struct {
 
 // image is what an image consists of.
 type image struct {
-	blobs     []ocispec.Descriptor // as bundle.Source.Blobs returns them
+	blobs     []ocispec.Descriptor // as save.Source.Blobs returns them
 	platforms []string
 }
 
@@ -100,7 +100,7 @@ func Open(ctx context.Context, client *registry.Client, from setcopy.Location, e
 // by which they are found in a registry: see imageref.IsArtifactTag.
 func (s *Set) Entries() []store.Entry { return slices.Clone(s.entries) }
 
-// Blobs implements bundle.Source.
+// Blobs implements save.Source.
 func (s *Set) Blobs(_ context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {
 	img, ok := s.images[d]
 	if !ok {
@@ -109,10 +109,10 @@ func (s *Set) Blobs(_ context.Context, d digest.Digest) ([]ocispec.Descriptor, e
 	return slices.Clone(img.blobs), nil
 }
 
-// Platforms implements bundle.Source.
+// Platforms implements save.Source.
 func (s *Set) Platforms(e store.Entry) []string { return s.images[e.Digest].platforms }
 
-// OpenBlob implements bundle.Source. Content that arrives damaged is a *retry.Error: the next
+// OpenBlob implements save.Source. Content that arrives damaged is a *retry.Error: the next
 // reading may be right.
 func (s *Set) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
 	at, ok := s.blobs[d]
@@ -156,7 +156,7 @@ func retryable(err error) error {
 	return err
 }
 
-// HasBlob implements bundle.Source. If the registry does not report whether it has a layer,
+// HasBlob implements save.Source. If the registry does not report whether it has a layer,
 // OpenBlob returns its answer.
 func (s *Set) HasBlob(d digest.Digest, size int64) bool {
 	if old, ok := s.older[d]; ok && old.size == size {
@@ -209,7 +209,7 @@ func (s *Set) find(d digest.Digest, at olderLayer) {
 	}
 }
 
-// TempDir implements bundle.Source.
+// TempDir implements save.Source.
 func (s *Set) TempDir() string { return "" }
 
 // add adds an image and its blobs.

@@ -45,7 +45,7 @@ func walkTree(
 		return err
 	}
 	parsed, err := ocijson.Parse(m.Raw)
-	if err == nil {
+	if err == nil && !parsed.IsArtifact() {
 		err = parsed.CheckImage()
 	}
 	if err != nil {

@@ -191,8 +191,10 @@ func (c *checkout) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.warnOfFilters()
-	return c.fetchSubmodules(ctx)
+	if err := c.fetchSubmodules(ctx); err != nil {
+		return err
+	}
+	return c.warnOfFilters()
 }
 
 // userFilters returns the names of filters, such as lfs, in the user's settings. The attributes of a
@@ -218,12 +220,23 @@ func (g *gitCommand) userFilters(ctx context.Context) ([]string, error) {
 }
 
 // warnOfFilters reports that files are archived as they are stored, although attributes select a filter.
-func (c *checkout) warnOfFilters() {
-	attributes, err := inputfile.ReadRegular(filepath.Join(c.workTree, ".gitattributes"), inputfile.MaxState)
-	if err == nil && filterAttribute.Match(attributes) {
-		c.f.opts.Log(fmt.Sprintf("warning: source [%s]: .gitattributes selects a filter, such as that of git-lfs: its files "+
-			"are left as git stores them", c.spec.Name))
-	}
+func (c *checkout) warnOfFilters() error {
+	return filepath.WalkDir(c.workTree, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != ".gitattributes" {
+			return err
+		}
+		attributes, err := inputfile.ReadRegular(path, inputfile.MaxState)
+		if err != nil || !filterAttribute.Match(attributes) {
+			return nil //nolint:nilerr // git does not read it either, or it selects no filter
+		}
+		name, err := filepath.Rel(c.workTree, path)
+		if err != nil {
+			return err
+		}
+		c.f.opts.Log(fmt.Sprintf("warning: source [%s]: %s selects a filter, such as that of git-lfs: its files are left as "+
+			"git stores them", c.spec.Name, printable.Quoted(name)))
+		return fs.SkipAll
+	})
 }
 
 var filterAttribute = regexp.MustCompile(`(?m)^[^#\n]*[ \t]filter=`)

@@ -219,6 +219,7 @@ func TestGitFiltersOfTheUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Setenv("HOME", home)
+		t.Setenv("GIT_CONFIG", os.DevNull) // which only git config reads
 		f, lines := newFetcher(t, Options{})
 		archives, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
 		if err != nil {

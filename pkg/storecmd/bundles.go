@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -35,11 +36,11 @@ func Verify(ctx context.Context, con *console.Console, files []string, o VerifyO
 		return usererr.Usage(usererr.Errorf("omit --each: it verifies parts separately, and the signature covers all of them",
 			"--each and --verify-key exclude each other"))
 	}
-	opts := verify.Options{EachPart: o.EachPart}
-	if len(files) > 1 {
-		opts.Parts = files
+	set, err := partsOf("verify", files)
+	if err != nil {
+		return err
 	}
-	var err error
+	opts := verify.Options{EachPart: o.EachPart, Parts: set}
 	if opts.VerifyKey, err = readVerifyKey(ctx, o.VerifyKey); err != nil {
 		return err
 	}
@@ -158,11 +159,28 @@ func problemText(p verify.Problem) string {
 	return s
 }
 
+// partsOf returns the files of a bundle in parts, and nil for a bundle that is one file or directory.
+// One of the parts may be damaged so that it is not recognized.
+func partsOf(command string, files []string) ([]string, error) {
+	if len(files) == 1 {
+		return nil, nil
+	}
+	isDir := func(file string) bool {
+		info, err := os.Stat(file)
+		return err == nil && info.IsDir()
+	}
+	if slices.ContainsFunc(files, isDir) || !slices.ContainsFunc(files, parts.IsPart) {
+		return nil, usererr.Usage(usererr.Errorf("name whole bundles one at a time",
+			"%s takes one bundle, or the parts of one", command))
+	}
+	return files, nil
+}
+
 // List prints what is in a bundle. files are as for Verify.
 func List(ctx context.Context, con *console.Console, files []string, asJSON bool) error {
-	var set []string
-	if len(files) > 1 {
-		set = files
+	set, err := partsOf("list", files)
+	if err != nil {
+		return err
 	}
 	listed, err := contents.List(ctx, files[0], set, nil)
 	if err != nil {

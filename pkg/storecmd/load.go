@@ -3,6 +3,7 @@ package storecmd
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -102,10 +103,13 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 		}
 	}
 	loaded, set, err := loadBundles(ctx, cfg, con, s, inputs, opts)
+	var taken *store.NamesTakenError
+	if err == nil || len(inputs) == 1 && errors.As(err, &taken) { // of several files, the others were not read
+		tags.warn(con, opts.Renames, loaded.Renamed)
+	}
 	if err != nil {
 		return err
 	}
-	tags.warn(con, opts.Renames, loaded.Renamed)
 	return publishSet(ctx, cfg, con, to, s, loaded, set)
 }
 
@@ -221,7 +225,7 @@ func loadBundles(
 		con.Notice("%s", p)
 	}
 	if err != nil {
-		return nil, nil, err
+		return loaded, nil, err
 	}
 	report(con, inputs, loaded.Summary)
 	set := setOf(loaded.Images)

@@ -59,7 +59,7 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	if err != nil {
 		return usererr.Usage(err)
 	}
-	opts := save.Options{Stdout: con.Stdout, Bytes: o.Delta != "", Split: split, Parity: parity,
+	opts := save.Options{Stdout: con.Stdout, ByteDeltas: o.Delta != "", Split: split, Parity: parity,
 		Tool: "kolla-build " + con.Version, Resume: o.Resume}
 	if o.SignKey != "" {
 		if opts.SignKey, err = bundle.ReadSignKey(ctx, o.SignKey); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/printable"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle/contents"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
@@ -88,12 +90,12 @@ func registryInventory(ctx context.Context, cfg *config.Config, con *console.Con
 func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, since string) (
 	*inventory.Inventory, error) {
 	if parts.IsPart(since) { // which begins as JSON does
-		return contents.Inventory(ctx, since, s)
+		return sinceBundle(contents.Inventory(ctx, since, s))
 	}
 	f, err := inputfile.Open(ctx, since)
 	switch {
 	case errors.Is(err, syscall.EISDIR):
-		return contents.Inventory(ctx, since, s)
+		return sinceBundle(contents.Inventory(ctx, since, s))
 	case errors.Is(err, fs.ErrNotExist):
 		if part := parts.First(since); part != "" {
 			return nil, usererr.Usage(usererr.Errorf("it was saved in parts: name one of them, such as "+part,
@@ -102,11 +104,11 @@ func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s 
 		if _, notLocation := setcopy.ParseLocation(since); notLocation != nil {
 			return nil, usererr.Usage(
 				usererr.Errorf("--since takes a bundle, a file of kolla-build inventory, or HOST[:PORT]/NAMESPACE[:TAG]",
-					"--since: %w", err))
+					"--since %s: there is no such file", printable.Quoted(since)))
 		}
 		return registryInventory(ctx, cfg, con, since)
 	case err != nil:
-		return nil, err
+		return nil, fmt.Errorf("--since: %w", err)
 	}
 	defer f.Close()
 	r := bufio.NewReader(f)
@@ -118,7 +120,15 @@ func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s 
 		return inv, nil
 	}
 	if _, regular := f.(*os.File); !regular {
-		return contents.InventoryOf(ctx, since, r, s)
+		return sinceBundle(contents.InventoryOfStream(ctx, since, r, s))
 	}
-	return contents.Inventory(ctx, since, s)
+	return sinceBundle(contents.Inventory(ctx, since, s))
+}
+
+// sinceBundle names the option in an error of reading a bundle.
+func sinceBundle(inv *inventory.Inventory, err error) (*inventory.Inventory, error) {
+	if err != nil {
+		return nil, fmt.Errorf("--since: %w", err)
+	}
+	return inv, nil
 }

@@ -25,8 +25,8 @@ func Inventory(ctx context.Context, path string, st *store.Store) (*inventory.In
 	return inventoryOf(ctx, path, path, nil, st)
 }
 
-// InventoryOf is Inventory of content that can be read only once, such as that of a pipe.
-func InventoryOf(ctx context.Context, name string, content io.Reader, st *store.Store) (*inventory.Inventory, error) {
+// InventoryOfStream is Inventory of content that can be read only once, such as that of a pipe.
+func InventoryOfStream(ctx context.Context, name string, content io.Reader, st *store.Store) (*inventory.Inventory, error) {
 	return inventoryOf(ctx, name, "-", content, st)
 }
 
@@ -70,9 +70,9 @@ func readInventory(
 			err = addRequired(inv, src, m)
 		case m.Digest != "" && !m.Delta:
 			inv.Blobs[m.Digest] = m.Size
-			if m.Size <= bundle.MaxManifest && total+m.Size <= maxManifests {
+			if m.Size <= bundle.MaxImageManifest && total+m.Size <= maxManifests {
 				var b []byte
-				if b, err = reader.ReadSmall(src, m, bundle.MaxManifest); err == nil && len(b) > 0 && b[0] == '{' {
+				if b, err = reader.ReadSmall(src, m, bundle.MaxImageManifest); err == nil && len(b) > 0 && b[0] == '{' {
 					manifests[m.Digest] = b
 					total += m.Size
 				}

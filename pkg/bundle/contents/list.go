@@ -1,7 +1,7 @@
-// Package contents lists what bundles contain, as they describe it, without verification: for people, and
-// as the inventory of a site that has loaded them.
+// Package contents lists what bundles contain, as they describe it, for people, and as the inventory of
+// a site that has loaded them. It verifies no layer.
 //
-// It reads the documents of a bundle and must not read its layers.
+// It reads the documents of a bundle, and blobs so small that they may be one. It must not read larger ones.
 package contents
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// Contents describes a bundle as the bundle describes itself, without verification.
-type Contents struct {
+// Listing describes a bundle as the bundle describes itself, without verification.
+type Listing struct {
 	Bundle        string            `json:"bundle"`
 	Tool          string            `json:"tool,omitempty"`
 	Configuration map[string]string `json:"configuration,omitempty"`
@@ -59,9 +59,9 @@ type Requirement struct {
 	More   int           `json:"more,omitempty"` // how many other images need it
 }
 
-// List reads the content of a bundle, without reading more than the manifests of its
-// images. files are the parts of a bundle that was split, of which path is one, or nil.
-func List(ctx context.Context, path string, files []string, stdin io.Reader) (*Contents, error) {
+// List describes a bundle. If it has a manifest, as save writes it, only the beginning is read, as far as
+// the manifests of the images. files are the parts of a bundle that was split, of which path is one, or nil.
+func List(ctx context.Context, path string, files []string, stdin io.Reader) (*Listing, error) {
 	c, err := list(ctx, path, files, stdin)
 	if err != nil {
 		return nil, fmt.Errorf("reading bundle %s: %w", path, err)
@@ -69,7 +69,7 @@ func List(ctx context.Context, path string, files []string, stdin io.Reader) (*C
 	return c, nil
 }
 
-func list(ctx context.Context, path string, files []string, stdin io.Reader) (*Contents, error) {
+func list(ctx context.Context, path string, files []string, stdin io.Reader) (*Listing, error) {
 	src, err := reader.OpenUnverified(ctx, path, files, stdin)
 	if err != nil {
 		return nil, err
@@ -184,10 +184,10 @@ func manifests(refs []bundle.Reference) []digest.Digest {
 func (l *lister) member(m reader.Member) error {
 	if m.Digest != "" {
 		l.carried[m.Digest] = m.Size
-		if m.Delta || m.Size > bundle.MaxManifest {
+		if m.Delta || m.Size > bundle.MaxImageManifest {
 			return nil
 		}
-		b, err := reader.ReadSmall(l.src, m, bundle.MaxManifest)
+		b, err := reader.ReadSmall(l.src, m, bundle.MaxImageManifest)
 		if err != nil || len(b) == 0 || b[0] != '{' {
 			return err
 		}
@@ -201,7 +201,7 @@ func (l *lister) member(m reader.Member) error {
 	}
 	limit := int64(bundle.MaxIndex)
 	if m.Name == bundle.ManifestName {
-		limit = bundle.MaxBundleManifest
+		limit = bundle.MaxManifest
 	}
 	b, err := reader.ReadSmall(l.src, m, limit)
 	if err == nil {
@@ -240,8 +240,8 @@ func (l *lister) inFile(r bundle.Reference) int64 {
 	return l.carried[r.Digest]
 }
 
-func (l *lister) contents(ctx context.Context) (*Contents, error) {
-	contents := &Contents{Signed: l.signed, Images: []Image{}}
+func (l *lister) contents(ctx context.Context) (*Listing, error) {
+	contents := &Listing{Signed: l.signed, Images: []Image{}}
 	described := map[string]bundle.ManifestImage{}
 	if doc := l.check.Manifest; doc != nil {
 		contents.Tool, contents.Configuration = bundle.Printable(doc.Tool), doc.Configuration
@@ -259,7 +259,7 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		_, err := l.graph.Walk(bundle.Root(d), func(r bundle.Reference) {
+		_, err := l.graph.Walk(bundle.ReferenceTo(d), func(r bundle.Reference) {
 			users[r.Digest]++
 			_, carried := l.carried[r.Digest]
 			switch {
@@ -273,7 +273,7 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 		})
 		if err != nil {
 			return nil, &bundle.FormatError{Blob: d.Digest, Of: "manifest of " + bundle.Printable(bundle.ImageName(d)),
-				Detail: err.Error(), Advice: bundle.AdviceForeign}
+				Detail: err.Error(), Advice: bundle.AdviceForged}
 		}
 	}
 	for _, d := range l.images {
@@ -284,7 +284,7 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 		image := Image{Name: bundle.ImageName(d), Digest: d.Digest, Key: e.Key, Kind: e.Kind}
 		m := described[image.Name]
 		image.Platforms, image.Created = m.Platforms, m.Created
-		_, _ = l.graph.Walk(bundle.Root(d), func(r bundle.Reference) { // it was visited before
+		_, _ = l.graph.Walk(bundle.ReferenceTo(d), func(r bundle.Reference) { // it was visited before
 			image.Size += r.Size
 			if users[r.Digest] == 1 {
 				image.Own += l.inFile(r)

@@ -24,7 +24,7 @@ import (
 
 func TestList(t *testing.T) {
 	s, entries := storetest.Fill(t)
-	contents := testenv.Must[*Contents](t)(List(t.Context(),
+	contents := testenv.Must[*Listing](t)(List(t.Context(),
 		bundletest.Save(t, s, entries, save.Options{Tool: "kolla-build 1"}), nil, nil))
 	if len(contents.Images) != 2 || contents.Blobs != 7 || contents.Tool != "kolla-build 1" || contents.Signed ||
 		contents.Delta != nil {
@@ -45,12 +45,12 @@ func TestList(t *testing.T) {
 	if err := os.Remove(files[1]); err != nil {
 		t.Fatal(err)
 	}
-	if c := testenv.Must[*Contents](t)(List(t.Context(), files[0], nil, nil)); len(c.Images) != 2 {
+	if c := testenv.Must[*Listing](t)(List(t.Context(), files[0], nil, nil)); len(c.Images) != 2 {
 		t.Errorf("of parts: %+v", c)
 	}
 	m := bundletest.NewMonths(t)
 	path, sum := m.Save(t, testenv.Must[*inventory.Inventory](t)(Inventory(t.Context(), m.First, m.St)), true)
-	contents = testenv.Must[*Contents](t)(List(t.Context(), path, nil, nil))
+	contents = testenv.Must[*Listing](t)(List(t.Context(), path, nil, nil))
 	if contents.Delta == nil || len(contents.Delta.Requires) != sum.Required || contents.Delta.Bytes == 0 {
 		t.Errorf("of a delta: %+v", contents)
 	}

@@ -102,9 +102,9 @@ func TestMemoryIsBounded(t *testing.T) {
 		"largest index of images": index(`{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1},`, bundle.MaxIndex/95),
 		"annotations": index(`{"annotations":{`+strings.Repeat(`"":"",`, 9000)+`"":""}},`,
 			bundle.MaxIndex/9000/7),
-		"layers":                  manifest(config+`"layers":[`, "{},", "{}]}", bundle.MaxManifest/3-100),
+		"layers":                  manifest(config+`"layers":[`, "{},", "{}]}", bundle.MaxImageManifest/3-100),
 		"16 MB manifest":          manifest(config+`"layers":[`, "{},", "{}]}", 5<<20),
-		"annotations of manifest": manifest(config+`"annotations":{`, `"":"",`, `"":""}}`, bundle.MaxManifest/6-100),
+		"annotations of manifest": manifest(config+`"annotations":{`, `"":"",`, `"":""}}`, bundle.MaxImageManifest/6-100),
 		"directories": func(w *tar.Writer) {
 			for range 2_000_000 {
 				h := &tar.Header{Typeflag: tar.TypeDir, Name: "blobs/sha256/", Mode: 0o755}

@@ -108,7 +108,7 @@ func (l *loader) checkSharing(ctx context.Context) error {
 			return err
 		}
 		if total += n; total > bundle.MaxVisits {
-			return &bundle.FormatError{Detail: bundle.ErrShared.Error(), Advice: bundle.AdviceForeign}
+			return &bundle.FormatError{Detail: bundle.ErrShared.Error(), Advice: bundle.AdviceForged}
 		}
 	}
 	return nil

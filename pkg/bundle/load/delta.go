@@ -64,7 +64,7 @@ const (
 // before any blob is written.
 func (l *loader) requirements(ctx context.Context, m reader.Member) error {
 	if len(l.received) > 0 {
-		return &bundle.FormatError{Member: m.Name, Detail: bundle.DetailFollowsBlobs, Advice: bundle.AdviceForeign}
+		return &bundle.FormatError{Member: m.Name, Detail: bundle.DetailLateDeltaList, Advice: bundle.AdviceForged}
 	}
 	b, err := l.readSmall(m, bundle.MaxIndex)
 	if err != nil {
@@ -106,7 +106,7 @@ func (l *loader) applyDelta(ctx context.Context, m reader.Member) error {
 	expected, known := l.expected[m.Digest]
 	if !known || expected.manifest {
 		return &bundle.FormatError{Member: m.Name, Detail: "no manifest before it refers to this layer",
-			Advice: bundle.AdviceForeign}
+			Advice: bundle.AdviceForged}
 	}
 	if l.sum.Deltas == 0 {
 		if err := l.checkDeltaSpace(); err != nil {

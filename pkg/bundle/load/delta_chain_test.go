@@ -32,7 +32,7 @@ func threeMonths(t *testing.T) (files []string, last []store.Entry) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			opts = save.Options{Since: inv, Bytes: true}
+			opts = save.Options{Since: inv, ByteDeltas: true}
 		}
 		file := filepath.Join(dir, fmt.Sprintf("month%d.tar", month))
 		sum := testenv.Must[save.Summary](t)(save.Bundle(t.Context(), st, last, file, opts))

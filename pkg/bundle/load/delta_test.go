@@ -268,7 +268,7 @@ func TestByteDeltasToDirectory(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
 	for range 2 { // into a new directory and into an existing one
 		sum, err := save.Bundle(t.Context(), templess{m.St}, m.Now, out,
-			save.Options{Since: since, Bytes: true, ReadOnce: true})
+			save.Options{Since: since, ByteDeltas: true, ReadOnce: true})
 		if err != nil || sum.Deltas != 5 || len(sum.Extra) > 0 {
 			t.Errorf("%d byte deltas, want 5 (%v); left %v", sum.Deltas, err, sum.Extra)
 		}
@@ -284,7 +284,7 @@ func TestByteDeltasNeedSpace(t *testing.T) {
 	for _, size := range []string{"1m", "4m"} { // too small for what is known before, and for a base
 		out := filepath.Join(testenv.Tmpfs(t, size), "delta.tar")
 		_, err := save.Bundle(t.Context(), templess{m.St}, m.Now, out,
-			save.Options{Since: since, Bytes: true, ReadOnce: true})
+			save.Options{Since: since, ByteDeltas: true, ReadOnce: true})
 		var full *store.FullError
 		if !errors.As(err, &full) || full.Path != filepath.Dir(out) || !strings.Contains(usererr.Hint(err), "--delta") {
 			t.Errorf("saving to %s: %v (hint %q)", size, err, usererr.Hint(err))

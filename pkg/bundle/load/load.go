@@ -19,7 +19,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// Options are the options of Bundle and Read.
+// Options are the options of Bundle, Read and Unpack.
 type Options struct {
 	// Name is the name of an image that has none in its file, and the repository of one
 	// whose name there is only a tag.
@@ -158,7 +158,7 @@ func (l *loader) rename(e store.Entry) (string, error) {
 	}
 	ref, err := imageref.ParseTag(name)
 	if err != nil {
-		return "", &bundle.FormatError{Detail: "image name", Err: err, Advice: bundle.AdviceForeign}
+		return "", &bundle.FormatError{Detail: "image name", Err: err, Advice: bundle.AdviceForged}
 	}
 	tag := ref.Tag()
 	for i, r := range l.opts.Renames {

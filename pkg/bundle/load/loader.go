@@ -199,7 +199,7 @@ func (l *loader) members(ctx context.Context) error {
 
 // readOther reads a file whose content is only compared with the manifest.
 func (l *loader) readOther(m reader.Member) error {
-	limits := map[string]int64{bundle.ManifestName: bundle.MaxBundleManifest, bundle.SignatureName: bundle.MaxLayout,
+	limits := map[string]int64{bundle.ManifestName: bundle.MaxManifest, bundle.SignatureName: bundle.MaxLayout,
 		bundle.DockerManifestName: bundle.MaxIndex, bundle.DeltaListName: bundle.MaxIndex}
 	limit, ok := limits[m.Name]
 	if !ok {
@@ -265,9 +265,9 @@ func (l *loader) expect(layer ocispec.Descriptor, manifest bool, r bundle.Role) 
 	if err := layer.Digest.Validate(); err != nil {
 		return &bundle.FormatError{Detail: fmt.Sprintf("%s: digest %q", r, layer.Digest), Err: err}
 	}
-	if expected.size < 0 || manifest && expected.size > bundle.MaxManifest {
+	if expected.size < 0 || manifest && expected.size > bundle.MaxImageManifest {
 		return &bundle.FormatError{Blob: layer.Digest, Of: r.String(),
-			Detail: fmt.Sprintf("its size is %d bytes", expected.size), Advice: bundle.AdviceForeign}
+			Detail: fmt.Sprintf("its size is %d bytes", expected.size), Advice: bundle.AdviceForged}
 	}
 	old, known := l.expected[layer.Digest]
 	switch {
@@ -278,7 +278,7 @@ func (l *loader) expect(layer ocispec.Descriptor, manifest bool, r bundle.Role) 
 		return nil
 	case !known && len(l.expected) == bundle.MaxBlobs:
 		return &bundle.FormatError{Detail: fmt.Sprintf("it refers to more than %d blobs", bundle.MaxBlobs),
-			Advice: bundle.AdviceForeign}
+			Advice: bundle.AdviceForged}
 	}
 	l.expected[layer.Digest] = expected
 	if size, ok := l.received[layer.Digest]; ok {
@@ -335,7 +335,7 @@ func (l *loader) storeBlob(ctx context.Context, m reader.Member, expected expect
 		}
 		return l.batch.Write(ctx, r, m.Digest, m.Size, func(err error) error { return blobError(m, expected, err) })
 	}
-	b, err := reader.ReadSmall(l.src, m, bundle.MaxManifest)
+	b, err := reader.ReadSmall(l.src, m, bundle.MaxImageManifest)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type Partial struct {
 
 // keepPartial replaces each index of which some manifests are neither in the file nor
 // in the store: by the only manifest that is available, or by an index of those that
-// are. Bundles that we saved have all platforms.
+// are. Bundles that save wrote have all platforms.
 func (l *loader) keepPartial(ctx context.Context) error {
 	if l.manifest.Manifest != nil {
 		return nil

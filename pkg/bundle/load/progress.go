@@ -29,7 +29,7 @@ type totalProgress struct {
 	before int64            // bytes of the files that have been read
 }
 
-func newOverall(inputs []Input, report bundle.Progress) *totalProgress {
+func newTotalProgress(inputs []Input, report bundle.Progress) *totalProgress {
 	o := &totalProgress{report: report, sizes: map[string]int64{}}
 	for _, in := range inputs {
 		o.sizes[in.Path] = in.size()

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -19,7 +20,7 @@ type Loaded struct {
 	replace bool
 }
 
-// Bundle reads a file and names its images: it is Read and Loaded.Name.
+// Bundle is Read and Loaded.Name for one file. Commands publish between them, and call both.
 func Bundle(ctx context.Context, path string, st *store.Store, opts Options) (Summary, error) {
 	loaded, err := Read(ctx, []Input{{Path: path}}, st, opts)
 	if err == nil && !opts.NamesOnly {
@@ -39,7 +40,7 @@ func Bundle(ctx context.Context, path string, st *store.Store, opts Options) (Su
 func Read(ctx context.Context, inputs []Input, st *store.Store, opts Options) (*Loaded, error) {
 	set := &Loaded{st: st, replace: opts.Replace, Summary: Summary{Renamed: make([]bool, len(opts.Renames))}}
 	named := map[string]origin{}
-	progress := newOverall(inputs, opts.Progress)
+	progress := newTotalProgress(inputs, opts.Progress)
 	for pending := inputs; len(pending) > 0; {
 		var deferred []Input
 		var missing error
@@ -102,8 +103,8 @@ func readInput(ctx context.Context, in Input, st *store.Store, opts Options) (*l
 		}
 		taken, err := st.TakenNames(entries)
 		if l.manifest.Manifest == nil {
-			// So may those of a layout that another tool wrote. An image that was loaded
-			// may be the same one.
+			// Images of a layout that another tool wrote may get other digests, too, so that a name that was
+			// loaded earlier may belong to the same image.
 			taken = slices.DeleteFunc(taken, func(name string) bool {
 				e, ok, err := st.Lookup(name)
 				return err == nil && ok && e.Kind == store.KindLoaded
@@ -129,6 +130,10 @@ func readInput(ctx context.Context, in Input, st *store.Store, opts Options) (*l
 }
 
 func withHint(err error) error {
+	var fe *bundle.FormatError
+	if errors.As(err, &fe) && fe.Advice == bundle.AdviceTruncated {
+		fe.Advice += "; blobs that arrived complete are kept, so that loading it again continues from there"
+	}
 	var taken *store.NamesTakenError
 	if errors.As(err, &taken) {
 		return usererr.WithHint(err,

@@ -13,7 +13,7 @@ type Summary struct {
 	Deltas   int           // layers that came as byte deltas
 	Restored []string      // a line for each part that was missing or damaged
 	Signed   bool          // the signature was verified
-	Renamed  []bool        // for each of Options.Renames: whether it changed a name
+	Renamed  []bool        // of each of Options.Renames, whether it changed a name
 	Partial  []Partial     // images of which the file has only some platforms
 	// DeltaBytes is the size of the byte deltas, DeltaLayers the size of their layers.
 	DeltaBytes, DeltaLayers int64

@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // Part is a file of a set.
@@ -327,12 +329,13 @@ func (s *Set) complete() error {
 	return nil
 }
 
-// NeededText describes how many more parts are needed of a set of data parts.
+// NeededText says how many more parts of a set are needed. data is the number of data parts: any as many
+// parts, parity parts included, have the whole content.
 func NeededText(missing, data int) string {
 	if missing == 1 {
-		return fmt.Sprintf("1 more part is needed, of %d in all", data)
+		return "1 more part is needed: it takes any " + units.Count(data, "part")
 	}
-	return fmt.Sprintf("%d more parts are needed, of %d in all", missing, data)
+	return fmt.Sprintf("%d more parts are needed: it takes any %s", missing, units.Count(data, "part"))
 }
 
 // Verify reads all parts, several at the same time, and records which are damaged. The

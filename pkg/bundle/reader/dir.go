@@ -22,29 +22,29 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 )
 
-// DirFiles has the files of a directory in the order in which a tar would have them.
-type DirFiles struct {
-	Root      *os.Root
-	Headers   []*tar.Header
+// dirFiles has the files of a directory in the order in which a tar would have them.
+type dirFiles struct {
+	root      *os.Root
+	headers   []*tar.Header
 	current   *os.File
 	remaining int64
 }
 
 // openDir opens a bundle that is a directory. Files that do not belong to it are not
-// read but listed in the source's extra.
+// read but listed in Source.Extra.
 func openDir(ctx context.Context, dir string) (*Source, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
-	d := &DirFiles{Root: root}
-	extra, err := d.Scan(ctx)
+	d := &dirFiles{root: root}
+	extra, err := d.scan(ctx)
 	if err != nil {
 		root.Close()
 		return nil, err
 	}
 	for _, name := range extra {
-		if len(d.Headers) == 0 && parts.IsPart(filepath.Join(dir, name)) {
+		if len(d.headers) == 0 && parts.IsPart(filepath.Join(dir, name)) {
 			root.Close()
 			return nil, usererr.Errorf("name the parts, such as "+filepath.Join(dir, name),
 				"the directory is not a bundle: it contains parts of one")
@@ -53,8 +53,8 @@ func openDir(ctx context.Context, dir string) (*Source, error) {
 	return &Source{Files: d, close: d.close, Extra: extra, dir: true}, nil
 }
 
-// Scan lists the files and those that do not belong to the bundle.
-func (d *DirFiles) Scan(ctx context.Context) (extra []string, err error) {
+// scan lists the files and those that do not belong to the bundle.
+func (d *dirFiles) scan(ctx context.Context) (extra []string, err error) {
 	listed, err := d.listed()
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (d *DirFiles) Scan(ctx context.Context) (extra []string, err error) {
 	add := func(name string, e fs.DirEntry) error {
 		if found++; found > 2*bundle.MaxFiles {
 			return &bundle.FormatError{Detail: fmt.Sprintf("more than %d files", 2*bundle.MaxFiles),
-				Advice: bundle.AdviceForeign}
+				Advice: bundle.AdviceForged}
 		}
 		if listed != nil && !listed[name] || listed == nil && !IsBundleFile(name) {
 			extra = append(extra, name)
@@ -71,7 +71,7 @@ func (d *DirFiles) Scan(ctx context.Context) (extra []string, err error) {
 		}
 		h, err := d.header(name, e)
 		if err == nil {
-			d.Headers = append(d.Headers, h)
+			d.headers = append(d.headers, h)
 		}
 		return err
 	}
@@ -87,7 +87,7 @@ func (d *DirFiles) Scan(ctx context.Context) (extra []string, err error) {
 		}
 		return add(e.Name(), e)
 	})
-	slices.SortFunc(d.Headers, func(a, b *tar.Header) int {
+	slices.SortFunc(d.headers, func(a, b *tar.Header) int {
 		return cmp.Or(cmp.Compare(readOrder(a), readOrder(b)), strings.Compare(a.Name, b.Name))
 	})
 	slices.Sort(extra)
@@ -103,12 +103,22 @@ func readOrder(h *tar.Header) int {
 	switch n := slices.Index(first, h.Name); {
 	case n >= 0:
 		return n
-	case isBlob && h.Size <= bundle.MaxManifest:
+	case isBlob && h.Size <= bundle.MaxImageManifest:
 		return len(first)
 	case isBlob:
 		return len(first) + 2
 	}
 	return len(first) + 1
+}
+
+// DirNames returns the names of all files in a directory, and in blobs/ and deltas/ of it.
+func DirNames(ctx context.Context, root *os.Root) ([]string, error) {
+	d := &dirFiles{root: root}
+	names, err := d.scan(ctx)
+	for _, h := range d.headers {
+		names = append(names, h.Name)
+	}
+	return names, err
 }
 
 // IsBundleFile reports whether a file of this name can be in a bundle.
@@ -122,9 +132,9 @@ func IsBundleFile(name string) bool {
 	return isBlob || isDelta
 }
 
-// listed returns the manifest and the files that it lists; nil if it is missing, or if it
-// is damaged, which the reader of the manifest reports.
-func (d *DirFiles) listed() (map[string]bool, error) {
+// listed returns the names of the files that the manifest lists, of the manifest itself and of its
+// signature. It returns nil if the manifest is missing or damaged, which its reader reports.
+func (d *dirFiles) listed() (map[string]bool, error) {
 	f, err := d.open(bundle.ManifestName)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) {
 		return nil, nil
@@ -137,7 +147,7 @@ func (d *DirFiles) listed() (map[string]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > bundle.MaxBundleManifest {
+	if info.Size() > bundle.MaxManifest {
 		return nil, nil
 	}
 	b := make([]byte, info.Size()) // io.ReadAll would take a multiple
@@ -156,8 +166,8 @@ func (d *DirFiles) listed() (map[string]bool, error) {
 var errNotRegular = errors.New("it is not a regular file")
 
 // open opens a regular file. It does not wait for the writer of a named pipe.
-func (d *DirFiles) open(name string) (*os.File, error) {
-	f, err := d.Root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+func (d *dirFiles) open(name string) (*os.File, error) {
+	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -173,8 +183,8 @@ func (d *DirFiles) open(name string) (*os.File, error) {
 }
 
 // each calls f for each entry of a directory, not all of which need to fit into memory.
-func (d *DirFiles) each(ctx context.Context, dir string, f func(fs.DirEntry) error) error {
-	open, err := d.Root.Open(dir)
+func (d *dirFiles) each(ctx context.Context, dir string, f func(fs.DirEntry) error) error {
+	open, err := d.root.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -198,14 +208,14 @@ func (d *DirFiles) each(ctx context.Context, dir string, f func(fs.DirEntry) err
 	}
 }
 
-func (d *DirFiles) header(name string, e fs.DirEntry) (*tar.Header, error) {
+func (d *dirFiles) header(name string, e fs.DirEntry) (*tar.Header, error) {
 	info, err := e.Info()
 	if err != nil {
 		return nil, err
 	}
 	target := ""
 	if info.Mode()&fs.ModeSymlink != 0 {
-		if target, err = d.Root.Readlink(name); err != nil {
+		if target, err = d.root.Readlink(name); err != nil {
 			return nil, err
 		}
 	}
@@ -218,16 +228,16 @@ func (d *DirFiles) header(name string, e fs.DirEntry) (*tar.Header, error) {
 }
 
 // Next returns the next file.
-func (d *DirFiles) Next() (*tar.Header, error) {
+func (d *dirFiles) Next() (*tar.Header, error) {
 	if d.current != nil {
 		d.current.Close()
 		d.current = nil
 	}
-	if len(d.Headers) == 0 {
+	if len(d.headers) == 0 {
 		return nil, io.EOF
 	}
-	h := d.Headers[0]
-	d.Headers = d.Headers[1:]
+	h := d.headers[0]
+	d.headers = d.headers[1:]
 	if d.remaining = 0; h.Typeflag == tar.TypeReg {
 		f, err := d.open(h.Name)
 		if err != nil {
@@ -244,7 +254,7 @@ func (d *DirFiles) Next() (*tar.Header, error) {
 }
 
 // Read reads the current file.
-func (d *DirFiles) Read(p []byte) (int, error) {
+func (d *dirFiles) Read(p []byte) (int, error) {
 	if d.remaining == 0 || d.current == nil {
 		return 0, io.EOF
 	}
@@ -255,9 +265,9 @@ func (d *DirFiles) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (d *DirFiles) close() {
+func (d *dirFiles) close() {
 	if d.current != nil {
 		d.current.Close()
 	}
-	d.Root.Close()
+	d.root.Close()
 }

@@ -30,7 +30,7 @@ func openForeignDir(ctx context.Context, dir string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DirFiles{Root: root}
+	d := &dirFiles{root: root}
 	for _, name := range []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile, bundle.ManifestName} {
 		if _, err := root.Lstat(name); err == nil {
 			root.Close()
@@ -55,7 +55,7 @@ func openForeignDir(ctx context.Context, dir string) (*Source, error) {
 }
 
 // hasSkopeoVersion reports whether the file version shows that skopeo wrote the directory.
-func (d *DirFiles) hasSkopeoVersion() bool {
+func (d *dirFiles) hasSkopeoVersion() bool {
 	f, err := d.open("version")
 	if err != nil {
 		return false
@@ -65,17 +65,18 @@ func (d *DirFiles) hasSkopeoVersion() bool {
 	return err == nil && bytes.HasPrefix(b, []byte("Directory Transport Version: 1."))
 }
 
-func (d *DirFiles) isDockerSave() bool {
+func (d *dirFiles) isDockerSave() bool {
 	for _, name := range []string{imagearchive.ManifestFile, imagearchive.RepositoriesFile} {
-		if _, err := d.Root.Lstat(name); err == nil {
+		if _, err := d.root.Lstat(name); err == nil {
 			return true
 		}
 	}
 	return false
 }
 
-// scanAll lists all files in the directory and its direct subdirectories.
-func (d *DirFiles) scanAll(ctx context.Context, dir string, depth int) error {
+// scanAll lists all files in the directory and in two levels of directories in it, which is what docker
+// save writes.
+func (d *dirFiles) scanAll(ctx context.Context, dir string, depth int) error {
 	return d.each(ctx, dir, func(e fs.DirEntry) error {
 		name := path.Join(dir, e.Name())
 		if e.IsDir() {
@@ -85,12 +86,12 @@ func (d *DirFiles) scanAll(ctx context.Context, dir string, depth int) error {
 			}
 			return d.scanAll(ctx, name, depth+1)
 		}
-		if len(d.Headers) > bundle.MaxFiles {
-			return &bundle.FormatError{Detail: fmt.Sprintf("more than %d files", bundle.MaxFiles), Advice: bundle.AdviceForeign}
+		if len(d.headers) > bundle.MaxFiles {
+			return &bundle.FormatError{Detail: fmt.Sprintf("more than %d files", bundle.MaxFiles), Advice: bundle.AdviceForged}
 		}
 		h, err := d.header(name, e)
 		if err == nil {
-			d.Headers = append(d.Headers, h)
+			d.headers = append(d.headers, h)
 		}
 		return err
 	})
@@ -100,7 +101,7 @@ func (d *DirFiles) scanAll(ctx context.Context, dir string, depth int) error {
 // name, whose manifest is manifest.json.
 type skopeoDir struct {
 	small   []smallFile // the first files of the layout
-	dir     *DirFiles
+	dir     *dirFiles
 	current io.Reader
 }
 
@@ -111,18 +112,18 @@ type smallFile struct {
 
 var skopeoBlob = regexp.MustCompile(`^([0-9a-f]{64}|[0-9a-f]{128})(\.manifest\.json)?$`)
 
-func openSkopeoDir(ctx context.Context, d *DirFiles) (*skopeoDir, error) {
+func openSkopeoDir(ctx context.Context, d *dirFiles) (*skopeoDir, error) {
 	f, err := d.open(imagearchive.ManifestFile)
 	if err != nil {
 		return nil, &bundle.FormatError{Member: imagearchive.ManifestFile, Detail: "the manifest of the image", Err: err}
 	}
 	defer f.Close()
-	raw, err := inputfile.ReadAll(f, imagearchive.ManifestFile, bundle.MaxManifest)
+	raw, err := inputfile.ReadAll(f, imagearchive.ManifestFile, bundle.MaxImageManifest)
 	var large *inputfile.TooLargeError
 	switch {
 	case errors.As(err, &large):
 		return nil, &bundle.FormatError{Member: imagearchive.ManifestFile,
-			Detail: fmt.Sprintf("more than %d bytes", bundle.MaxManifest),
+			Detail: fmt.Sprintf("more than %d bytes", bundle.MaxImageManifest),
 			Advice: bundle.AdviceForeignArchive}
 	case err != nil:
 		return nil, err
@@ -160,21 +161,21 @@ func openSkopeoDir(ctx context.Context, d *DirFiles) (*skopeoDir, error) {
 		if found == nil || found[1] == manifestBlob {
 			return nil // version, signatures, and a second copy of the manifest
 		}
-		if len(d.Headers)+len(layers) > bundle.MaxFiles {
-			return &bundle.FormatError{Detail: fmt.Sprintf("more than %d files", bundle.MaxFiles), Advice: bundle.AdviceForeign}
+		if len(d.headers)+len(layers) > bundle.MaxFiles {
+			return &bundle.FormatError{Detail: fmt.Sprintf("more than %d files", bundle.MaxFiles), Advice: bundle.AdviceForged}
 		}
 		h, err := d.header(e.Name(), e)
 		if err != nil {
 			return err
 		}
 		if found[2] != "" {
-			d.Headers = append(d.Headers, h)
+			d.headers = append(d.headers, h)
 		} else {
 			layers = append(layers, h)
 		}
 		return nil
 	})
-	d.Headers = append(d.Headers, layers...)
+	d.headers = append(d.headers, layers...)
 	return source, err
 }
 

@@ -62,7 +62,7 @@ func (c *ManifestCheck) compare(name string, size int64) error {
 	switch {
 	case !ok:
 		return &bundle.FormatError{Member: name, Detail: bundle.ManifestName + " does not list it",
-			Advice: bundle.AdviceForeign}
+			Advice: bundle.AdviceForged}
 	case f.Size != size:
 		return &bundle.FormatError{
 			Member: name, Detail: fmt.Sprintf("its size is %d bytes, and %d in %s", size, f.Size, bundle.ManifestName),
@@ -151,7 +151,7 @@ func (c *ManifestCheck) Images(index []ocispec.Descriptor) error {
 	if !c.Manifest.SameImages(index) {
 		return &bundle.FormatError{Member: ocispec.ImageIndexFile,
 			Detail: "its images are not those of " + bundle.ManifestName,
-			Advice: bundle.AdviceForeign}
+			Advice: bundle.AdviceForged}
 	}
 	return nil
 }

@@ -25,17 +25,20 @@ type Member struct {
 	Digest digest.Digest // of a blob, or of the layer that a byte delta makes; "" for other files
 	Delta  bool          // it is a byte delta
 	Size   int64
-	// foreign is the first member that docker save writes and a bundle cannot contain.
+	// Foreign is the first member that docker save writes and a bundle cannot contain; nil for others.
 	Foreign *tar.Header
 }
+
+// maxDirs bounds the directories in a tar.
+const maxDirs = 1000
 
 // Checker checks the headers of a tar.
 type Checker struct {
 	seen map[string]bool // files by name
 	dirs int
-	// layout reports that a file was found that only OCI layouts have.
+	// Layout reports that a file was found that only OCI layouts have.
 	Layout bool
-	// layoutOnly rejects files of docker save.
+	// LayoutOnly rejects files of docker save.
 	LayoutOnly bool
 }
 
@@ -94,7 +97,7 @@ func (c *Checker) DamagedError(err error) error {
 // without a name.
 func (c *Checker) check(h *tar.Header) (Member, error) {
 	refuse := func(detail string) (Member, error) {
-		return Member{}, &bundle.FormatError{Member: h.Name, Detail: detail, Advice: bundle.AdviceForeign}
+		return Member{}, &bundle.FormatError{Member: h.Name, Detail: detail, Advice: bundle.AdviceForged}
 	}
 	if c.seen == nil {
 		c.seen = map[string]bool{}
@@ -122,8 +125,8 @@ func (c *Checker) check(h *tar.Header) (Member, error) {
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:
-		if c.dirs++; c.dirs > bundle.MaxDirs {
-			return refuse(fmt.Sprintf("more than %d directories", bundle.MaxDirs))
+		if c.dirs++; c.dirs > maxDirs {
+			return refuse(fmt.Sprintf("more than %d directories", maxDirs))
 		}
 		if name == "." || name == "blobs" || path.Dir(name) == "blobs" {
 			return Member{}, nil
@@ -168,7 +171,7 @@ func (c *Checker) check(h *tar.Header) (Member, error) {
 }
 
 func (c *Checker) unexpectedMember(name string) (Member, error) {
-	e := &bundle.FormatError{Member: name, Detail: "it does not belong in a bundle", Advice: bundle.AdviceForeign}
+	e := &bundle.FormatError{Member: name, Detail: "it does not belong in a bundle", Advice: bundle.AdviceForged}
 	if !c.seen[ocispec.ImageIndexFile] && !c.seen[ocispec.ImageLayoutFile] {
 		e.Advice = bundle.AdviceNoBundle + "; use a root file system or the output of docker save with --base-image"
 	}
@@ -180,7 +183,7 @@ func ReadSmall(s *Source, m Member, limit int64) ([]byte, error) {
 	if m.Size > limit {
 		return nil, &bundle.FormatError{
 			Member: m.Name, Detail: fmt.Sprintf("its size is %s, more than %s", units.Bytes(m.Size), units.Bytes(limit)),
-			Advice: bundle.AdviceForeign,
+			Advice: bundle.AdviceForged,
 		}
 	}
 	b := make([]byte, m.Size)

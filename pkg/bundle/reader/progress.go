@@ -111,7 +111,7 @@ func (r *trackedFile) section(size int64) *filecopy.Section {
 
 // trackedFiles tracks the files of a directory.
 type trackedFiles struct {
-	fileReader
+	Files
 	tracker   *progressTracker
 	remaining int64 // of the current file
 }
@@ -119,7 +119,7 @@ type trackedFiles struct {
 func (f *trackedFiles) Next() (*tar.Header, error) {
 	f.tracker.add(f.remaining) // it was skipped
 	f.remaining = 0
-	h, err := f.fileReader.Next()
+	h, err := f.Files.Next()
 	if err == nil {
 		f.remaining = h.Size
 	}
@@ -127,7 +127,7 @@ func (f *trackedFiles) Next() (*tar.Header, error) {
 }
 
 func (f *trackedFiles) Read(p []byte) (int, error) {
-	n, err := f.fileReader.Read(p)
+	n, err := f.Files.Read(p)
 	f.remaining -= int64(n)
 	f.tracker.add(int64(n))
 	return n, err
@@ -135,7 +135,7 @@ func (f *trackedFiles) Read(p []byte) (int, error) {
 
 // section returns the content of the current file.
 func (f *trackedFiles) section(int64) *filecopy.Section {
-	d, ok := f.fileReader.(*DirFiles)
+	d, ok := f.Files.(*dirFiles)
 	if !ok || d.current == nil {
 		return nil
 	}

@@ -28,8 +28,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 )
 
-// fileReader has the files of a bundle, as a *tar.Reader has them.
-type fileReader interface {
+// Files has the files of a bundle one after another, as a *tar.Reader has them.
+type Files interface {
 	Next() (*tar.Header, error)
 	io.Reader // of the current file
 }
@@ -42,7 +42,7 @@ type sectioned interface {
 
 // Source is an open bundle: a tar, compressed or not, or a directory.
 type Source struct {
-	Files fileReader
+	Files Files
 	Parts *parts.Set // nil for one file
 	Extra []string   // of a directory: files that do not belong to the bundle
 
@@ -68,12 +68,12 @@ func OpenParts(ctx context.Context, report bundle.Progress, tempDir string, file
 	if err != nil {
 		return nil, err
 	}
-	return NewOfParts(set, r)
+	return FromParts(set, r)
 }
 
-// NewOfParts returns a source that reads from r, the stream of a set of parts. Closing it, and an
+// FromParts returns a source that reads from r, the stream of a set of parts. Closing it, and an
 // error, close r.
-func NewOfParts(set *parts.Set, r io.ReadCloser) (*Source, error) {
+func FromParts(set *parts.Set, r io.ReadCloser) (*Source, error) {
 	s, err := newSource(r, func() { r.Close() })
 	if err != nil {
 		r.Close()
@@ -135,7 +135,7 @@ func OpenUnverified(ctx context.Context, path string, files []string, stdin io.R
 	if len(set.Lost()) > 0 && set.Needed() == 0 {
 		return OpenParts(ctx, nil, "", files...)
 	}
-	return NewOfParts(set, set.Scan(ctx))
+	return FromParts(set, set.Scan(ctx))
 }
 
 // openError is the error for a bundle file that cannot be opened. Callers name the file.
@@ -170,14 +170,14 @@ func openDirectory(ctx context.Context, dir string, track *progressTracker) (*So
 	if err != nil {
 		return nil, err
 	}
-	if d, ok := s.Files.(*DirFiles); ok {
+	if d, ok := s.Files.(*dirFiles); ok {
 		var total int64
-		for _, h := range d.Headers {
+		for _, h := range d.headers {
 			total += h.Size
 		}
 		track.expect(total)
 	}
-	tracked := &trackedFiles{fileReader: s.Files, tracker: track}
+	tracked := &trackedFiles{Files: s.Files, tracker: track}
 	s.Files, s.plain, s.track = tracked, tracked, track
 	return s, nil
 }

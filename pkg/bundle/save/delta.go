@@ -32,7 +32,7 @@ type deltaPlan struct {
 	bases    map[digest.Digest]digest.Digest // by layer: the possible base of a byte delta
 	deltas   []madeDelta
 	spool    bool     // copy layers to a temporary file before they are read several times
-	file     *os.File // the byte deltas in made, one after another; nil before the first
+	file     *os.File // the contents of deltas, one after another; nil before the first
 }
 
 // need is that an image needs a blob. The handles keep each text once in memory.
@@ -116,8 +116,8 @@ func (p *deltaPlan) require(image string, d digest.Digest, size int64, manifest 
 	p.required[d] = r
 }
 
-// index returns the content of delta.json.
-func (p *deltaPlan) index() ([]byte, error) {
+// list returns the content of delta.json.
+func (p *deltaPlan) list() ([]byte, error) {
 	doc := bundle.DeltaList{Version: bundle.DeltaVersion, Since: p.since.Of, Requires: []bundle.Requirement{}}
 	for _, r := range p.required {
 		doc.Requires = append(doc.Requires, r)

@@ -330,13 +330,9 @@ func removeStale(ctx context.Context, dir string, files []bundle.File) (extra []
 		return nil, err
 	}
 	defer root.Close()
-	d := &reader.DirFiles{Root: root}
-	names, err := d.Scan(ctx)
+	names, err := reader.DirNames(ctx, root)
 	if err != nil {
 		return nil, err
-	}
-	for _, h := range d.Headers {
-		names = append(names, h.Name)
 	}
 	for _, name := range names {
 		switch {

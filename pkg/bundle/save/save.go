@@ -31,7 +31,7 @@ import (
 // Compression is how the whole tar is compressed.
 type Compression string
 
-// The compressions of a bundle. Load recognizes them.
+// The compressions of a bundle. Package reader recognizes them.
 const (
 	None Compression = "" // the default, because layers are compressed
 	Gzip Compression = "gzip"
@@ -62,9 +62,9 @@ type Options struct {
 	// Since is the inventory of the other side: the bundle omits its blobs, and can be
 	// loaded only there. nil makes a complete bundle.
 	Since *inventory.Inventory
-	// Bytes carries changed layers as byte deltas against the layers of Since that this
-	// store has, where that is possible.
-	Bytes bool
+	// ByteDeltas carries changed layers as byte deltas, where that is possible: against layers of Since that
+	// the source has.
+	ByteDeltas bool
 	// ReadOnce reports that reading a blob of the source is expensive, for example over a
 	// network.
 	ReadOnce bool
@@ -88,7 +88,7 @@ func save(ctx context.Context, st Source, entries []store.Entry, output string, 
 	if err != nil {
 		return Summary{}, err
 	}
-	if opts.Bytes && p.delta != nil {
+	if opts.ByteDeltas && p.delta != nil {
 		p.delta.spool = opts.ReadOnce
 		defer p.delta.close()
 		if err := p.makeDeltas(ctx, p.tempDir(output), opts.DeltaProgress); err != nil {

@@ -31,11 +31,11 @@ func (p *plan) files(opts Options) ([]bundle.File, error) {
 	if p.delta == nil {
 		files = append(files, bundle.ContentFile(bundle.DockerManifestName, p.docker))
 	} else {
-		index, err := p.delta.index()
+		list, err := p.delta.list()
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, bundle.ContentFile(bundle.DeltaListName, index))
+		files = append(files, bundle.ContentFile(bundle.DeltaListName, list))
 	}
 	files = p.appendBlobs(files, p.small)
 	if p.delta != nil { // after the manifests, which refer to the layers

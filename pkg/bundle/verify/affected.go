@@ -16,7 +16,7 @@ func (v *verifier) distinct() []ocispec.Descriptor {
 	seen := map[bundle.Reference]bool{}
 	var all []ocispec.Descriptor
 	for _, d := range v.images {
-		if r := bundle.Root(d); !seen[r] {
+		if r := bundle.ReferenceTo(d); !seen[r] {
 			seen[r] = true
 			all = append(all, d)
 		}
@@ -31,7 +31,7 @@ const maxAffected = 1_000_000
 func (v *verifier) attribute(ctx context.Context) error {
 	names := map[bundle.Reference][]string{}
 	for _, d := range v.images {
-		names[bundle.Root(d)] = append(names[bundle.Root(d)], bundle.ImageName(d))
+		names[bundle.ReferenceTo(d)] = append(names[bundle.ReferenceTo(d)], bundle.ImageName(d))
 	}
 	affected := map[string][]string{}
 	roles := map[string]string{}
@@ -40,10 +40,10 @@ func (v *verifier) attribute(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		_, _ = v.graph.Walk(bundle.Root(d), func(r bundle.Reference) { // what it cannot visit has been reported
+		_, _ = v.graph.Walk(bundle.ReferenceTo(d), func(r bundle.Reference) { // what it cannot visit has been reported
 			for _, name := range []string{bundle.BlobPath(r.Digest), bundle.DeltaPath(r.Digest)} {
 				if _, bad := v.bad[name]; bad {
-					images := names[bundle.Root(d)]
+					images := names[bundle.ReferenceTo(d)]
 					images = images[:min(len(images), maxAffected-total)]
 					total += len(images)
 					affected[name] = append(affected[name], images...)

@@ -10,7 +10,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/pkg/bundle"
-	"github.com/kolla-build/kolla-build/pkg/bundle/reader"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
@@ -99,8 +98,7 @@ func (v *verifier) compareManifest() {
 		}
 	}
 	if _, damaged := v.bad[ocispec.ImageIndexFile]; !damaged && v.indexed {
-		check := reader.ManifestCheck{Manifest: v.doc}
-		if err := check.Images(v.images); err != nil {
+		if !v.doc.SameImages(v.images) {
 			v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile,
 				Detail: "its images are not those of " + bundle.ManifestName})
 		}
@@ -123,7 +121,7 @@ func (v *verifier) compareImages(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		known, err := v.graph.Walk(bundle.Root(layer), func(r bundle.Reference) {
+		known, err := v.graph.Walk(bundle.ReferenceTo(layer), func(r bundle.Reference) {
 			name := bundle.BlobPath(r.Digest)
 			used[name] = true
 			size, found := v.sizes[name]
@@ -140,7 +138,7 @@ func (v *verifier) compareImages(ctx context.Context) error {
 			case found && size != r.Size:
 				v.damaged(name, Problem{Kind: ProblemDamaged,
 					Detail: fmt.Sprintf("it has %d bytes, and %d by its descriptor", size, r.Size)})
-			case found && r.Role.Kind == "config" && size > bundle.MaxManifest:
+			case found && r.Role.Kind == "config" && size > bundle.MaxImageManifest:
 				v.damaged(name, Problem{Kind: ProblemInvalid, Detail: "larger than a config can be"})
 			case found && r.Role.Kind == "manifest" && v.graph.Documents[r.Digest] == nil:
 				v.damaged(name, Problem{Kind: ProblemInvalid, Detail: "not a manifest"})

@@ -61,7 +61,7 @@ func (v *verifier) set(ctx context.Context, set *parts.Set) error {
 }
 
 func (v *verifier) stream(ctx context.Context, set *parts.Set, r io.ReadCloser) error {
-	src, err := reader.NewOfParts(set, r)
+	src, err := reader.FromParts(set, r)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (v *verifier) stream(ctx context.Context, set *parts.Set, r io.ReadCloser) 
 // in the first part, shows which files are lost.
 func (v *verifier) beginning(ctx context.Context, set *parts.Set) error {
 	v.reset()
-	src, err := reader.NewOfParts(set, set.Scan(ctx))
+	src, err := reader.FromParts(set, set.Scan(ctx))
 	if err != nil {
 		return nil //nolint:nilerr // the report has the lost first part
 	}

@@ -1,5 +1,5 @@
-// Package verify examines bundles: every blob and reference is read, and everything that is damaged,
-// missing or superfluous is reported, with the images that it affects.
+// Package verify examines bundles: every file is read, every reference is followed, and everything that
+// is damaged, missing or superfluous is reported, with the images that it affects.
 //
 // The package must not know the store: what a delta requires is not examined.
 package verify
@@ -57,7 +57,7 @@ type PartsReport struct {
 	Restored bool     `json:"restored"` // parts are missing or damaged, and the others are sufficient
 }
 
-// The kinds of problems.
+// The kinds of problems, as they are in JSON.
 const (
 	ProblemDamaged   = "damaged"   // the content does not have its digest
 	ProblemMissing   = "missing"   // something refers to it
@@ -78,8 +78,8 @@ type Problem struct {
 // maxProblems bounds how many problems a report lists.
 const maxProblems = 10_000
 
-// Bundle reads a bundle and reports all problems. It returns an error if the bundle could
-// not be examined.
+// Bundle reads a bundle and reports all problems. It returns an error if the bundle could not be
+// examined, or if it has no file that a bundle can have.
 func Bundle(ctx context.Context, path string, opts Options) (*Report, error) {
 	v := &verifier{opts: opts, report: Report{Bundle: path, Signed: "no", Images: []string{}, Problems: []Problem{}}}
 	err := v.verify(ctx, path)
@@ -114,6 +114,7 @@ type verifier struct {
 	sizes     map[string]int64         // of all files, by name
 	sums      map[string]digest.Digest // of files that are not blobs, and of byte deltas
 	stopped   bool                     // the rest could not be read
+	refused   *bundle.FormatError      // why the first file was refused that cannot be in a bundle
 
 	mu  sync.Mutex // guards sums and bad, which hashing goroutines set
 	bad map[string]Problem
@@ -140,7 +141,10 @@ func (v *verifier) source(ctx context.Context, src *reader.Source) error {
 	if err := v.read(ctx, src); err != nil {
 		return err
 	}
-	if others := len(v.report.Problems) + len(src.Extra); len(v.sizes) == 0 && others > 0 && v.report.Parts == nil {
+	if len(v.sizes) == 0 && v.report.Parts == nil { // it is not a bundle
+		if v.refused != nil {
+			return v.refused
+		}
 		return &bundle.FormatError{Detail: "it contains no " + ocispec.ImageIndexFile, Advice: bundle.AdviceNoBundle}
 	}
 	switch err := src.Finish(ctx); {
@@ -200,6 +204,9 @@ func (v *verifier) read(ctx context.Context, src *reader.Source) error {
 			return context.Cause(ctx)
 		case errors.As(err, &fe) && fe.Member != "" && invalid < maxProblems:
 			v.problem(Problem{Kind: ProblemInvalid, File: fe.Member, Detail: fe.Detail})
+			if v.refused == nil {
+				v.refused = fe
+			}
 			invalid++
 			continue
 		case err != nil && len(v.sizes) == 0 && v.report.Parts == nil:
@@ -245,7 +252,7 @@ func (v *verifier) readSmall(src *reader.Source, m reader.Member) error {
 	case ocispec.ImageLayoutFile, bundle.SignatureName:
 		limit = bundle.MaxLayout
 	case bundle.ManifestName:
-		limit = bundle.MaxBundleManifest
+		limit = bundle.MaxManifest
 	}
 	b, err := reader.ReadSmall(src, m, limit)
 	if err != nil {
@@ -269,7 +276,7 @@ func (v *verifier) readSmall(src *reader.Source, m reader.Member) error {
 		v.indexed = err == nil
 	case bundle.DeltaListName:
 		if v.report.Blobs > 0 {
-			v.problem(Problem{Kind: ProblemInvalid, File: m.Name, Detail: bundle.DetailFollowsBlobs})
+			v.problem(Problem{Kind: ProblemInvalid, File: m.Name, Detail: bundle.DetailLateDeltaList})
 		}
 		err = v.requirements(b)
 	case ocispec.ImageLayoutFile:
@@ -317,7 +324,7 @@ func (v *verifier) blob(ctx context.Context, src *reader.Source, m reader.Member
 		}
 		k, err := src.Files.Read(buf[:min(int64(len(buf)), m.Size-n)])
 		h.Write(buf[:k])
-		if n == 0 && k > 0 && buf[0] == '{' && m.Size <= bundle.MaxManifest && !m.Delta {
+		if n == 0 && k > 0 && buf[0] == '{' && m.Size <= bundle.MaxImageManifest && !m.Delta {
 			document = make([]byte, 0, m.Size)
 		}
 		if document != nil {

@@ -232,7 +232,7 @@ func TestDirectory(t *testing.T) {
 	if want := []string{"README", stale, "pipe"}; r.OK || !slices.Equal(extra, want) {
 		t.Errorf("%+v", r.Problems)
 	}
-	c := testenv.Must[*contents.Contents](t)(contents.List(t.Context(), dir, nil, nil))
+	c := testenv.Must[*contents.Listing](t)(contents.List(t.Context(), dir, nil, nil))
 	if len(c.Extra) != 3 || len(c.Images) != 2 {
 		t.Errorf("%+v", c)
 	}
@@ -368,7 +368,7 @@ func TestVerifyAndLoadAgree(t *testing.T) {
 		},
 		"large config": func(p *bundletest.Packed) {
 			config := p.Add(ocispec.MediaTypeImageConfig,
-				[]byte(`{"rootfs":{"type":"layers","diff_ids":[]},"author":"`+strings.Repeat("x", bundle.MaxManifest)+`"}`))
+				[]byte(`{"rootfs":{"type":"layers","diff_ids":[]},"author":"`+strings.Repeat("x", bundle.MaxImageManifest)+`"}`))
 			p.Images = append(p.Images, p.Add(ocispec.MediaTypeImageManifest,
 				[]byte(fmt.Sprintf(`{"schemaVersion":2,"config":{"digest":%q,"size":%d},"layers":[]}`, config.Digest,
 					config.Size))))
@@ -390,9 +390,9 @@ func TestVerifyAndLoadAgree(t *testing.T) {
 	}
 }
 
-// TestDeltaIndexAfterBlobs checks that delta.json is accepted before blobs only, by load and
+// TestDeltaListAfterBlobs checks that delta.json is accepted before blobs only, by load and
 // by verify.
-func TestDeltaIndexAfterBlobs(t *testing.T) {
+func TestDeltaListAfterBlobs(t *testing.T) {
 	var p bundletest.Packed
 	p.Image(t, "kolla/a:t", "a", nil)
 	items := p.Items(t)
@@ -413,15 +413,26 @@ func TestDeltaIndexAfterBlobs(t *testing.T) {
 	}
 }
 
-// TestVerifyOfOtherFiles checks that a tar or a directory without any file of a bundle is an error, not a
-// list of its files.
+// TestVerifyOfOtherFiles checks that a tar or a directory without any file of a bundle is an error, with the
+// reason, not a list of its files.
 func TestVerifyOfOtherFiles(t *testing.T) {
 	files := bundletest.Tar(t, bundletest.File("etc/passwd", "root"), bundletest.File("bin/sh", "#!"))
-	if r, err := verifyBytes(t, files, nil); err == nil || !strings.Contains(err.Error(), "contains no index.json") {
-		t.Errorf("a tar: %+v, %v", r, err)
+	link := bundletest.Item{H: tar.Header{Name: "index.json", Typeflag: tar.TypeSymlink, Linkname: "x"}}
+	for _, c := range []struct {
+		name, want string
+		content    []byte
+	}{
+		{"other files", "does not belong in a bundle", files}, {"a link", "it is a link", bundletest.Tar(t, link)},
+		{"no files", "contains no index.json", make([]byte, 1024)},
+	} {
+		if r, err := verifyBytes(t, c.content, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("a tar with %s: %+v, %v", c.name, r, err)
+		}
 	}
-	r, err := Bundle(t.Context(), unpackDir(t, files), Options{})
-	if err == nil || !strings.Contains(err.Error(), "contains no index.json") {
-		t.Errorf("a directory: %+v, %v", r, err)
+	for name, dir := range map[string]string{"other files": unpackDir(t, files), "no files": t.TempDir()} {
+		r, err := Bundle(t.Context(), dir, Options{})
+		if err == nil || !strings.Contains(err.Error(), "contains no index.json") {
+			t.Errorf("a directory with %s: %+v, %v", name, r, err)
+		}
 	}
 }

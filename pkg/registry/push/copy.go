@@ -62,7 +62,7 @@ func (c *copier) copyManifest(ctx context.Context, m registry.Manifest, depth in
 		return errors.New("it has too many manifests")
 	}
 	parsed, err := ocijson.Parse(m.Raw)
-	if err == nil {
+	if err == nil && !parsed.IsArtifact() {
 		err = parsed.CheckImage()
 	}
 	if err != nil {
