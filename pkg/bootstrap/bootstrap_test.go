@@ -19,20 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/storetest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
-
-func openStore(t *testing.T) *store.Store {
-	t.Helper()
-	s, err := store.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
 
 // layerFiles returns the regular files of an image's only layer, with the
 // contents of small ones, and the names of all.
@@ -184,7 +175,7 @@ func TestBootstrapWithEmulator(t *testing.T) {
 func TestBootstrapDebian(t *testing.T) {
 	needMirror(t)
 	ctx := context.Background()
-	s := openStore(t)
+	s := storetest.Open(t)
 	var log bytes.Buffer
 	e, err := Bootstrap(ctx, s, Options{Distro: "debian", Suite: "trixie", Progress: &log})
 	if err != nil {
@@ -252,7 +243,7 @@ func TestBootstrapDebian(t *testing.T) {
 	if os.Getenv("KOLLA_BUILD_TEST_REPRODUCIBLE") == "" {
 		return
 	}
-	second, err := Bootstrap(ctx, openStore(t), Options{Distro: "debian", Suite: "trixie"})
+	second, err := Bootstrap(ctx, storetest.Open(t), Options{Distro: "debian", Suite: "trixie"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +340,7 @@ func TestErrors(t *testing.T) {
 			[]string{"no package mirror of ubuntu", "--base-mirror URL"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := openStore(t)
+			s := storetest.Open(t)
 			_, err := Bootstrap(context.Background(), s, c.o)
 			if err == nil {
 				t.Fatal("no error")
@@ -371,7 +362,7 @@ func TestErrors(t *testing.T) {
 
 func TestNoMmdebstrap(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := Bootstrap(context.Background(), openStore(t), Options{Distro: "debian", Suite: "trixie"})
+	_, err := Bootstrap(context.Background(), storetest.Open(t), Options{Distro: "debian", Suite: "trixie"})
 	if err == nil || !strings.Contains(usererr.Hint(err), "apt-get install mmdebstrap") {
 		t.Errorf("err = %v", err)
 	}
@@ -380,7 +371,7 @@ func TestNoMmdebstrap(t *testing.T) {
 // TestBadSignature uses a keyring without the key of the archive.
 func TestBadSignature(t *testing.T) {
 	needMirror(t)
-	s := openStore(t)
+	s := storetest.Open(t)
 	key := t.TempDir() + "/empty.gpg"
 	if err := os.WriteFile(key, nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -399,7 +390,7 @@ func TestBadSignature(t *testing.T) {
 func TestCancel(t *testing.T) {
 	needMirror(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	s := openStore(t)
+	s := storetest.Open(t)
 	_, err := Bootstrap(ctx, s, Options{Distro: "debian", Suite: "trixie", Progress: writerFunc(func(p []byte) {
 		if bytes.HasPrefix(p, []byte("I: ")) {
 			cancel()

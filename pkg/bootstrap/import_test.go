@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/kolla-build/kolla-build/internal/storetest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle/save"
@@ -80,7 +81,7 @@ func root(t *testing.T, more ...item) []byte {
 
 func TestImportRootfs(t *testing.T) {
 	ctx := context.Background()
-	s := openStore(t)
+	s := storetest.Open(t)
 	plain := root(t)
 	e, err := Import(ctx, s, writeArchive(t, plain), ImportOptions{})
 	if err != nil {
@@ -105,11 +106,11 @@ func TestImportRootfs(t *testing.T) {
 	z.Close()
 	check := func(t *testing.T, b []byte) {
 		t.Helper()
-		other, err := Import(ctx, openStore(t), writeArchive(t, b), ImportOptions{})
+		other, err := Import(ctx, storetest.Open(t), writeArchive(t, b), ImportOptions{})
 		if err != nil || other.Digest != e.Digest {
 			t.Errorf("%s, %v, want %s", other.Digest, err, e.Digest)
 		}
-		if _, err := Import(ctx, openStore(t), writeArchive(t, b[:len(b)/2]), ImportOptions{}); err == nil {
+		if _, err := Import(ctx, storetest.Open(t), writeArchive(t, b[:len(b)/2]), ImportOptions{}); err == nil {
 			t.Error("half a file was imported")
 		}
 	}
@@ -145,7 +146,7 @@ func TestImportHostile(t *testing.T) {
 		{"twice", reg("etc/os-release", ""), "twice"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := openStore(t)
+			s := storetest.Open(t)
 			_, err := Import(context.Background(), s, writeArchive(t, root(t, item{c.h, ""})), ImportOptions{})
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("err = %v, want %q", err, c.says)
@@ -166,15 +167,15 @@ func TestImportHostile(t *testing.T) {
 		"docker miss": tarOf(t, item{reg("manifest.json", `[{"Config":"c.json","Layers":["l.tar"]}]`),
 			`[{"Config":"c.json","Layers":["l.tar"]}]`}),
 	} {
-		if _, err := Import(context.Background(), openStore(t), writeArchive(t, b), ImportOptions{}); err == nil {
+		if _, err := Import(context.Background(), storetest.Open(t), writeArchive(t, b), ImportOptions{}); err == nil {
 			t.Errorf("%s: imported", what)
 		}
 	}
-	if _, err := Import(context.Background(), openStore(t), "/nonexistent.tar", ImportOptions{}); err == nil ||
+	if _, err := Import(context.Background(), storetest.Open(t), "/nonexistent.tar", ImportOptions{}); err == nil ||
 		!strings.Contains(err.Error(), "no such file") {
 		t.Errorf("err = %v", err)
 	}
-	if _, err := Import(context.Background(), openStore(t), t.TempDir(), ImportOptions{}); err == nil ||
+	if _, err := Import(context.Background(), storetest.Open(t), t.TempDir(), ImportOptions{}); err == nil ||
 		!strings.Contains(err.Error(), "not an OCI layout") {
 		t.Errorf("err = %v", err)
 	}
@@ -202,7 +203,7 @@ func TestImportLayout(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := openStore(t)
+	s := storetest.Open(t)
 	for want, img := range map[string]v1.Image{"registry.example/os/debian:trixie": a, "debian:trixie": a, "trixie": a,
 		"bookworm": b, "debian:bookworm": b} {
 		e, err := Import(ctx, s, dir, ImportOptions{Name: want})
@@ -229,7 +230,7 @@ func TestImportLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	var be *store.BlobError
-	if _, err := Import(ctx, openStore(t), dir, ImportOptions{Name: "trixie"}); !errors.As(err, &be) ||
+	if _, err := Import(ctx, storetest.Open(t), dir, ImportOptions{Name: "trixie"}); !errors.As(err, &be) ||
 		be.Digest.String() != m.Layers[0].Digest.String() {
 		t.Errorf("flipped: %v", err)
 	}
@@ -256,7 +257,7 @@ func TestImportPlatform(t *testing.T) {
 	if err := p.AppendIndex(idx); err != nil {
 		t.Fatal(err)
 	}
-	s := openStore(t)
+	s := storetest.Open(t)
 	e, err := Import(ctx, s, dir, ImportOptions{Platform: "linux/arm64"})
 	h, _ := adds[1].Add.(v1.Image).Digest()
 	if err != nil || e.Digest.String() != h.String() {
@@ -276,7 +277,7 @@ func TestImportArchives(t *testing.T) {
 	if err := tarball.WriteToFile(docker, ref, img); err != nil {
 		t.Fatal(err)
 	}
-	s := openStore(t)
+	s := storetest.Open(t)
 	e, err := Import(ctx, s, docker, ImportOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +303,7 @@ func TestImportArchives(t *testing.T) {
 		t.Fatal("layer not found")
 	}
 	b[i+40] ^= 1
-	if _, err := Import(ctx, openStore(t), writeArchive(t, b), ImportOptions{}); err == nil {
+	if _, err := Import(ctx, storetest.Open(t), writeArchive(t, b), ImportOptions{}); err == nil {
 		t.Error("a flipped bit was imported")
 	}
 
@@ -318,7 +319,7 @@ func TestImportArchives(t *testing.T) {
 	if _, err := save.Bundle(ctx, s, entries, oci, save.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	to := openStore(t)
+	to := storetest.Open(t)
 	e, err = Import(ctx, to, oci, ImportOptions{})
 	if err != nil || e.Digest != d {
 		t.Errorf("OCI archive: %v, %v", e.Digest, err)

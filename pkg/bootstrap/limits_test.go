@@ -16,6 +16,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/storetest"
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
@@ -56,7 +57,7 @@ func TestImportSpecialFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{fifo, "/dev/zero"} {
-		if _, err := Import(t.Context(), openStore(t), path, ImportOptions{}); err == nil ||
+		if _, err := Import(t.Context(), storetest.Open(t), path, ImportOptions{}); err == nil ||
 			!strings.Contains(err.Error(), "regular file") {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -86,7 +87,7 @@ func TestImportExpansion(t *testing.T) {
 		_ = w.Close()
 		_ = z.Close()
 		var limit *untar.LimitError
-		s := openStore(t)
+		s := storetest.Open(t)
 		if _, err := Import(context.Background(), s, writeArchive(t, b.Bytes()), ImportOptions{}); !errors.As(err, &limit) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -119,7 +120,7 @@ func TestImportDocuments(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := Import(t.Context(), openStore(t), dir, ImportOptions{}); err == nil || name != "not a manifest" &&
+		if _, err := Import(t.Context(), storetest.Open(t), dir, ImportOptions{}); err == nil || name != "not a manifest" &&
 			!strings.Contains(err.Error(), "more than") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -150,7 +151,7 @@ func TestImportDocuments(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Import(t.Context(), openStore(t), writeArchive(t, b.Bytes()), ImportOptions{})
+		_, err := Import(t.Context(), storetest.Open(t), writeArchive(t, b.Bytes()), ImportOptions{})
 		if err == nil || !strings.Contains(err.Error(), "more than") && !strings.Contains(err.Error(), "larger than") &&
 			!strings.Contains(err.Error(), "regular file") {
 			t.Errorf("%s: %v", name, err)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/console"
@@ -39,15 +38,10 @@ type report struct {
 	Rows      []result `json:"rows"`
 }
 
-// softMemory is the memory in bytes at which the garbage collector runs more often.
-const softMemory = 220 << 20
-
 // Run is the contract command. It returns usererr.ErrReported if a row fails. Other
 // errors are inconclusive.
 func Run(ctx context.Context, cfg *config.Config, con *console.Console, opts Options) error {
-	before := debug.SetMemoryLimit(-1)
-	defer debug.SetMemoryLimit(before)
-	debug.SetMemoryLimit(min(before, softMemory))
+	defer imagediff.LimitMemory()()
 	return usererr.Inconclusive(run(ctx, cfg, con, opts))
 }
 

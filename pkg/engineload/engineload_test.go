@@ -17,7 +17,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/storetest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build"
@@ -27,7 +30,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/store"
-	digest "github.com/opencontainers/go-digest"
 )
 
 // child returns an image with one more layer than its parent.
@@ -78,16 +80,6 @@ func chain(t *testing.T, s *store.Store) (*plan.Plan, map[string]digest.Digest) 
 	return p, digests
 }
 
-func openStore(t *testing.T) *store.Store {
-	t.Helper()
-	s, err := store.Open(filepath.Join(t.TempDir(), "store"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
-
 // dockerSet is a set in a store, and a Docker to load it into.
 type dockerSet struct {
 	addr    string
@@ -118,7 +110,7 @@ func (d *dockerSet) ancestors(it *plan.Item) []digest.Digest {
 }
 
 func TestDocker(t *testing.T) {
-	d := &dockerSet{addr: testenv.Dockerd(t, "").Addr, store: openStore(t)}
+	d := &dockerSet{addr: testenv.Dockerd(t, "").Addr, store: storetest.Open(t)}
 	d.plan, d.digests = chain(t, d.store)
 	t.Run("images of a run", d.imagesOfRun)
 
@@ -221,7 +213,7 @@ func (d *dockerSet) set(t *testing.T) {
 
 func (d *dockerSet) copy(t *testing.T) {
 	e := d.open(t)
-	other := openStore(t)
+	other := storetest.Open(t)
 	reference := d.plan.Items[2].Reference
 	if err := Copy(t.Context(), e, other, reference, store.KindBase); err != nil {
 		t.Fatal(err)

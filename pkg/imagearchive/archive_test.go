@@ -5,25 +5,14 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/internal/storetest"
 )
-
-func openStore(t testing.TB) *store.Store {
-	t.Helper()
-	st, err := store.Open(filepath.Join(t.TempDir(), "store"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
-	return st
-}
 
 // TestLimits checks that an archive with countless members ends with an error, before it
 // takes much memory.
@@ -100,7 +89,7 @@ func TestStoreLayer(t *testing.T) {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	st := openStore(t)
+	st := storetest.Open(t)
 	kept, err := StoreLayer(t.Context(), st, bytes.NewReader(packed.Bytes()))
 	if err != nil || kept.DiffID != digest.FromBytes(content.Bytes()) ||
 		kept.Descriptor.Digest != digest.FromBytes(packed.Bytes()) {

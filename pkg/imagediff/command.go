@@ -23,9 +23,9 @@ func Run(ctx context.Context, cfg *config.Config, con *console.Console, a, b str
 	return usererr.Inconclusive(run(ctx, cfg, con, a, b, asJSON))
 }
 
-// limitMemory makes the garbage collector run more often until restore is called. It is not for the
+// LimitMemory makes the garbage collector run more often until restore is called. It is not for the
 // time in which package databases are read, which can be larger.
-func limitMemory() (restore func()) {
+func LimitMemory() (restore func()) {
 	before := debug.SetMemoryLimit(-1)
 	debug.SetMemoryLimit(min(before, softMemory))
 	return func() { debug.SetMemoryLimit(before) }
@@ -49,7 +49,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b str
 	if err != nil {
 		return err
 	}
-	defer limitMemory()()
+	defer LimitMemory()()
 	if asJSON {
 		err = d.WriteJSON(con.Stdout)
 	} else {

@@ -91,7 +91,7 @@ func (d *Difference) compare(ctx context.Context, reader *packages.Reader) error
 }
 
 func (d *Difference) compareLayers(ctx context.Context) error {
-	defer limitMemory()()
+	defer LimitMemory()()
 	a, err := layersOf(d.A.content)
 	if err != nil {
 		return err

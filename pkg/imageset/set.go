@@ -358,8 +358,7 @@ func (s *Set) profileMistakes(profile string) []error {
 // of overrides that have no effect.
 func (s *Set) checkOverrides(ctx context.Context, warn func(string, ...any)) {
 	show := func(f render.Finding) {
-		f.Source, f.Warning = "", false
-		warn("warning: %v", f)
+		warn("%s", f.Notice())
 	}
 	var names []render.Finding
 	for _, f := range render.CheckOverrides(ctx, s.Tree, s.Config.TemplateOverride) {
@@ -391,8 +390,7 @@ func (s *Set) checkUndefined(warn func(string, ...any)) {
 			warn("warning: %d more undefined values in templates; kolla-build lint lists them", len(found)-i)
 			return
 		}
-		f.Source, f.Warning = "", false
-		warn("warning: %v", f)
+		warn("%s", f.Notice())
 	}
 }
 

@@ -72,6 +72,12 @@ func severity(f Finding) int {
 	return 1
 }
 
+// Notice formats the finding as a warning in one line, for commands that go on.
+func (f Finding) Notice() string {
+	f.Source, f.Warning = "", false
+	return "warning: " + f.String()
+}
+
 // String formats the finding: FILE:LINE:COLUMN: message (hint), and the line below.
 func (f Finding) String() string {
 	s := f.File

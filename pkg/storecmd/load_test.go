@@ -275,6 +275,18 @@ func TestRenamesThatChangeNothing(t *testing.T) {
 			t.Errorf("dry run %v: %s", dryRun, out)
 		}
 	}
+	// Also if the names that were not changed belong to other images.
+	f, opts := site(t), LoadOptions{Renames: []string{"s|^none/|x/|"}}
+	if err := Load(t.Context(), f.config(), f.con, []string{path}, LoadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	other, _ := saved(t)
+	f.stderr.Reset()
+	var taken *store.NamesTakenError
+	if err := Load(t.Context(), f.config(), f.con, []string{other}, opts); !errors.As(err, &taken) ||
+		!strings.Contains(f.stderr.String(), "changes no name") {
+		t.Errorf("%v: %s", err, f.stderr.String())
+	}
 }
 
 // TestLoadTags loads a bundle under other tags, prints the names, and previews both

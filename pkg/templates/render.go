@@ -78,8 +78,7 @@ func treeImage(tree *render.Tree, template string) string {
 // warnUndefined warns of values that a template uses, and that do not exist.
 func warnUndefined(c *console.Console, undefined []render.Finding) {
 	for _, f := range render.SortFindings(undefined) {
-		f.Source, f.Warning = "", false
-		c.Notice("warning: %v", f)
+		c.Notice("%s", f.Notice())
 	}
 }
 

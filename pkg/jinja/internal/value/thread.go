@@ -10,7 +10,7 @@ import (
 type Thread struct {
 	Limits *Limits
 	Stack  []*Frame
-	// OnUndefined, if set, is told of the undefined values that the render uses.
+	// OnUndefined, if set, is called for each undefined value that the render uses.
 	OnUndefined func(*Undefined)
 
 	depth  int
