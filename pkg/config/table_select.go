@@ -85,9 +85,10 @@ var baseOptions = []*Option{
 }
 
 var releaseOptions = []*Option{
-	{Name: "openstack-release", Kind: String, Default: facts.Master, Arg: "NAME", Suggestions: suggestedReleases,
-		Group: GroupRelease, From: Upstream, Common: true,
-		Help: "Build this OpenStack release, such as 2025.1. The default base tag, the sources and other facts follow from it."},
+	{Name: "openstack-release", Kind: String, DefaultText: "that of images-dir, otherwise " + facts.Master,
+		Arg: "NAME", Suggestions: suggestedReleases, Group: GroupRelease, From: Upstream, Common: true,
+		derive: deriveRelease,
+		Help:   "Build this OpenStack release, such as 2025.1. The default base tag, the sources and other facts follow from it."},
 	{Name: "openstack-release-codename", Kind: String, DefaultText: "follows from openstack-release", Arg: "NAME",
 		Group: GroupRelease, From: Upstream,
 		derive: deriveCodename,
@@ -117,7 +118,8 @@ func suggestedReleases() []string { return facts.Releases()[:5] }
 
 var treeOptions = []*Option{
 	{Name: "images-dir", Kind: String, Arg: "DIR", DefaultText: "the tree inside the program", Group: GroupTree, From: Ours,
-		Help: "Use this template tree instead of the built-in one. Kolla's docker directory can be used."},
+		Help: "Use this template tree instead of the built-in one, such as the directory docker of a checkout of Kolla. Its " +
+			"release is then the default of openstack-release."},
 	{Name: "docker-dir", Short: "D", Kind: Multi, Arg: "DIR", Group: GroupTree, From: Upstream,
 		Help: "Add a template tree, which takes precedence over the others. Repeatable."},
 	{Name: "template-override", Kind: Multi, Arg: "FILE", Group: GroupTree, From: Upstream,

@@ -3,6 +3,7 @@ package graph
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/suggest"
@@ -18,8 +19,17 @@ func (e *DuplicateError) Error() string {
 	return fmt.Sprintf("two templates for the image %q: %s and %s", e.Name, e.Files[0], e.Files[1])
 }
 
+// kollaTests matches templates that Kolla has for its own tests, beside the real ones.
+var kollaTests = regexp.MustCompile(`(^|/)tests/docker/`)
+
 // Hint returns what to do.
 func (e *DuplicateError) Hint() string {
+	for _, file := range e.Files {
+		if kollaTests.MatchString(file) {
+			return "this is a checkout of Kolla: its templates are in the directory docker, or kolla/docker in the " +
+				"branch master; pass that directory"
+		}
+	}
 	return "an image is named after its directory: rename one of the two"
 }
 
