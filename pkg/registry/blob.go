@@ -178,7 +178,11 @@ func (r *Repository) begin(ctx context.Context, query url.Values, scopes []strin
 	if err != nil {
 		return nil, err
 	}
-	if err := checkStatus(resp, http.StatusAccepted, http.StatusCreated); err != nil {
+	want := []int{http.StatusAccepted}
+	if query.Has("mount") {
+		want = append(want, http.StatusCreated) // otherwise, nothing was sent that it could have created
+	}
+	if err := checkStatus(resp, want...); err != nil {
 		drain(resp)
 		return nil, err
 	}
@@ -220,6 +224,13 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 	defer drain(resp)
 	err = checkStatus(resp, http.StatusCreated, http.StatusNoContent, http.StatusAccepted)
 	switch {
+	case err == nil && resp.StatusCode == http.StatusAccepted:
+		// It has not said that the blob is complete, and tags of images must not name missing blobs.
+		present, err := r.has(ctx, "/blobs/"+blob.Digest.String(), blob.Digest, actionsPush)
+		if err == nil && !present {
+			err = &retry.Error{Err: errors.New("the registry has not stored what it accepted"), Again: true}
+		}
+		return err
 	case err == nil:
 		return nil
 	case content.readErr() != nil:

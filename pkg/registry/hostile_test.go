@@ -305,6 +305,51 @@ func TestEndlessTags(t *testing.T) {
 	}
 }
 
+// A registry that accepts blobs and does not store them has no blob: neither an upload that it
+// answers with 202 nor one that it declares complete at its beginning has succeeded.
+func TestBlobsThatAreNotStored(t *testing.T) {
+	for name, c := range map[string]struct {
+		begin, end, stored int
+		ok                 bool
+	}{
+		"created at the beginning":     {http.StatusCreated, http.StatusCreated, http.StatusNotFound, false},
+		"accepted and not stored":      {http.StatusAccepted, http.StatusAccepted, http.StatusNotFound, false},
+		"accepted, stored a bit later": {http.StatusAccepted, http.StatusAccepted, http.StatusOK, true},
+		"created":                      {http.StatusAccepted, http.StatusCreated, http.StatusNotFound, true},
+	} {
+		var sent atomic.Bool
+		host := hostileRegistry(t, map[string]func(w http.ResponseWriter, r *http.Request){
+			"/blobs/": func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				switch r.Method {
+				case http.MethodPost:
+					w.Header().Set("Location", r.URL.Path+"x")
+					w.WriteHeader(c.begin)
+				case http.MethodPut:
+					sent.Store(true)
+					w.WriteHeader(c.end)
+				default:
+					status := http.StatusNotFound
+					if sent.Load() {
+						status = c.stored
+					}
+					w.WriteHeader(status)
+				}
+			}})
+		ref, err := imageref.Parse(host + "/kolla/base")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = registrytest.Client(t, registry.Options{Retries: -1}).Repository(ref).Upload(t.Context(),
+			registry.Blob{Digest: digest.FromString("x"), Size: 1, Open: func() (io.ReadCloser, error) {
+				return io.NopCloser(strings.NewReader("x")), nil
+			}}, nil, nil)
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A registry that sends clients elsewhere gives its neighbours neither logins nor tokens,
 // nor the addresses of what is pulled and pushed.
 func TestOtherHostsGetNoCredentials(t *testing.T) {
