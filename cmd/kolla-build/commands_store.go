@@ -286,7 +286,7 @@ func loadCommand() *command {
 			OptionHelp: loadHelp,
 			Flags: func(f *pflag.FlagSet) {
 				f.BoolVar(&opts.Replace, "replace", false,
-					"Change names in the store, and tags in the registry, that other images have.")
+					"Change names in the store and the engine, and tags in the registry, that other images have.")
 				f.BoolVar(&opts.Trust, "trust", false,
 					"Accept what the file says about its images: content keys, base images. For your own files.")
 				f.StringVar(&opts.VerifyKey, "verify-key", "",

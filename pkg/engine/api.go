@@ -8,10 +8,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 
 	"github.com/distribution/reference"
+
+	"github.com/kolla-build/kolla-build/internal/printable"
 )
 
 // api is a daemon, used through Docker's API or Podman's own (libpod). Podman's version
@@ -38,6 +41,12 @@ func (a *api) about(ctx context.Context) (about, error) {
 	res.Body.Close()
 	out := about{api: res.Header.Get("Api-Version")}
 	prefix := ""
+	for _, header := range []string{"Libpod-Api-Version", "Api-Version"} {
+		if v := res.Header.Get(header); v != "" && !versionPattern.MatchString(v) {
+			return about{}, fmt.Errorf("the version of its API is invalid: %s",
+				printable.Quoted(printable.Bytes(v, maxVersion)))
+		}
+	}
 	if v := res.Header.Get("Libpod-Api-Version"); v != "" {
 		out.podman, out.api, prefix = true, v, "/v"+v+"/libpod"
 	} else if out.api != "" {
@@ -51,27 +60,28 @@ func (a *api) about(ctx context.Context) (about, error) {
 		return about{}, err
 	}
 	out.version, _, _ = strings.Cut(v.Version, "+") // without the suffix of a distribution
+	out.version = printable.Bytes(oneLine(out.version), maxVersion)
 	return out, nil
 }
 
+// versionPattern matches versions of an API, which become a part of paths.
+var versionPattern = regexp.MustCompile(`^[0-9]{1,4}(\.[0-9]{1,6}){0,3}(-[0-9A-Za-z.]{1,20})?$`)
+
+// maxVersion is the length of a version in messages.
+const maxVersion = 60
+
 func (a *api) list(ctx context.Context) ([]listedImage, error) {
-	var images []struct {
-		ID       string `json:"Id"`
-		RepoTags []string
-		Names    []string // Podman's
-	}
-	if err := a.get(ctx, a.path("/images/json"), nil, &images); err != nil {
+	path := a.path("/images/json")
+	res, err := a.do(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
 		return nil, err
 	}
-	out := make([]listedImage, 0, len(images))
-	for _, im := range images {
-		refs := im.RepoTags
-		if len(refs) == 0 {
-			refs = im.Names
-		}
-		out = append(out, listedImage{id: hexOf(im.ID), refs: refs})
+	defer res.Body.Close()
+	images, err := readList(res.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer to %s: %w", path, err)
 	}
-	return out, nil
+	return images, nil
 }
 
 func (a *api) inspect(ctx context.Context, name string) (*imageInfo, error) {
@@ -97,7 +107,7 @@ func (a *api) load(ctx context.Context, archive io.Reader) error {
 	}
 	defer res.Body.Close()
 	// The answer is a stream of messages. Errors are among them, after status 200.
-	dec := json.NewDecoder(io.LimitReader(res.Body, maxAnswer))
+	dec := newDecoder(res.Body)
 	for {
 		var line struct {
 			Error       string `json:"error"`
@@ -105,16 +115,16 @@ func (a *api) load(ctx context.Context, archive io.Reader) error {
 				Message string `json:"message"`
 			} `json:"errorDetail"`
 		}
-		err := dec.Decode(&line)
+		err := dec.decode(&line)
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return fmt.Errorf("reading the answer of the engine: %w", err)
 		case line.ErrorDetail.Message != "":
-			return &answerError{message: line.ErrorDetail.Message}
+			return newAnswerError(0, line.ErrorDetail.Message)
 		case line.Error != "":
-			return &answerError{message: line.Error}
+			return newAnswerError(0, line.Error)
 		}
 	}
 }
@@ -160,17 +170,11 @@ func (a *api) get(ctx context.Context, path string, q url.Values, into any) erro
 		return err
 	}
 	defer res.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(into); err != nil {
+	if err := newDecoder(res.Body).decode(into); err != nil {
 		return fmt.Errorf("reading the answer to %s: %w", path, err)
 	}
 	return nil
 }
-
-// Limits for answers of an engine, in bytes.
-const (
-	maxAnswer  = 256 << 20 // lists of images, progress of a load
-	maxMessage = 64 << 10  // of an error
-)
 
 // do sends a request. An answer that is not a success is an *answerError.
 func (a *api) do(ctx context.Context, method, path string, q url.Values, body io.Reader) (*http.Response, error) {
@@ -200,7 +204,7 @@ func (a *api) do(ctx context.Context, method, path string, q url.Values, body io
 		return res, nil
 	}
 	defer res.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(res.Body, maxMessage))
+	text, _ := io.ReadAll(io.LimitReader(res.Body, maxError))
 	var failure struct{ Message string }
 	if json.Unmarshal(text, &failure) != nil || failure.Message == "" {
 		failure.Message = strings.TrimSpace(string(text))
@@ -208,7 +212,7 @@ func (a *api) do(ctx context.Context, method, path string, q url.Values, body io
 	if failure.Message == "" {
 		failure.Message = res.Status
 	}
-	return nil, &answerError{status: res.StatusCode, message: failure.Message}
+	return nil, newAnswerError(res.StatusCode, failure.Message)
 }
 
 func hexOf(id string) string { return strings.TrimPrefix(id, "sha256:") }

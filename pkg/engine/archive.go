@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/retry"
 )
 
 // sendOnce sends an image, except for its first layers.
@@ -24,15 +26,17 @@ func (e *Engine) sendOnce(ctx context.Context, r Request, name string, skip int)
 	if err != nil {
 		return Loaded{}, err
 	}
+	ctx, watch := retry.WatchStall(ctx, transferTimeouts*e.opts.Timeout)
+	defer watch.Stop()
 	pr, pw := io.Pipe()
-	sent := &progressWriter{w: pw, total: a.size, report: r.Progress}
+	sent := &progressWriter{w: pw, total: a.size, report: r.Progress, touch: watch.Touch}
 	writeDone := make(chan error, 1)
 	go func() {
 		err := a.write(sent)
 		pw.CloseWithError(err)
 		writeDone <- err
 	}()
-	err = e.load(ctx, pr)
+	err = watch.Cause(e.load(ctx, pr))
 	// If the engine answers before it has read everything, the writer is still waiting.
 	pr.CloseWithError(errStopped)
 	if werr := <-writeDone; werr != nil && !errors.Is(werr, errStopped) && !errors.Is(werr, io.ErrClosedPipe) {
@@ -241,6 +245,7 @@ type progressWriter struct {
 	reported int64
 	total    int64
 	report   func(sent, total int64) // may be nil
+	touch    func()                  // called when bytes were taken; may be nil
 }
 
 // reportInterval is the number of bytes between two reports.
@@ -249,6 +254,9 @@ const reportInterval = 1 << 20
 func (p *progressWriter) Write(b []byte) (int, error) {
 	n, err := p.w.Write(b)
 	p.n += int64(n)
+	if p.touch != nil {
+		p.touch()
+	}
 	if p.report != nil && (p.n-p.reported >= reportInterval || p.reported == 0) {
 		p.reported = p.n
 		p.report(p.n, max(p.total, p.n))

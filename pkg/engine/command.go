@@ -47,7 +47,7 @@ func (c *command) stream(ctx context.Context, in io.Reader, out io.Writer, args 
 	if text == "" {
 		text = exit.String()
 	}
-	return &answerError{message: text}
+	return newAnswerError(0, text)
 }
 
 func (c *command) about(ctx context.Context) (about, error) {
@@ -61,20 +61,7 @@ func (c *command) list(ctx context.Context) ([]listedImage, error) {
 	if err != nil {
 		return nil, err
 	}
-	var images []struct {
-		ID    string `json:"Id"`
-		Names []string
-	}
-	if len(bytes.TrimSpace(out)) > 0 {
-		if err := json.Unmarshal(out, &images); err != nil {
-			return nil, err
-		}
-	}
-	var listed []listedImage
-	for _, im := range images {
-		listed = append(listed, listedImage{id: hexOf(im.ID), refs: im.Names})
-	}
-	return listed, nil
+	return readList(bytes.NewReader(out))
 }
 
 func (c *command) inspect(ctx context.Context, name string) (*imageInfo, error) {

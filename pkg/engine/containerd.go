@@ -151,7 +151,11 @@ func (c *containerd) inspect(ctx context.Context, name string) (*imageInfo, erro
 	}
 	info := &imageInfo{id: im.Target.Digest.Encoded()}
 	// Without the config, or for another platform, no layer counts as present.
-	if diffIDs, err := client.NewImage(cl, im).RootFS(ctx); err == nil {
+	image := client.NewImage(cl, im)
+	if config, err := image.Config(ctx); err == nil {
+		info.config = config.Digest.Encoded()
+	}
+	if diffIDs, err := image.RootFS(ctx); err == nil {
 		for _, d := range diffIDs {
 			info.layers = append(info.layers, d.String())
 		}

@@ -143,7 +143,7 @@ func newHTTPClient(ep endpoint) (*http.Client, string, error) {
 	if err != nil || u.Scheme == "" {
 		return nil, "", fmt.Errorf("%q is not an address: expected unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST", ep.addr)
 	}
-	t := &http.Transport{MaxIdleConnsPerHost: 8, DisableCompression: true}
+	t := &http.Transport{MaxIdleConnsPerHost: 8, DisableCompression: true, MaxResponseHeaderBytes: maxHeaders}
 	base := "http://engine"
 	switch u.Scheme {
 	case "unix", "http+unix":
@@ -168,8 +168,13 @@ func newHTTPClient(ep endpoint) (*http.Client, string, error) {
 	default:
 		return nil, "", fmt.Errorf("unknown scheme %q: expected unix, tcp, ssh, http or https", u.Scheme)
 	}
-	return &http.Client{Transport: t}, base, nil
+	// An engine answers itself: a redirect could lead to another host.
+	noRedirects := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &http.Client{Transport: t, CheckRedirect: noRedirects}, base, nil
 }
+
+// maxHeaders is the size in bytes of the headers of an answer.
+const maxHeaders = 64 << 10
 
 func tlsConfig(ep endpoint) (*tls.Config, error) {
 	// Not to verify is the user's decision, in DOCKER_TLS_VERIFY or the context.

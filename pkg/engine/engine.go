@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/retry"
 )
 
 // Kind is a kind of engine.
@@ -61,11 +62,22 @@ type Options struct {
 	// transfer. Before each retry, there is time for the engine to restart.
 	Retries int
 
+	// Timeout is how long the engine may take for a request; 0 means 2 minutes. A transfer
+	// may stand still for 15 times as long, because an engine unpacks an image in silence.
+	Timeout time.Duration
+
 	// Notice receives a line if the engine takes long to answer; may be nil.
 	Notice func(line string)
 
 	answerTimeout, noticeDelay time.Duration // the defaults below, except in tests
 }
+
+// defaultTimeout is how long an engine may take for a request.
+const defaultTimeout = 2 * time.Minute
+
+// transferTimeouts is how long a transfer may stand still, in times of Options.Timeout. Docker
+// writes nothing while it unpacks layers, which took minutes for gigabytes on a slow disk.
+const transferTimeouts = 15
 
 // defaultAnswerTimeout is how long an engine may take to answer the first request. The
 // first podman command after a boot has been seen to take more than 5 seconds.
@@ -117,6 +129,7 @@ type listedImage struct {
 // imageInfo describes an image of an engine.
 type imageInfo struct {
 	id     string   // in hex
+	config string   // in hex; "" if the ID is that of the config, or if it is unknown
 	layers []string // diff IDs, the lowest first
 }
 
@@ -128,6 +141,9 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 	}
 	if opts.Loads <= 0 {
 		opts.Loads = 4
+	}
+	if opts.Timeout <= 0 {
+		opts.Timeout = defaultTimeout
 	}
 	if opts.answerTimeout == 0 {
 		opts.answerTimeout, opts.noticeDelay = defaultAnswerTimeout, defaultNoticeDelay
@@ -154,18 +170,37 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 	if e.about.podman {
 		e.kind = Podman
 	}
-	images, err := b.list(ctx)
-	if err != nil {
+	if err := e.Refresh(ctx); err != nil {
 		b.close()
-		return nil, unavailable(opts.Kind, b.addr(), err)
+		return nil, err
 	}
+	return e, nil
+}
+
+// Refresh reads the list of the engine's images again.
+func (e *Engine) Refresh(ctx context.Context) error {
+	var images []listedImage
+	err := e.limited(ctx, func(ctx context.Context) (err error) {
+		images, err = e.list(ctx)
+		return err
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return unavailable(e.opts.Kind, e.addr(), err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.names)
+	clear(e.ids)
 	for _, im := range images {
 		e.ids[im.id] = true
 		for _, ref := range im.refs {
 			e.names[ref] = im.id
 		}
 	}
-	return e, nil
+	return nil
 }
 
 // Close closes the connections.
@@ -195,17 +230,68 @@ func (e *Engine) ID(ref string) string {
 	return e.names[name]
 }
 
+// Name returns a name as the engine shows it. Names that differ can be the same there, such
+// as nova:t and docker.io/library/nova:t in Docker.
+func (e *Engine) Name(ref string) (string, error) { return e.name(ref) }
+
+// HasOther reports whether the engine has another image than this one under a name.
+func (e *Engine) HasOther(ctx context.Context, ref string, img v1.Image) (bool, error) {
+	name, err := e.name(ref)
+	if err != nil {
+		return false, err
+	}
+	ids, err := idsOf(img)
+	if err != nil {
+		return false, err
+	}
+	if !e.Has(ref) || e.isImage(name, ids) {
+		return false, nil
+	}
+	im, err := e.find(ctx, name)
+	if err != nil {
+		return false, e.fail("looking up", ref, err)
+	}
+	return im != nil && !slices.Contains(ids, im.id) && !slices.Contains(ids, im.config), nil
+}
+
 // Save returns an image as an archive in the format of docker save.
 func (e *Engine) Save(ctx context.Context, ref string) (io.ReadCloser, error) {
 	name, err := e.name(ref)
 	if err != nil {
 		return nil, err
 	}
+	ctx, watch := retry.WatchStall(ctx, transferTimeouts*e.opts.Timeout)
 	r, err := e.save(ctx, name)
-	if err != nil {
+	watch.Pause()
+	if err = watch.Cause(err); err != nil {
+		watch.Stop()
 		return nil, e.fail("reading", ref, err)
 	}
-	return r, nil
+	return &watchedImage{r, watch, func(err error) error { return e.fail("reading", ref, err) }}, nil
+}
+
+// watchedImage is an image that an engine saves. A transfer that stands still ends.
+type watchedImage struct {
+	io.ReadCloser
+	watch *retry.StallWatch
+	fail  func(error) error
+}
+
+// Read implements io.Reader.
+func (w *watchedImage) Read(p []byte) (int, error) {
+	w.watch.Touch()
+	n, err := w.ReadCloser.Read(p)
+	w.watch.Pause()
+	if cause := w.watch.Cause(err); isSilent(cause) {
+		err = w.fail(cause)
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (w *watchedImage) Close() error {
+	defer w.watch.Stop()
+	return w.ReadCloser.Close()
 }
 
 // Request is an image to load.
@@ -249,7 +335,7 @@ func (e *Engine) Load(ctx context.Context, req Request) (Loaded, error) {
 		return Loaded{}, context.Cause(ctx)
 	}
 	if id := e.findID(ids); id != "" {
-		err := e.tag(ctx, id, name)
+		err := e.limited(ctx, func(ctx context.Context) error { return e.tag(ctx, id, name) })
 		if err == nil {
 			e.remember(name, id)
 			return Loaded{Tagged: true}, nil
@@ -273,7 +359,7 @@ func (e *Engine) send(ctx context.Context, req Request, name string, ids []strin
 		res, err := e.sendOnce(ctx, req, name, skip)
 		if err == nil {
 			var im *imageInfo
-			if im, err = e.inspect(ctx, name); err == nil {
+			if im, err = e.find(ctx, name); err == nil {
 				if im != nil && slices.Contains(ids, im.id) {
 					e.remember(name, im.id)
 					return res, nil
@@ -286,6 +372,8 @@ func (e *Engine) send(ctx context.Context, req Request, name string, ids []strin
 			return Loaded{}, context.Cause(ctx)
 		case isFull(err):
 			return Loaded{}, e.fail("loading", req.Ref, err)
+		case isSilent(err):
+			return Loaded{}, e.fail("loading", req.Ref, err)
 		case isLost(err) && attempt < e.opts.Retries && e.waitForRestart(ctx):
 			attempt++
 		case skip > 0 && !isLost(err):
@@ -294,6 +382,26 @@ func (e *Engine) send(ctx context.Context, req Request, name string, ids []strin
 			return Loaded{}, e.fail("loading", req.Ref, err)
 		}
 	}
+}
+
+// limited calls a function that sends a request, which must end within Options.Timeout.
+func (e *Engine) limited(ctx context.Context, request func(context.Context) error) error {
+	limit, cancel := context.WithTimeoutCause(ctx, e.opts.Timeout, &silentError{e.opts.Timeout})
+	defer cancel()
+	err := request(limit)
+	if err != nil && limit.Err() != nil {
+		return context.Cause(limit)
+	}
+	return err
+}
+
+// find returns the image with a name, or nil.
+func (e *Engine) find(ctx context.Context, name string) (im *imageInfo, err error) {
+	err = e.limited(ctx, func(ctx context.Context) error {
+		im, err = e.inspect(ctx, name)
+		return err
+	})
+	return im, err
 }
 
 // firstAnswer waits for the engine's first answer and gives notice if that takes
@@ -377,7 +485,7 @@ func (e *Engine) countPresentLayers(ctx context.Context, r Request, name string)
 	named := e.names[name] != ""
 	e.mu.Unlock()
 	if named && present < len(layers) {
-		im, err := e.inspect(ctx, name)
+		im, err := e.find(ctx, name)
 		if err != nil {
 			return 0, err
 		}

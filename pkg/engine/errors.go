@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
@@ -69,7 +71,7 @@ func (e *silentError) Error() string { return "no answer within " + units.Durati
 // Error reports that an engine could not load or save an image.
 type Error struct {
 	Engine string // with its version
-	Action string // "loading" or "reading"
+	Action string // "loading", "reading" or "looking up"
 	Ref    string
 	Err    error
 	Full   bool // its disk is full
@@ -107,7 +109,16 @@ func (e *Error) Hint() string {
 }
 
 func (e *Engine) fail(action, ref string, err error) error {
-	return &Error{Engine: e.String(), Action: action, Ref: ref, Err: err, Full: isFull(err), Lost: isLost(err)}
+	return &Error{Engine: e.String(), Action: action, Ref: ref, Err: err, Full: isFull(err),
+		Lost: isLost(err) || isSilent(err)}
+}
+
+// isSilent reports whether an engine did not answer in time. Such a request is not repeated: the
+// engine may still be at work.
+func isSilent(err error) bool {
+	var silent *silentError
+	var stalled *retry.StalledError
+	return errors.As(err, &silent) || errors.As(err, &stalled)
 }
 
 func isFull(err error) bool {
@@ -127,11 +138,3 @@ func isLost(err error) bool {
 		errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
-
-// answerError is an error that an engine answered with.
-type answerError struct {
-	status  int // of HTTP, 0 for a command
-	message string
-}
-
-func (e *answerError) Error() string { return e.message }

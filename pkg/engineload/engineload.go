@@ -37,7 +37,8 @@ func Open(ctx context.Context, cfg *config.Config, con *console.Console) (*engin
 		return nil, nil
 	}
 	opts := engine.Options{Kind: engine.Kind(cfg.Engine), Getenv: con.Getenv, Retries: cfg.Retries,
-		Notice: func(line string) { con.Notice("%s", line) }}
+		Timeout: time.Duration(cfg.Timeout) * time.Second,
+		Notice:  func(line string) { con.Notice("%s", line) }}
 	if opts.Kind == engine.Podman && cfg.IsSet("podman_base_url") {
 		opts.Addr = strings.Replace(cfg.PodmanBaseURL, "http+unix://", "unix://", 1)
 	}
@@ -189,7 +190,11 @@ func (l *Loader) Summary() string {
 
 // LoadSet loads stored images, by reference, into an engine and returns a line about
 // them. Images with few layers come first, because others may contain the same layers.
-func LoadSet(ctx context.Context, e *engine.Engine, s *store.Store, set map[string]digest.Digest) (string, error) {
+// If the engine has another image under one of the names, the error is a
+// *NamesTakenError and nothing is loaded, unless replace is set.
+func LoadSet(
+	ctx context.Context, e *engine.Engine, s *store.Store, set map[string]digest.Digest, replace bool,
+) (string, error) {
 	type member struct {
 		reference string
 		image     v1.Image
@@ -210,6 +215,13 @@ func LoadSet(ctx context.Context, e *engine.Engine, s *store.Store, set map[stri
 	slices.SortFunc(members, func(a, b member) int {
 		return cmp.Or(cmp.Compare(len(a.layers), len(b.layers)), cmp.Compare(a.reference, b.reference))
 	})
+	images := map[string]v1.Image{}
+	for _, m := range members {
+		images[m.reference] = m.image
+	}
+	if err := checkNames(ctx, e, images, replace); err != nil {
+		return "", err
+	}
 	var sum totals
 	for i, m := range members {
 		req := engine.Request{Ref: m.reference, Image: m.image}
@@ -220,7 +232,7 @@ func LoadSet(ctx context.Context, e *engine.Engine, s *store.Store, set map[stri
 		}
 		loaded, err := e.Load(ctx, req)
 		if err != nil {
-			return "", fmt.Errorf("loading %s: %w", m.reference, err)
+			return "", err
 		}
 		sum.add(m.reference, loaded)
 	}

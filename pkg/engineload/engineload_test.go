@@ -120,6 +120,8 @@ func TestDocker(t *testing.T) {
 
 	t.Run("set", d.set)
 
+	t.Run("names of other images", d.names)
+
 	t.Run("copy", d.copy)
 }
 
@@ -195,7 +197,7 @@ func (d *dockerSet) otherPlatform(t *testing.T) {
 
 func (d *dockerSet) set(t *testing.T) {
 	e := d.open(t)
-	text, err := LoadSet(t.Context(), e, d.store, d.digests)
+	text, err := LoadSet(t.Context(), e, d.store, d.digests, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,8 +208,49 @@ func (d *dockerSet) set(t *testing.T) {
 	for reference, content := range d.digests {
 		tagged[strings.TrimSuffix(reference, "t")+"u"] = content
 	}
-	if text, err = LoadSet(t.Context(), e, d.store, tagged); err != nil || !strings.Contains(text, "0 loaded, 3 tagged") {
+	text, err = LoadSet(t.Context(), e, d.store, tagged, false)
+	if err != nil || !strings.Contains(text, "0 loaded, 3 tagged") {
 		t.Errorf("under another tag: %q, %v", text, err)
+	}
+}
+
+// names loads images under names that the engine has for others, and under two names that are
+// the same there.
+func (d *dockerSet) names(t *testing.T) {
+	e := d.open(t)
+	load := func(replace bool, set map[string]digest.Digest) error {
+		_, err := LoadSet(t.Context(), e, d.store, set, replace)
+		return err
+	}
+	one, two := d.digests[d.plan.Items[0].Reference], d.digests[d.plan.Items[1].Reference]
+	// The engine gets the name after its images were listed.
+	other := d.open(t)
+	if _, err := LoadSet(t.Context(), other, d.store, map[string]digest.Digest{"taken:t": one}, false); err != nil {
+		t.Fatal(err)
+	}
+	id := other.ID("taken:t")
+	for _, name := range []string{"taken:t", "docker.io/library/taken:t", "library/taken:t"} {
+		err := load(false, map[string]digest.Digest{"free:t": two, name: two})
+		var taken *NamesTakenError
+		if !errors.As(err, &taken) || !slices.Equal(taken.Names, []string{name}) ||
+			!strings.Contains(usererr.Hint(err), "--replace") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if again := d.open(t); again.ID("taken:t") != id || again.Has("free:t") {
+			t.Errorf("%s: the engine was changed", name)
+		}
+	}
+	if err := load(false, map[string]digest.Digest{"docker.io/library/taken:t": one}); err != nil {
+		t.Errorf("the same image: %v", err)
+	}
+	for _, replace := range []bool{false, true} {
+		err := load(replace, map[string]digest.Digest{"twin:t": one, "docker.io/library/twin:t": two})
+		if err == nil || !strings.Contains(err.Error(), "have the same name in Docker") || d.open(t).Has("twin:t") {
+			t.Errorf("two names: %v", err)
+		}
+	}
+	if err := load(true, map[string]digest.Digest{"taken:t": two}); err != nil || d.open(t).ID("taken:t") == id {
+		t.Errorf("replaced: %v", err)
 	}
 }
 

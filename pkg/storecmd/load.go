@@ -31,7 +31,7 @@ import (
 
 // LoadOptions are the options of Load alone.
 type LoadOptions struct {
-	Replace bool // change names in the store, and tags in the registry, that other images have
+	Replace bool // change names in the store and the engine, and tags in the registry, that other images have
 	// VerifyKey is the file of a public key: bundles that are not signed with it are
 	// refused, and what is signed is trusted. "" requires no signature.
 	VerifyKey string
@@ -232,7 +232,7 @@ func loadBundles(
 	if e != nil {
 		images := maps.Clone(set)
 		maps.DeleteFunc(images, func(ref string, _ digest.Digest) bool { return isArtifact(ref) })
-		text, err := engineload.LoadSet(ctx, e, s, images)
+		text, err := engineload.LoadSet(ctx, e, s, images, opts.Replace)
 		if err != nil {
 			return nil, nil, err
 		}
