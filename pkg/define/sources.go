@@ -45,6 +45,7 @@ func newArchiver(cfg *config.Config, opts Options) (*archiver, error) {
 		Offline:    opts.Offline,
 		Scratch:    opts.Scratch,
 		Provided:   opts.Provided,
+		Warn:       func(text string) { opts.Console.Notice("warning: %s", text) },
 	})
 	return &archiver{cfg: cfg, fetcher: f}, err
 }

@@ -56,7 +56,8 @@ type note struct {
 	LastMod  string    `json:"last_modified,omitempty"`
 	Commit   string    `json:"commit,omitempty"`
 	Modified time.Time `json:"modified,omitzero"`
-	Checked  time.Time `json:"checked"` // time of the last request to the server
+	Checked  time.Time `json:"checked"`           // time of the last request to the server
+	Warning  string    `json:"warning,omitempty"` // of the fetch, for those that use its archive
 }
 
 // isRecent reports whether the server was asked within maxAge. A time in the future,

@@ -1,9 +1,11 @@
 package source
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -61,7 +63,10 @@ func (f *Fetcher) fetchGit(ctx context.Context, spec Spec) (blob, Resolved, erro
 			return blob{}, false
 		}
 		n, ok := f.cache.readNote(gitKey(spec, ref.commit))
-		return n.Blob, ok && f.cache.has(ctx, n.Blob)
+		if ok = ok && f.cache.has(ctx, n.Blob); ok && n.Warning != "" {
+			f.opts.Warn(n.Warning)
+		}
+		return n.Blob, ok
 	}
 	if b, ok := cached(); ok {
 		return b, f.resolvedCommit(spec, ref.commit), nil
@@ -112,7 +117,7 @@ func (f *Fetcher) fetchGit(ctx context.Context, spec Spec) (blob, Resolved, erro
 	}
 	t := newTree(f.cache)
 	defer t.close()
-	if err := t.addDir(ctx, c.workTree, topDir(spec), f.opts.Log); err != nil {
+	if err := t.addDir(ctx, c.workTree, topDir(spec), f.opts.Warn); err != nil {
 		return fail(err)
 	}
 	t.setGitModes()
@@ -121,7 +126,8 @@ func (f *Fetcher) fetchGit(ctx context.Context, spec Spec) (blob, Resolved, erro
 		return fail(err)
 	}
 	if !c.incomplete {
-		if err := f.cache.writeNote(gitKey(spec, c.commit), note{Blob: b, Commit: c.commit, Modified: modified}); err != nil {
+		archived := note{Blob: b, Commit: c.commit, Modified: modified, Warning: c.warning}
+		if err := f.cache.writeNote(gitKey(spec, c.commit), archived); err != nil {
 			return fail(err)
 		}
 	}
@@ -145,6 +151,9 @@ type checkout struct {
 	newGitDir  string // as archived
 	commit     string // the full ID, after fetch
 	incomplete bool   // a submodule could not be fetched
+	warning    string // about the files of the archive
+	files      int    // and directories, with those of submodules
+	submodules int    // found so far
 }
 
 // fetch fetches the commits from which pbr determines the version of a package: the
@@ -181,20 +190,24 @@ func (c *checkout) fetch(ctx context.Context) error {
 	if err := c.imitateShallow(ctx); err != nil {
 		return err
 	}
-	if err := c.checkTree(ctx, archiveLimits.Members); err != nil {
+	if err := c.checkOut(ctx, c.gitCommand, c.commit); err != nil {
 		return err
 	}
-	err = c.f.retryGit(ctx, c.spec, func() error {
-		_, err := c.run(ctx, "checkout", "-q", "-f", "--detach", c.commit)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.fetchSubmodules(ctx); err != nil {
+	if err := c.fetchSubmodules(ctx, c.gitCommand, ""); err != nil {
 		return err
 	}
 	return c.warnOfFilters()
+}
+
+// checkOut writes the files of a commit, if there are not too many in all.
+func (c *checkout) checkOut(ctx context.Context, g gitCommand, commit string) error {
+	if err := c.checkTree(ctx, g, commit, archiveLimits.Members); err != nil {
+		return err
+	}
+	return c.f.retryGit(ctx, c.spec, func() error {
+		_, err := g.run(ctx, "checkout", "-q", "-f", "--detach", commit)
+		return err
+	})
 }
 
 // userFilters returns the names of filters, such as lfs, in the user's settings. The attributes of a
@@ -233,8 +246,9 @@ func (c *checkout) warnOfFilters() error {
 		if err != nil {
 			return err
 		}
-		c.f.opts.Log(fmt.Sprintf("warning: source [%s]: %s selects a filter, such as that of git-lfs: its files are left as "+
-			"git stores them", c.spec.Name, printable.Quoted(name)))
+		c.warning = fmt.Sprintf("source [%s]: %s selects a filter, such as that of git-lfs: its files are left as "+
+			"git stores them", c.spec.Name, printable.Quoted(name))
+		c.f.opts.Warn(c.warning)
 		return fs.SkipAll
 	})
 }
@@ -286,55 +300,6 @@ func (c *checkout) imitateShallow(ctx context.Context) error {
 	return os.WriteFile(filepath.Join(c.gitDir, "shallow"), []byte(c.commit+"\n"), 0o644)
 }
 
-// maxSubmodules is how many submodules of a repository are fetched.
-const maxSubmodules = 500
-
-// fetchSubmodules fetches the files of submodules. Kolla leaves submodules empty, and
-// so does this if a server does not have or provide a submodule.
-func (c *checkout) fetchSubmodules(ctx context.Context) error {
-	if _, err := os.Lstat(filepath.Join(c.workTree, ".gitmodules")); err != nil {
-		return nil
-	}
-	entries, err := c.run(ctx, "ls-files", "-z", "--stage")
-	if err != nil {
-		return err
-	}
-	var paths []string
-	for entry := range strings.SplitSeq(entries, "\x00") {
-		if meta, path, _ := strings.Cut(entry, "\t"); strings.HasPrefix(meta, "160000 ") {
-			paths = append(paths, path)
-		}
-	}
-	if len(paths) > maxSubmodules {
-		return &Error{Section: c.spec.Name, Location: redact.URL(c.location),
-			Problem: fmt.Sprintf("%d submodules, more than %d", len(paths), maxSubmodules)}
-	}
-	for _, path := range paths {
-		update := []string{"submodule", "--quiet", "update", "--init", "--recursive"}
-		err := c.f.retryGit(ctx, c.spec, func() error {
-			_, err := c.run(ctx, append(update, "--depth=1", "--", path)...)
-			if err != nil && ctx.Err() == nil && !isIdle(err) { // a server may refuse a commit without a branch
-				_, err = c.run(ctx, append(update, "--", path)...)
-			}
-			return err
-		})
-		var ge *gitError
-		if err != nil && (ctx.Err() != nil || !errors.As(err, &ge) || ge.transient()) {
-			return err
-		}
-		if err != nil {
-			c.incomplete = true
-			c.f.opts.Log(fmt.Sprintf("warning: source [%s]: the submodule %s cannot be fetched and is left empty: %v",
-				c.spec.Name, printable.Quoted(path), err))
-			dir := filepath.Join(c.workTree, filepath.FromSlash(path))
-			if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // lastSecond is the end of the year 9999, the last one that JSON can have.
 const lastSecond = 253402300799
 
@@ -366,7 +331,7 @@ func (c *checkout) replaceGitDir(ctx context.Context) (time.Time, error) {
 			return modified, err
 		}
 	}
-	if err := c.pack(ctx, filepath.Join(c.newGitDir, "objects", "pack", "pack"), tags); err != nil {
+	if err := c.pack(ctx, filepath.Join(c.newGitDir, "objects", "pack", "pack")); err != nil {
 		return modified, err
 	}
 	config := "[core]\n\trepositoryformatversion = 0\n\tbare = false\n"
@@ -418,42 +383,61 @@ func removeGitDirs(workTree string) error {
 
 // pack writes a pack with the commits of the history, its tags, and the files of the
 // commit. The same objects in the same order, compressed again by one thread, give
-// the same bytes with the same version of git, whatever the server sent.
-func (c *checkout) pack(ctx context.Context, base, tags string) error {
-	commits, err := c.run(ctx, "rev-list", c.commit)
+// the same bytes with the same version of git, whatever the server sent. The list of objects is
+// in a file: it would take hundreds of megabytes of memory for a history as long as that of Linux.
+func (c *checkout) pack(ctx context.Context, base string) error {
+	list, err := os.Create(filepath.Join(c.gitDir, "new-objects"))
 	if err != nil {
 		return err
 	}
-	known := map[string]bool{}
-	for id := range strings.SplitSeq(commits, "\n") {
-		known[id] = true
+	defer list.Close()
+	g := c.gitCommand
+	g.stdout = list
+	if _, err := g.run(ctx, "rev-list", c.commit); err != nil {
+		return err
 	}
-	var list strings.Builder
-	list.WriteString(commits)
-	for line := range strings.SplitSeq(tags, "\n") {
+	buffered := bufio.NewWriter(list)
+	tags := &lineWriter{end: '\n', line: func(line string) error {
 		// A lightweight tag is a commit, which is in the list already.
-		if id, _, ok := strings.Cut(line, " "); ok && !known[id] {
-			list.WriteString(id + "\n")
+		id, isTag := strings.CutPrefix(line, "tag ")
+		if !isTag {
+			return nil
 		}
+		_, err := buffered.WriteString(id + "\n")
+		return err
+	}}
+	g.stdout = tags
+	if _, err := g.run(ctx, "for-each-ref", "--format=%(objecttype) %(objectname)", "--merged="+c.commit, "refs/tags"); err != nil {
+		return err
 	}
 	root, err := c.run(ctx, "rev-parse", c.commit+"^{tree}")
 	if err != nil {
 		return err
 	}
-	list.WriteString(root)
-	files, err := c.run(ctx, "ls-tree", "-r", "-t", "-z", "--full-tree", c.commit)
-	if err != nil {
+	if _, err := buffered.WriteString(root); err != nil {
 		return err
 	}
-	for line := range strings.SplitSeq(files, "\x00") {
+	g.stdout = &lineWriter{end: 0, line: func(line string) error {
 		// MODE TYPE ID<tab>PATH; a submodule has the type "commit".
 		meta, path, _ := strings.Cut(line, "\t")
-		if f := strings.Fields(meta); len(f) == 3 && f[1] != "commit" {
-			list.WriteString(f[2] + " " + strings.ReplaceAll(path, "\n", " ") + "\n")
+		f := strings.Fields(meta)
+		if len(f) != 3 || f[1] == "commit" {
+			return nil
 		}
+		_, err := buffered.WriteString(f[2] + " " + strings.ReplaceAll(path, "\n", " ") + "\n")
+		return err
+	}}
+	if _, err := g.run(ctx, "ls-tree", "-r", "-t", "-z", "--full-tree", c.commit); err != nil {
+		return err
 	}
-	g := c.gitCommand
-	g.stdin = list.String()
+	if err := buffered.Flush(); err != nil {
+		return err
+	}
+	if _, err := list.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	g = c.gitCommand
+	g.stdin = list
 	_, err = g.run(ctx, "pack-objects", "-q", "--threads=1", "--no-reuse-delta", "--no-reuse-object",
 		"--delta-base-offset", base)
 	return err

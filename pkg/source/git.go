@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ const (
 	gitMemory    = 8 << 30
 	gitProcesses = 64
 	gitFile      = 32 << 30 // bytes of a pack or file
-	gitOutput    = 64 << 20 // bytes, such as the list of all commits; Linux has 1.4 million
+	gitOutput    = 64 << 20 // bytes, such as the list of all tags
 
 	// gitIdle is how often the time limit without a byte a fetch may take at less than 1 KiB a
 	// second, and gitIdleFloor is at least allowed: a server may send only signs of life while it
@@ -40,14 +41,15 @@ const (
 // gitCommand runs the system's git for one remote repository.
 type gitCommand struct {
 	opts     Options
-	location string // of the remote, with credentials
-	workTree string // the directory to run in
-	trace    string // the file for packet traces, see probe
-	stdin    string
+	location string        // of the remote, with credentials
+	workTree string        // the directory to run in
+	trace    string        // the file for packet traces, see probe
+	stdin    io.Reader     // nil for none
 	stdout   io.Writer     // nil returns the output
 	idle     time.Duration // instead of Options.idleLimit, see child.Limits
 
 	noLazyFetch bool     // do not fetch missing objects on demand
+	submodule   bool     // the location is one that a repository names
 	filters     []string // of the user, which must not change files
 }
 
@@ -75,7 +77,7 @@ func (g *gitCommand) run(ctx context.Context, args ...string) (string, error) {
 		Args:   append([]string{"git"}, args...),
 		Dir:    g.workTree,
 		Env:    g.environment(),
-		Stdin:  strings.NewReader(g.stdin),
+		Stdin:  g.stdin,
 		Stdout: out,
 		Stderr: &messages,
 		Limits: child.Limits{
@@ -134,6 +136,14 @@ func (g *gitCommand) environment() []string {
 			env = append(env, kv)
 		}
 	}
+	if g.submodule {
+		// Settings that allow paths and other programs are for locations that the user writes.
+		config = append(config, [2]string{"protocol.file.allow", "user"})
+		env = append(env, "GIT_PROTOCOL_FROM_USER=0")
+		if allowed, ok := os.LookupEnv("GIT_ALLOW_PROTOCOL"); ok {
+			env = append(env, "GIT_ALLOW_PROTOCOL="+remoteProtocols(allowed))
+		}
+	}
 	if login != nil && login.Username() != "" {
 		config = append(config, [2]string{"credential." + origin(remote) + ".username", login.Username()})
 	}
@@ -160,6 +170,17 @@ func (g *gitCommand) environment() []string {
 		env = append(env, "GIT_SSH_COMMAND=ssh -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=30")
 	}
 	return env
+}
+
+// remoteProtocols returns those of a list of git that reach another machine without a program of their own.
+func remoteProtocols(list string) string {
+	var kept []string
+	for p := range strings.SplitSeq(list, ":") {
+		if slices.Contains([]string{"git", "http", "https", "ssh"}, p) {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, ":")
 }
 
 // splitLogin removes the login, which may be nil, from the URL of a remote. An SSH URL
@@ -254,6 +275,10 @@ func (e *gitError) hint(spec Spec) string {
 		return "check the name of the host, the resolver and the proxy variables"
 	case strings.Contains(e.output, "does not appear to be a git repository"), strings.Contains(e.output, "not found"):
 		return fmt.Sprintf("check location in [%s]", spec.Name)
+	case strings.Contains(e.output, "invalid path"):
+		return fmt.Sprintf("git does not write such a file: check location and reference in [%s]", spec.Name)
+	case e.transient():
+		return fmt.Sprintf("check location in [%s], and whether its server can be reached", spec.Name)
 	}
 	return ""
 }

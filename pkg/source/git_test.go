@@ -225,6 +225,12 @@ func TestGitFiltersOfTheUser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// A run that finds the archive in the cache warns as well.
+		again, linesAgain := newFetcher(t, Options{CacheDir: f.opts.CacheDir})
+		if _, err := again.Archives(t.Context(), Request{Image: "x", Source: &s}); err != nil ||
+			!strings.Contains(linesAgain.String(), "selects a filter") {
+			t.Errorf("from the cache: %v; log: %s", err, linesAgain)
+		}
 		return archives[0].Digest.String(), lines.String()
 	}
 	want, log := fetch("")

@@ -16,16 +16,15 @@ import (
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
-// checkTree returns an error if the commit has more files and directories than limit. A few
-// kilobytes can describe billions, because trees may repeat others, and git lists all of
-// them in memory before it writes the first.
-func (c *checkout) checkTree(ctx context.Context, limit int) error {
+// checkTree returns an error if a commit, and those that were checked before, have more files and
+// directories than limit. A few kilobytes can describe billions, because trees may repeat others,
+// and git lists all of them in memory before it writes the first.
+func (c *checkout) checkTree(ctx context.Context, g gitCommand, commit string, limit int) error {
 	entries := &entryCounter{limit: limit}
-	g := c.gitCommand
 	g.stdout = entries
 	err := c.f.retryGit(ctx, c.spec, func() error {
-		entries.n = 0
-		_, err := g.run(ctx, "ls-tree", "-r", "-t", "-z", "--name-only", "--full-tree", c.commit)
+		entries.n = c.files
+		_, err := g.run(ctx, "ls-tree", "-r", "-t", "-z", "--name-only", "--full-tree", commit)
 		return err
 	})
 	if entries.n > limit && ctx.Err() == nil {
@@ -33,9 +32,16 @@ func (c *checkout) checkTree(ctx context.Context, limit int) error {
 			Section:  c.spec.Name,
 			Location: redact.URL(c.location),
 			Problem:  fmt.Sprintf("more than %d files and directories", limit),
+			hint:     limitHint(c.spec),
 		}
 	}
+	c.files = entries.n
 	return err
+}
+
+// limitHint is for a repository that is larger than the limits.
+func limitHint(s Spec) string {
+	return fmt.Sprintf("check location in [%s]; an archive (type = url) of the files that are needed may be smaller", s.Name)
 }
 
 // entryCounter counts what ends with NUL, and fails after the limit.
@@ -48,6 +54,33 @@ func (c *entryCounter) Write(p []byte) (int, error) {
 		return 0, errTooMany
 	}
 	return len(p), nil
+}
+
+// lineWriter calls line for what ends with a byte.
+type lineWriter struct {
+	end     byte
+	line    func(line string) error
+	partial []byte
+}
+
+// maxLine is the longest path of a tree that git writes, and more.
+const maxLine = 1 << 20
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	for rest := p; ; {
+		line, after, ended := bytes.Cut(rest, []byte{w.end})
+		w.partial = append(w.partial, line...)
+		switch {
+		case len(w.partial) > maxLine:
+			return 0, errTooMany
+		case !ended:
+			return len(p), nil
+		}
+		if err := w.line(string(w.partial)); err != nil {
+			return 0, err
+		}
+		w.partial, rest = w.partial[:0], after
+	}
 }
 
 // sizeInterval is the shortest time between two measurements of a directory, and

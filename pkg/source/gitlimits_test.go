@@ -126,3 +126,28 @@ func TestGitManyReferences(t *testing.T) {
 		t.Errorf("%d references, %v", len(got), err)
 	}
 }
+
+// TestGitManyTags: git writes a file for each tag that it fetches.
+func TestGitManyTags(t *testing.T) {
+	testenv.Slow(t)
+	root := t.TempDir()
+	r := newRepo(t, filepath.Join(root, "x.git"))
+	commit := r.commit(map[string]string{"f": "text\n"})
+	var refs strings.Builder
+	refs.WriteString("# pack-refs with: peeled fully-peeled sorted \n" + commit + " refs/heads/master\n")
+	for i := range maxReferences + 1 {
+		fmt.Fprintf(&refs, "%s refs/tags/t%06d\n", commit, i)
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, ".git", "packed-refs"), []byte(refs.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	srv := serveGit(t, root)
+	for _, reference := range []string{"master", commit} {
+		f, _ := newFetcher(t, Options{Retries: -1})
+		s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: reference, Enabled: true}
+		_, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
+		if err == nil || !strings.Contains(err.Error(), "more than 100000 branches and tags") {
+			t.Errorf("%s: %v", reference, err)
+		}
+	}
+}

@@ -213,17 +213,10 @@ func (f *Fetcher) listRemote(ctx context.Context, s Spec, name string) (map[stri
 	for _, full := range candidates(name) {
 		patterns = append(patterns, full, full+"^{}")
 	}
-	refs := map[string]string{}
+	var refs map[string]string
 	var r remote
-	err := f.retryGit(ctx, s, func() error {
-		out, probed, err := f.lsRemote(ctx, s, patterns...)
-		clear(refs)
-		for line := range strings.SplitSeq(out, "\n") {
-			if id, name, ok := strings.Cut(line, "\t"); ok {
-				refs[name] = id
-			}
-		}
-		r = probed
+	err := f.retryGit(ctx, s, func() (err error) {
+		refs, r, err = f.lsRemote(ctx, s, patterns...)
 		return err
 	})
 	return refs, r, err
@@ -235,37 +228,57 @@ func (f *Fetcher) probe(ctx context.Context, s Spec, r remote) (remote, error) {
 		return r, nil
 	}
 	err := f.retryGit(ctx, s, func() error {
-		_, probed, err := f.lsRemote(ctx, s, "HEAD")
+		_, probed, err := f.lsRemote(ctx, s, "HEAD", "refs/heads/*", "refs/tags/*") // all are fetched
 		r = probed
 		return err
 	})
 	return r, err
 }
 
-// lsRemote runs git ls-remote and reads the capabilities of the server from a trace of
+// maxReferences is how many branches and tags a repository may have. git has a file for each one that
+// it fetches, and keeps all of them in memory.
+const maxReferences = 100_000
+
+// lsRemote runs git ls-remote, and reads the capabilities of the server from a trace of
 // the protocol. Without a trace, the server only serves files. Partial fetches must not
 // be used then, because git 2.39 starts itself for each missing object in an endless
 // recursion.
-func (f *Fetcher) lsRemote(ctx context.Context, s Spec, patterns ...string) (string, remote, error) {
+func (f *Fetcher) lsRemote(ctx context.Context, s Spec, patterns ...string) (map[string]string, remote, error) {
 	trace, err := f.cache.temp("trace")
 	if err != nil {
-		return "", remote{}, err
+		return nil, remote{}, err
 	}
 	trace.Close()
 	defer os.Remove(trace.Name())
+	refs := map[string]string{}
 	g := &gitCommand{
 		opts:     f.opts,
 		location: remoteLocation(s),
 		workTree: filepath.Dir(trace.Name()),
 		trace:    trace.Name(),
 		idle:     f.opts.Timeout, // no pack is prepared
+		stdout: &lineWriter{end: '\n', line: func(line string) error {
+			id, name, _ := strings.Cut(line, "\t")
+			if refs[name] = id; len(refs) > maxReferences {
+				return errTooMany
+			}
+			return nil
+		}},
 	}
-	out, err := g.run(ctx, append([]string{"ls-remote", "origin"}, patterns...)...)
+	_, err = g.run(ctx, append([]string{"ls-remote", "origin"}, patterns...)...)
+	if len(refs) > maxReferences && ctx.Err() == nil {
+		return nil, remote{}, &Error{
+			Section:  s.Name,
+			Location: redact.URL(s.Location),
+			Problem:  fmt.Sprintf("more than %d branches and tags", maxReferences),
+			hint:     limitHint(s),
+		}
+	}
 	if err != nil {
-		return "", remote{}, err
+		return nil, remote{}, err
 	}
 	r, err := readTrace(trace.Name())
-	return out, r, err
+	return refs, r, err
 }
 
 // readTrace reads what a server can do from a trace of packets. The server decides how

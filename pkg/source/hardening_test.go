@@ -225,6 +225,14 @@ func TestGitHostileSubmodules(t *testing.T) {
 	srv := serveGit(t, root)
 	_, commits := history(t, filepath.Join(root, "sub.git"))
 	marker := filepath.Join(t.TempDir(), "ran")
+	// What the user allows is for locations that the user writes.
+	home := t.TempDir()
+	if err := os.WriteFile(filepath.Join(home, ".gitconfig"),
+		[]byte("[protocol]\nallow = always\n[protocol \"file\"]\nallow = always\n[protocol \"ext\"]\nallow = always\n"),
+		0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", home)
 	module := func(name, path, rest string) string {
 		return fmt.Sprintf("[submodule %q]\n\tpath = %s\n%s", name, path, rest)
 	}
@@ -238,8 +246,14 @@ func TestGitHostileSubmodules(t *testing.T) {
 		"local repository":   module("a", "a", "\turl = "+filepath.Join(root, "sub.git")+"\n"),
 		"helper as a URL":    module("a", "a", "\turl = touch::"+marker+"\n"),
 		"option as a branch": module("a", "a", "\turl = ../sub.git\n\tbranch = --upload-pack=touch "+marker+"\n"),
+		"file URL":           module("a", "a", "\turl = file://"+filepath.Join(root, "sub.git")+"\n"),
+		"allowed protocols":  module("a", "a", "\turl = ext::sh -c touch% "+marker+"\n"),
+		"allowed file":       module("a", "a", "\turl = file://"+filepath.Join(root, "sub.git")+"\n"),
 	} {
 		t.Run(about, func(t *testing.T) {
+			if strings.HasPrefix(about, "allowed") {
+				t.Setenv("GIT_ALLOW_PROTOCOL", "http:file:ext")
+			}
 			name := strings.ReplaceAll(about, " ", "-") + ".git"
 			r := newRepo(t, filepath.Join(root, name))
 			r.commit(map[string]string{"setup.py": "x", ".gitmodules": modules})
@@ -248,7 +262,7 @@ func TestGitHostileSubmodules(t *testing.T) {
 			s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/" + name, Reference: "master", Enabled: true}
 			f, _ := newFetcher(t, Options{Retries: -1})
 			files, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
-			if err == nil && about == "local repository" &&
+			if err == nil && strings.Contains(modules, root) &&
 				slices.Contains(listTar(t, files[0].Path), "x-archive-master/a/setup.py") {
 				t.Error("a local repository was read")
 			}

@@ -34,7 +34,8 @@ func (f *Fetcher) fetchLocal(ctx context.Context, spec Spec) (blob, Resolved, er
 		}
 		t := newTree(f.cache)
 		defer t.close()
-		if err := t.addDir(ctx, path, top, f.opts.Log); err != nil {
+		warn := func(text string) { f.opts.Warn(fmt.Sprintf("source [%s]: %s", spec.Name, text)) }
+		if err := t.addDir(ctx, path, top, warn); err != nil {
 			return fail("archiving it", err)
 		}
 		if content, err = t.write(ctx); err != nil {

@@ -41,6 +41,7 @@ func newFetcher(t testing.TB, o Options) (*Fetcher, *logLines) {
 	t.Helper()
 	log := &logLines{}
 	o.Log = log.add
+	o.Warn = func(text string) { log.add("warning: " + text) }
 	if o.CacheDir == "" {
 		o.CacheDir = t.TempDir()
 	}

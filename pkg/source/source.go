@@ -104,8 +104,9 @@ type Options struct {
 	// UserAgent is sent with HTTP requests. "" means "kolla-build".
 	UserAgent string
 
-	// Log receives a line for each fetch, retry and omission; may be nil.
-	Log func(line string)
+	// Log receives a line for each fetch and retry, and Warn one for what is missing in an archive or is not
+	// verified. They may be nil.
+	Log, Warn func(line string)
 }
 
 // Fetcher fetches sources. It is safe for concurrent use, and fetches each source
@@ -156,6 +157,9 @@ func New(opts Options) (*Fetcher, error) {
 	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "kolla-build"
+	}
+	if opts.Warn == nil {
+		opts.Warn = func(string) {}
 	}
 	if opts.Log == nil {
 		opts.Log = func(string) {}

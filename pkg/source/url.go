@@ -62,7 +62,7 @@ func (f *Fetcher) fetchURL(ctx context.Context, spec Spec) (blob, Resolved, erro
 
 	want := strings.ToLower(spec.SHA256[f.opts.Arch])
 	if want == "" && len(spec.SHA256) > 0 {
-		f.opts.Log(fmt.Sprintf("source [%s]: sha256 has no digest for %s: the content is not verified", spec.Name,
+		f.opts.Warn(fmt.Sprintf("source [%s]: sha256 has no digest for %s: the content is not verified", spec.Name,
 			f.opts.Arch))
 	}
 	key := keyOf(TypeURL, spec.Location)
