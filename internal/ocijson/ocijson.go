@@ -42,7 +42,7 @@ type Document struct {
 func (d Document) IsIndex() bool { return d.Manifests != nil }
 
 // IsArtifact reports whether the document has the type of signatures and SBOMs of before OCI 1.1, which
-// have no config.
+// have no config. Their blobs are the layers of the document.
 func (d Document) IsArtifact() bool {
 	return d.MediaType == "application/vnd.oci.artifact.manifest.v1+json"
 }
@@ -83,10 +83,20 @@ type header struct {
 	Config        *descriptor `json:"config"`
 	Layers        descriptors `json:"layers"`
 	Manifests     descriptors `json:"manifests"`
+
+	// Blobs are in place of layers in documents for which IsArtifact is true. Others may have anything there.
+	Blobs json.RawMessage `json:"blobs"`
 }
 
 func (h *header) document() (Document, error) {
 	d := Document{MediaType: clean(h.MediaType), Layers: h.Layers.list, Manifests: h.Manifests.list}
+	if d.IsArtifact() && d.Layers == nil && len(h.Blobs) > 0 {
+		blobs := descriptors{field: "blobs", limit: MaxLayers}
+		if err := blobs.UnmarshalJSON(h.Blobs); err != nil {
+			return Document{}, err
+		}
+		d.Layers = blobs.list
+	}
 	if h.Config != nil {
 		config := h.Config.descriptor()
 		d.Config = &config

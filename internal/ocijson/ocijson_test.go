@@ -222,3 +222,20 @@ func TestErrorsNameNoGoTypes(t *testing.T) {
 		}
 	}
 }
+
+// The blobs of artifacts of before OCI 1.1 are what a registry keeps for them.
+func TestArtifactBlobs(t *testing.T) {
+	blobs := `"blobs":[{"mediaType":"text/plain","digest":"sha256:` + strings.Repeat("a", 64) + `","size":3}]`
+	d, err := Parse([]byte(`{"mediaType":"application/vnd.oci.artifact.manifest.v1+json",` + blobs + `}`))
+	if err != nil || len(d.Layers) != 1 || d.Layers[0].Size != 3 {
+		t.Errorf("%+v, %v", d, err)
+	}
+	d, err = Parse([]byte(`{"mediaType":"application/vnd.oci.image.manifest.v1+json",` + blobs + `}`))
+	if err != nil || len(d.Layers) != 0 {
+		t.Errorf("of an image: %+v, %v", d, err)
+	}
+	if _, err := Parse([]byte(`{"mediaType":"application/vnd.oci.artifact.manifest.v1+json","blobs":[` +
+		strings.Repeat("{},", MaxLayers) + `{}]}`)); err == nil {
+		t.Error("countless blobs were accepted")
+	}
+}

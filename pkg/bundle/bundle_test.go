@@ -299,7 +299,8 @@ func TestSparse(t *testing.T) {
 	for _, format := range []string{"gnu", "posix"} {
 		b := testenv.SparseTar(t, format, "oci-layout", 1<<33)
 		_, err := load.Bundle(context.Background(), "-", storetest.Open(t), load.Options{Stdin: bytes.NewReader(b)})
-		if err == nil || !strings.Contains(err.Error(), "sparse") {
+		var fe *bundle.FormatError
+		if !errors.As(err, &fe) || !strings.Contains(err.Error(), "sparse") || !strings.Contains(fe.Hint(), "--sparse") {
 			t.Errorf("%s: %v", format, err)
 		}
 	}

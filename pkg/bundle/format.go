@@ -64,6 +64,9 @@ const (
 	AdviceNoBundle  = "a bundle is written by kolla-build save"
 )
 
+// AdviceSparse is the hint for archives that tar wrote with holes for zeros.
+const AdviceSparse = "pack it again without the option -S (--sparse) of tar"
+
 // AdviceForeignArchive is the hint for archives of other tools that are damaged.
 const AdviceForeignArchive = "no tool writes this: the file is damaged or was changed"
 

@@ -3,6 +3,7 @@ package contract
 import (
 	"debug/elf"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -160,6 +161,52 @@ func TestHardLinksOfPrograms(t *testing.T) {
 	for name, want := range map[string]bool{"a": false, "b": false, "c": false, "loop": true, "none": true} {
 		if err := im.runnable("/bin/" + name); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Of a script, only the interpreter stays in memory, not its whole first line.
+func TestInterpretersTakeTheirLength(t *testing.T) {
+	heap := func(rest string) int64 {
+		var scripts []file
+		for i := range 20_000 {
+			scripts = append(scripts, executable(fmt.Sprintf("bin/s%d", i), fmt.Appendf(nil, "#!/bin/i%d %s\n", i, rest)))
+		}
+		l := layer(t, scripts...)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		im, err := opened(t, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(im)
+		runtime.KeepAlive(l)
+		return int64(after.HeapAlloc) - int64(before.HeapAlloc)
+	}
+	if short, long := heap("x"), heap(strings.Repeat("x", 230)); long > short+20_000*32 {
+		t.Errorf("%d bytes for lines of 240, %d for lines of 12", long, short)
+	}
+}
+
+// The scripts and programs of all layers count, also those of a layer that was read for another image.
+func TestScriptsOfAllLayers(t *testing.T) {
+	testenv.Slow(t)
+	var layers []v1.Layer
+	for i := range 2 {
+		var scripts []file
+		for n := range maxPrograms/2 + 1 {
+			scripts = append(scripts, executable(fmt.Sprintf("%d/%d", i, n), []byte("#!/bin/sh\n")))
+		}
+		layers = append(layers, layer(t, scripts...))
+	}
+	r := newReader(&Table{})
+	for i, l := range [][]v1.Layer{layers[:1], layers[1:], layers} {
+		_, err := r.Open(t.Context(), "x", image(t, v1.Config{}, l...))
+		if (err != nil) != (len(l) > 1) || err != nil && !strings.Contains(err.Error(), "more than 100000 programs") {
+			t.Errorf("image %d: %v", i, err)
 		}
 	}
 }

@@ -24,7 +24,8 @@ import (
 // Limits of the content that is read and kept.
 const (
 	maxText       = 256 << 10 // bytes of a text
-	maxTexts      = 24 << 20  // bytes of all texts of an image, and of the names in its programs
+	maxTexts      = 24 << 20  // bytes of all texts of an image, and of the names in its programs and scripts
+	maxPrograms   = 100_000   // programs, libraries and scripts of an image, and other files that are read
 	maxExecutable = 1 << 30   // bytes of a program or library
 	maxBuffered   = 16 << 20  // bytes of one that is in memory as a whole
 	maxWithoutDir = 256 << 20 // the same, if there is no directory for a temporary file
@@ -50,18 +51,23 @@ type layerInfo struct {
 	files map[string]fileInfo
 	links map[string]string // hard links, with the paths of their targets
 	texts int               // bytes
+	read  int               // files that were kept in files
 }
 
 // imageUsage is what the layers of an image have in all.
 type imageUsage struct {
 	inspect.Usage
 	texts int // bytes
+	read  int // files
 }
 
-// add adds the texts of a layer.
-func (u *imageUsage) add(texts int) error {
+// add adds files of a layer, and their texts.
+func (u *imageUsage) add(files, texts int) error {
+	if u.read += files; u.read > maxPrograms {
+		return fmt.Errorf("more than %d programs, libraries and scripts", maxPrograms)
+	}
 	if u.texts += texts; u.texts > maxTexts {
-		return fmt.Errorf("more than %s of accounts, scripts, modules and names of libraries", units.Bytes(maxTexts))
+		return fmt.Errorf("more than %s of accounts, scripts, modules and names of libraries and interpreters", units.Bytes(maxTexts))
 	}
 	return nil
 }
@@ -125,22 +131,27 @@ func (r *reader) layer(ctx context.Context, l v1.Layer, usage *imageUsage) (*lay
 	}
 	id := digest.Digest(hash.String())
 	if info, ok := r.layers[id]; ok {
-		return info, errors.Join(usage.add(info.texts), usage.Add(info.layer, maxUsage))
+		return info, errors.Join(usage.add(info.read, info.texts), usage.Add(info.layer, maxUsage))
 	}
 	info := &layerInfo{files: map[string]fileInfo{}, links: map[string]string{}}
 	var buffer bytes.Buffer
 	opts := inspect.Options{Limits: maxUsage, Usage: &usage.Usage}
 	opts.Visit = func(e inspect.Entry, content io.Reader) error {
 		f, ok, err := r.file(e, content, &buffer)
-		size := len(f.text)
+		size := len(f.text) + len(f.interpreter)
 		if f.elf != nil {
 			size += f.elf.size()
 		}
+		read := 0
+		if ok && f != (fileInfo{}) {
+			read = 1
+		}
 		info.texts += size
-		if err := usage.add(size); err != nil {
+		info.read += read
+		if err := usage.add(read, size); err != nil {
 			return err
 		}
-		if ok && f != (fileInfo{}) {
+		if read > 0 {
 			info.files[e.Path] = f
 		} else {
 			delete(info.files, e.Path) // the last entry of a path counts
@@ -195,6 +206,7 @@ func (r *reader) file(e inspect.Entry, content io.Reader, buffer *bytes.Buffer) 
 			if path.Base(words[0]) == "env" {
 				f.interpreter = envInterpreter(words[1:])
 			}
+			f.interpreter = strings.Clone(f.interpreter) // without the rest of the line
 		}
 	}
 	if text {

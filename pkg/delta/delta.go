@@ -259,6 +259,15 @@ type OpenBase func(d digest.Digest, size int64) (io.ReadCloser, error)
 // that the result has the digest target, which comes from the image's manifest. After an
 // error, the output must not be used. Errors do not name the layer.
 func Apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open OpenBase, tempDir string) error {
+	return ApplyIf(ctx, w, delta, target, open, tempDir, func(Header) error { return nil })
+}
+
+// ApplyIf is Apply for a delta whose header is accepted: an error of accept ends it before anything
+// else is read.
+func ApplyIf(
+	ctx context.Context, w io.Writer, delta io.Reader, target Layer, open OpenBase, tempDir string,
+	accept func(Header) error,
+) error {
 	r, err := openDelta(delta)
 	if err != nil {
 		return err
@@ -271,6 +280,9 @@ func Apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open
 	if h.Target.Digest != target.Digest || h.Target.Size != target.Size {
 		return &FormatError{Detail: fmt.Sprintf("it makes %s of %d bytes, not the layer of %d bytes", h.Target.Digest,
 			h.Target.Size, target.Size)}
+	}
+	if err := accept(h); err != nil {
+		return err
 	}
 	if _, free := disk.Space(tempDir); free > 0 && h.Base.TarSize > free {
 		return fmt.Errorf("its base needs %d bytes of temporary space in %s, which has %d", h.Base.TarSize, tempDir, free)

@@ -563,3 +563,21 @@ func TestCompressorIsPublished(t *testing.T) {
 		t.Errorf("the standard library's gzip: %q (%v)", name, err)
 	}
 }
+
+// TestSumOfWork checks that thousands of deltas of a few bytes are refused, and those of a large set are not.
+func TestSumOfWork(t *testing.T) {
+	large := Header{Base: Layer{TarSize: 500 << 20}, Target: Layer{TarSize: 1 << 30}}
+	var w Work
+	n := 0
+	for ; n < 10_000 && w.Add(large, 300) == nil; n++ {
+	}
+	if n < 5 || n > 50 {
+		t.Errorf("%d deltas of 300 bytes make 1.5 GiB each", n)
+	}
+	w = Work{}
+	for i := range 500 {
+		if err := w.Add(large, 2<<20); err != nil {
+			t.Fatalf("delta %d of 2 MiB: %v", i, err)
+		}
+	}
+}

@@ -125,6 +125,7 @@ func (l *loader) applyDelta(ctx context.Context, m reader.Member) error {
 		}
 		if !damaged {
 			l.sum.Reused++
+			l.work.Skip(m.Size)
 			return nil
 		}
 		l.sum.Repaired++
@@ -132,8 +133,9 @@ func (l *loader) applyDelta(ctx context.Context, m reader.Member) error {
 	pr, pw := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := delta.Apply(ctx, pw, l.src.Files, delta.Layer{Digest: m.Digest, Size: expected.size}, l.openBase,
-			l.st.TempDir())
+		accept := func(h delta.Header) error { return l.work.Add(h, m.Size) }
+		err := delta.ApplyIf(ctx, pw, l.src.Files, delta.Layer{Digest: m.Digest, Size: expected.size}, l.openBase,
+			l.st.TempDir(), accept)
 		pw.CloseWithError(err)
 		done <- err
 	}()

@@ -3,6 +3,7 @@ package load
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,10 +11,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -251,6 +254,60 @@ func TestDeltaOfUnlistedBase(t *testing.T) {
 	if _, err := Bundle(t.Context(), path, site, Options{Replace: true}); err == nil ||
 		!strings.Contains(err.Error(), "is not in "+bundle.DeltaListName) {
 		t.Errorf("%v, want an error about %s", err, bundle.DeltaListName)
+	}
+}
+
+// TestSumOfWorkIsBounded checks that a byte delta is not applied if the deltas of the bundle make too much.
+func TestSumOfWorkIsBounded(t *testing.T) {
+	testenv.Slow(t)
+	m := bundletest.NewMonths(t)
+	path, _ := m.Save(t, sinceFirst(t, m), true)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tarSize := regexp.MustCompile(`("base":\{.*"size":)\d+(.*"tar_size":)\d+`)
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for r := tar.NewReader(bytes.NewReader(data)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		content := testenv.Must[[]byte](t)(io.ReadAll(r))
+		if h.Name == bundle.ManifestName {
+			continue // it would notice the change
+		}
+		if strings.HasPrefix(h.Name, bundle.DeltaDir) {
+			z := testenv.Must[*zstd.Decoder](t)(zstd.NewReader(nil))
+			plain := testenv.Must[[]byte](t)(z.DecodeAll(content, nil))
+			start := bytes.IndexByte(plain, '\n') + 1
+			length, n := binary.Uvarint(plain[start:])
+			header := plain[start+n : start+n+int(length)]
+			forged := tarSize.ReplaceAll(header, []byte("${1}1000000000000${2}200000000000"))
+			if bytes.Equal(forged, header) {
+				t.Fatalf("%s has no size of the base's tar", header)
+			}
+			changed := binary.AppendUvarint(bytes.Clone(plain[:start]), uint64(len(forged)))
+			changed = append(append(changed, forged...), plain[start+n+int(length):]...)
+			e := testenv.Must[*zstd.Encoder](t)(zstd.NewWriter(nil))
+			content = e.EncodeAll(changed, nil)
+			h.Size = int64(len(content))
+		}
+		if err := errors.Join(w.WriteHeader(h), func() error { _, err := w.Write(content); return err }()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), os.WriteFile(path, out.Bytes(), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	site := storetest.Open(t)
+	if _, err := Bundle(t.Context(), m.First, site, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Bundle(t.Context(), path, site, Options{Replace: true}); err == nil ||
+		!strings.Contains(err.Error(), "the byte deltas of the bundle so far make more than") {
+		t.Errorf("got %v", err)
 	}
 }
 

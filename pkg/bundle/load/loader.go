@@ -16,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/bundle/reader"
 	"github.com/kolla-build/kolla-build/pkg/compress"
+	"github.com/kolla-build/kolla-build/pkg/delta"
 	"github.com/kolla-build/kolla-build/pkg/imagearchive"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -49,6 +50,7 @@ type loader struct {
 	docker        *imagearchive.Archive            // nil unless the file is one of docker save
 	lateManifests []digest.Digest                  // manifests that were read before it was known that they are
 	deltaBases    map[digest.Digest]int64          // what byte deltas may be applied to, with sizes
+	work          delta.Work                       // of byte deltas
 	sum           Summary
 }
 

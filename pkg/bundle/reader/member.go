@@ -99,6 +99,7 @@ func (c *Checker) check(h *tar.Header) (Member, error) {
 	refuse := func(detail string) (Member, error) {
 		return Member{}, &bundle.FormatError{Member: h.Name, Detail: detail, Advice: bundle.AdviceForged}
 	}
+	sparse := &bundle.FormatError{Member: h.Name, Detail: "it is a sparse file", Advice: bundle.AdviceSparse}
 	if c.seen == nil {
 		c.seen = map[string]bool{}
 	}
@@ -136,13 +137,13 @@ func (c *Checker) check(h *tar.Header) (Member, error) {
 	case tar.TypeSymlink, tar.TypeLink:
 		return refuse("it is a link")
 	case tar.TypeGNUSparse:
-		return refuse("it is a sparse file")
+		return Member{}, sparse
 	default:
 		return refuse(fmt.Sprintf("it is not a regular file (type %q)", h.Typeflag))
 	}
 	for k := range h.PAXRecords {
 		if strings.HasPrefix(k, "GNU.sparse") {
-			return refuse("it is a sparse file")
+			return Member{}, sparse
 		}
 	}
 	if h.Size < 0 {

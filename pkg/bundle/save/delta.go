@@ -31,8 +31,9 @@ type deltaPlan struct {
 	needs    map[need]bool
 	bases    map[digest.Digest]digest.Digest // by layer: the possible base of a byte delta
 	deltas   []madeDelta
-	spool    bool     // copy layers to a temporary file before they are read several times
-	file     *os.File // the contents of deltas, one after another; nil before the first
+	work     delta.Work // of these
+	spool    bool       // copy layers to a temporary file before they are read several times
+	file     *os.File   // the contents of deltas, one after another; nil before the first
 }
 
 // need is that an image needs a blob. The handles keep each text once in memory.
@@ -254,7 +255,7 @@ func (p *plan) makeDelta(ctx context.Context, b blob, image, tempDir string) (bo
 		}
 	}
 	sum := digest.Canonical.Digester()
-	_, err = delta.Make(ctx, io.MultiWriter(p.delta.file, sum.Hash()), old, target, tempDir)
+	header, err := delta.Make(ctx, io.MultiWriter(p.delta.file, sum.Hash()), old, target, tempDir)
 	var whole *delta.CarryWholeError
 	if errors.As(err, &whole) {
 		return false, p.delta.file.Truncate(start)
@@ -266,6 +267,11 @@ func (p *plan) makeDelta(ctx context.Context, b blob, image, tempDir string) (bo
 	if err != nil {
 		return false, err
 	}
+	work := p.delta.work
+	if err := work.Add(header, end-start); err != nil {
+		return false, p.delta.file.Truncate(start) // load refuses more deltas
+	}
+	p.delta.work = work
 	p.delta.deltas = append(p.delta.deltas, madeDelta{b, start, end - start, sum.Digest()})
 	p.delta.require(image, base, size, false)
 	return true, nil
