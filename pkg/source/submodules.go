@@ -180,8 +180,8 @@ func submoduleURL(parent, location string) (string, error) {
 	}
 	root := 0 // the length of what names the server
 	if i := strings.Index(parent, "://"); i >= 0 {
-		root = i + len("://")
-		root += max(0, strings.IndexByte(parent[root:], '/'))
+		host, _, _ := strings.Cut(parent[i+len("://"):], "/")
+		root = i + len("://") + len(host)
 	} else {
 		root = len(scpLocation.FindString(parent))
 	}
