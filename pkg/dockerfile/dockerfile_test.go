@@ -32,7 +32,9 @@ COPY https /g
 func TestParseErrorsNameTheLine(t *testing.T) {
 	for _, c := range []struct{ name, content, want string }{
 		{"empty", " \n", "d: the rendered Dockerfile is empty"},
-		{"unknown instruction", "FROM a\nRUNN x\n", "d:2: "},
+		{"unknown instruction", "FROM a\nRUNN x\n", "d:2: unknown instruction: RUNN (did you mean RUN?)"},
+		{"exchanged letters", "FROM a\nrnu x\n", "d:2: unknown instruction: rnu (did you mean RUN?)"},
+		{"nothing similar", "FROM a\nINSTALL x\n", "d:2: unknown instruction: INSTALL\n"},
 		{"wrong mount", "FROM a\n\nRUN --mount=type=nosuch x\n", "d:3: "},
 		{"variable in a mount's from", "FROM a\nRUN --mount=from=$x,target=/x y\n", "d:2: "},
 		{"heredoc without an end", "FROM a\nRUN <<E\nx\n", "d:2: "},

@@ -3,11 +3,17 @@ package dockerfile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/moby/buildkit/frontend/dockerfile/command"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+
+	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
 // Error is a mistake in a rendered Dockerfile.
@@ -59,7 +65,22 @@ var lineInMessage = regexp.MustCompile(`(?:(?:dockerfile )?parse error )?on line
 // Locate returns an *Error for an error of BuildKit's parser or frontend, with
 // the line that the error refers to.
 func Locate(path string, content []byte, err error) *Error {
-	return errorAt(path, content, lineOf(err), err)
+	line := lineOf(err)
+	var unknown *instructions.UnknownInstructionError
+	if errors.As(err, &unknown) {
+		err = misspelled(unknown)
+	}
+	return errorAt(path, content, line, err)
+}
+
+// misspelled replaces BuildKit's suggestion of an instruction. It is any of those that differ by
+// two letters, another one in each run, and exchanged letters count as two: ENV for RNU.
+func misspelled(e *instructions.UnknownInstructionError) error {
+	names := slices.Sorted(maps.Keys(command.Commands))
+	if near := suggest.Nearest(e.Instruction, names); near != "" {
+		return fmt.Errorf("%w (did you mean %s?)", e, strings.ToUpper(near))
+	}
+	return e
 }
 
 // At returns an *Error for a line of a Dockerfile, which is 1-based, or 0 if it is not
