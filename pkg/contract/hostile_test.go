@@ -210,3 +210,19 @@ func TestScriptsOfAllLayers(t *testing.T) {
 		}
 	}
 }
+
+// An image within the limits takes 212 MiB of memory, one with 400,000 files takes 253.
+func TestFilesOfAllLayers(t *testing.T) {
+	testenv.Slow(t)
+	var files []file
+	for i := range 160_000 {
+		files = append(files, file{name: fmt.Sprint(i), mode: 0o644})
+	}
+	l := layer(t, files...)
+	if _, err := opened(t, l); err != nil {
+		t.Errorf("one layer: %v", err)
+	}
+	if _, err := opened(t, l, layer(t, append(files, file{name: "x", mode: 0o644})...)); err == nil {
+		t.Error("two layers with 320,001 files were accepted")
+	}
+}

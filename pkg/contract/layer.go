@@ -29,12 +29,12 @@ const (
 	maxExecutable = 1 << 30   // bytes of a program or library
 	maxBuffered   = 16 << 20  // bytes of one that is in memory as a whole
 	maxWithoutDir = 256 << 20 // the same, if there is no directory for a temporary file
-	maxKept       = 500_000   // entries of layers that a reader keeps
+	maxKept       = 300_000   // entries of layers that a reader keeps
 	maxKeptTexts  = 48 << 20  // bytes of the texts in these
 )
 
 // maxUsage are the limits of all layers of an image. Images of OpenStack have up to 150,000 files.
-var maxUsage = inspect.Limits{Entries: 500_000, Names: 40 << 20, Implied: 100_000}
+var maxUsage = inspect.Limits{Entries: 300_000, Names: 40 << 20, Implied: 100_000}
 
 // fileInfo is the relevant information about a file's content.
 type fileInfo struct {
