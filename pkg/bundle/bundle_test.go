@@ -296,12 +296,13 @@ func TestHostile(t *testing.T) {
 }
 
 func TestSparse(t *testing.T) {
-	for _, format := range []string{"gnu", "posix"} {
-		b := testenv.SparseTar(t, format, "oci-layout", 1<<33)
+	for _, format := range []string{"gnu oci-layout", "posix oci-layout", "gnu manifest.json", "posix manifest.json"} {
+		format, file, _ := strings.Cut(format, " ")
+		b := testenv.SparseTar(t, format, file, 1<<33)
 		_, err := load.Bundle(context.Background(), "-", storetest.Open(t), load.Options{Stdin: bytes.NewReader(b)})
 		var fe *bundle.FormatError
 		if !errors.As(err, &fe) || !strings.Contains(err.Error(), "sparse") || !strings.Contains(fe.Hint(), "--sparse") {
-			t.Errorf("%s: %v", format, err)
+			t.Errorf("%s, %s: %v", format, file, err)
 		}
 	}
 }

@@ -3,10 +3,11 @@ package delta
 import "github.com/kolla-build/kolla-build/internal/units"
 
 // All deltas of a bundle may make freeWork bytes of tar, those of their bases included, and
-// workPerByte for each byte of them. Without the first, a few changed files in a large layer could not
-// be a delta; without the second, those of a large set. gzip makes 30 to 100 MB a second.
+// workPerByte for each byte of them. Without the first, a few changed files in each large layer of a set
+// could not be deltas: all layers of all images have about 20 GB, and count twice. gzip makes 30 to 100 MB
+// a second.
 const (
-	freeWork    = 16 << 30
+	freeWork    = 64 << 30
 	workPerByte = 4096
 )
 

@@ -59,6 +59,9 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// ErrSparse is the cause of an Error for a file that tar wrote with holes in place of zeros.
+var ErrSparse = errors.New("it is a sparse file")
+
 // Image is an image of an archive.
 type Image struct {
 	Names  []string      // as in the archive; none if it was saved by its ID
@@ -126,6 +129,7 @@ func (a *Archive) Add(ctx context.Context, h *tar.Header, r io.Reader) error {
 		}
 		return &Error{Member: name, Detail: detail, Err: err}
 	}
+	sparse := func() error { return fail("it cannot be read", ErrSparse) }
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
@@ -146,13 +150,13 @@ func (a *Archive) Add(ctx context.Context, h *tar.Header, r io.Reader) error {
 	case tar.TypeReg:
 	case tar.TypeSymlink, tar.TypeLink:
 	case tar.TypeGNUSparse:
-		return fail("it is a sparse file", nil)
+		return sparse()
 	default:
 		return fail(fmt.Sprintf("it is neither a regular file nor a link (type %q)", h.Typeflag), nil)
 	}
 	for k := range h.PAXRecords {
 		if strings.HasPrefix(k, "GNU.sparse") {
-			return fail("it is a sparse file", nil)
+			return sparse()
 		}
 	}
 	_, isFile := a.files[name]

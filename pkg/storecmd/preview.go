@@ -138,35 +138,47 @@ func preview(
 		}
 		fmt.Fprintln(w)
 	}
-	if err := w.Flush(); err != nil || len(inputs) > 1 { // several files may have what one of them requires
+	if err := w.Flush(); err != nil {
 		return err
 	}
-	return checkRequired(ctx, inputs[0], s)
+	return checkRequired(ctx, inputs, s)
 }
 
-// checkRequired returns the error with which loading a delta would end because the store, which may be
-// nil, lacks blobs that it requires.
-func checkRequired(ctx context.Context, in load.Input, s *store.Store) error {
-	if in.Path == "-" {
-		return nil // it has been read
+// checkRequired returns the error with which loading deltas would end because the store, which may be
+// nil, and the other files lack blobs that they require. It does not look for deltas that require
+// each other, and for nothing if a file cannot be listed: one from a pipe has been read, and an archive
+// of another tool may have any blob.
+func checkRequired(ctx context.Context, inputs []load.Input, s *store.Store) error {
+	var listings []*contents.Listing
+	for _, in := range inputs {
+		if in.Path == "-" {
+			return nil
+		}
+		listed, err := contents.List(ctx, in.Path, in.Parts, nil)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return nil //nolint:nilerr // a dry run does not look for damage
+		}
+		listings = append(listings, listed)
 	}
-	listed, err := contents.List(ctx, in.Path, in.Parts, nil)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err != nil || listed.Delta == nil {
-		return nil //nolint:nilerr // an archive of another tool; a dry run does not look for damage
-	}
-	missing := &load.MissingError{Since: listed.Delta.Since}
-	for _, r := range listed.Delta.Requires {
-		if s == nil || !s.HasBlob(r.Digest, r.Size) {
-			missing.Add(r.Digest, r.Image, r.More)
+	for i, listed := range listings {
+		if listed.Delta == nil {
+			continue
+		}
+		missing := &load.MissingError{Since: listed.Delta.Since}
+		for _, r := range listed.Delta.Requires {
+			carried := slices.ContainsFunc(listings, func(l *contents.Listing) bool { return l.Carries(r.Digest) })
+			if !carried && (s == nil || !s.HasBlob(r.Digest, r.Size)) {
+				missing.Add(r.Digest, r.Image, r.More)
+			}
+		}
+		if len(missing.Missing) > 0 {
+			return fmt.Errorf("loading bundle %s: %w", inputs[i].Path, missing)
 		}
 	}
-	if len(missing.Missing) == 0 {
-		return nil
-	}
-	return fmt.Errorf("loading bundle %s: %w", in.Path, missing)
+	return nil
 }
 
 // stateInStore describes what loading an image changes in the store, which may be nil.

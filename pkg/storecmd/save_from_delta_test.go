@@ -81,6 +81,16 @@ func TestSaveFromRegistryDelta(t *testing.T) {
 	if err := Load(t.Context(), empty.config(), empty.con, []string{delta}, LoadOptions{DryRun: true}); !errors.As(err, &missing) {
 		t.Errorf("a dry run without the base: %v", err)
 	}
+	// The other files count, in any order, if they have what it requires.
+	parts := full + ".001"
+	if err := Load(t.Context(), empty.config(), empty.con, []string{delta, parts}, LoadOptions{DryRun: true}); err != nil {
+		t.Errorf("a dry run with the base: %v", err)
+	}
+	unrelated, _ := saved(t)
+	err = Load(t.Context(), empty.config(), empty.con, []string{unrelated, delta}, LoadOptions{DryRun: true})
+	if missing = nil; !errors.As(err, &missing) || !strings.Contains(err.Error(), "loading bundle "+delta) {
+		t.Errorf("a dry run with another bundle: %v", err)
+	}
 	for _, dryRun := range []bool{true, false} {
 		opts := LoadOptions{DryRun: dryRun}
 		if err := Load(t.Context(), other.config(), other.con, []string{delta}, opts); err != nil {

@@ -30,6 +30,14 @@ type Listing struct {
 	Shared        int64             `json:"shared"` // bytes more than Bytes if each image were a file of its own
 	Delta         *Delta            `json:"delta,omitempty"`
 	Extra         []string          `json:"extra,omitempty"` // files in a directory that do not belong to the bundle
+
+	carried map[digest.Digest]int64 // as in lister
+}
+
+// Carries reports whether the bundle says that it contains a blob, or a byte delta that makes it.
+func (l *Listing) Carries(blob digest.Digest) bool {
+	_, ok := l.carried[blob]
+	return ok
 }
 
 // Image is an image of a bundle.
@@ -89,7 +97,7 @@ func list(ctx context.Context, path string, files []string, stdin io.Reader) (*L
 	if err != nil {
 		return nil, err
 	}
-	c.Bundle, c.Extra = path, src.Extra
+	c.Bundle, c.Extra, c.carried = path, src.Extra, l.carried
 	return c, nil
 }
 

@@ -100,8 +100,11 @@ func foreignError(ctx context.Context, err error) error {
 		return err
 	}
 	advice := bundle.AdviceForeignArchive
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		advice = bundle.AdviceTruncated
+	case errors.Is(err, imagearchive.ErrSparse):
+		advice = bundle.AdviceSparse
 	}
 	return &bundle.FormatError{Member: ae.Member, Detail: ae.Detail, Err: ae.Err, Advice: advice}
 }

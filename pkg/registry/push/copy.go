@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -158,20 +159,27 @@ func (c *copier) artifacts(ctx context.Context) error {
 		if len(found) > maxArtifacts {
 			return fmt.Errorf("%s has more than %d artifacts", subject, maxArtifacts)
 		}
+		var copied []ocispec.Descriptor
 		for _, d := range found {
 			if c.done[d.Digest] {
+				copied = append(copied, d)
 				continue
 			}
 			m, err := c.from.Child(ctx, d.Digest)
 			if err == nil {
 				err = c.copyManifest(ctx, m, 2)
 			}
-			if err != nil {
+			switch {
+			case err == nil:
+				copied = append(copied, d)
+			case refusesArtifact(m, err):
+				c.notice(fmt.Sprintf("warning: %s@%s is not copied, because it is of before OCI 1.1: %v", c.from.Name(), d.Digest, err))
+			default:
 				return fmt.Errorf("artifact %s of %s: %w", d.Digest, subject, err)
 			}
 		}
-		if len(found) > 0 {
-			if err := c.listReferrers(ctx, subject, found); err != nil {
+		if len(copied) > 0 {
+			if err := c.listReferrers(ctx, subject, copied); err != nil {
 				return err
 			}
 		}
@@ -182,6 +190,18 @@ func (c *copier) artifacts(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// refusesArtifact reports whether a registry does not accept a manifest because it is an artifact of
+// before OCI 1.1, as Distribution's registry and the embedded one do. The image does not need it.
+func refusesArtifact(m registry.Manifest, err error) bool {
+	var answer *registry.AnswerError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	parsed, parseErr := ocijson.Parse(m.Raw)
+	return parseErr == nil && parsed.IsArtifact() &&
+		slices.Contains([]int{http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusUnsupportedMediaType}, answer.Status)
 }
 
 // tagged copies the artifact of a tag, if there is one.
