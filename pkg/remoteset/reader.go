@@ -31,6 +31,9 @@ const (
 	maxBytes     = 256 << 20 // of all manifests of a set
 )
 
+// errOldArtifact is for a manifest that is an artifact of before OCI 1.1.
+var errOldArtifact = errors.New("it is an artifact of before OCI 1.1")
+
 // reader reads the images of one repository.
 type reader struct {
 	set  *Set
@@ -126,11 +129,18 @@ func (r *reader) referrers(ctx context.Context, subject digest.Digest) ([]digest
 			continue
 		}
 		doc, err := r.document(ctx, d.Digest)
+		if errors.Is(err, errOldArtifact) {
+			r.set.omit(fmt.Sprintf("%s@%s", r.ref.Repository(), d.Digest))
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("artifact %s of %s: %w", d.Digest, subject, err)
 		}
 		index.Manifests = append(index.Manifests,
 			registry.ReferrerDescriptor(registry.Manifest{Raw: doc.raw, MediaType: doc.mediaType, Digest: d.Digest}))
+	}
+	if len(index.Manifests) == 0 {
+		return nil, nil
 	}
 	raw, err := json.Marshal(index)
 	if err != nil {
@@ -196,6 +206,9 @@ func (r *reader) document(ctx context.Context, d digest.Digest) (*document, erro
 			units.Bytes(maxBytes))
 	}
 	parsed, err := ocijson.Parse(m.Raw)
+	if err == nil && parsed.IsArtifact() {
+		return nil, errOldArtifact
+	}
 	if err == nil {
 		err = parsed.CheckImage()
 	}

@@ -39,9 +39,10 @@ type Set struct {
 	older  map[digest.Digest]olderLayer // layers that AddOlderLayers has added
 	faults map[digest.Digest]error      // why it is not known whether a layer of older exists
 
-	bytes  atomic.Int64 // of manifests that were read
-	mu     sync.Mutex
-	cached int64
+	bytes   atomic.Int64 // of manifests that were read
+	mu      sync.Mutex
+	cached  int64
+	omitted []string
 }
 
 // image is what an image consists of.
@@ -99,6 +100,21 @@ func Open(ctx context.Context, client *registry.Client, from setcopy.Location, e
 // Entries returns the images, sorted by name. Artifacts follow as images whose tag is the one
 // by which they are found in a registry: see imageref.IsArtifactTag.
 func (s *Set) Entries() []store.Entry { return slices.Clone(s.entries) }
+
+// Omitted returns the names with digest of artifacts that have the form of before OCI 1.1, which
+// neither bundles nor the registries of today can contain.
+func (s *Set) Omitted() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(slices.Values(s.omitted))
+}
+
+// omit adds to what Omitted returns.
+func (s *Set) omit(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.omitted = append(s.omitted, name)
+}
 
 // Blobs implements save.Source.
 func (s *Set) Blobs(_ context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {

@@ -5,9 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -220,59 +217,21 @@ func TestCopy(t *testing.T) {
 	})
 }
 
-// oldArtifacts is a registry with a signature of before OCI 1.1. Distribution's registry does not
-// accept these.
-type oldArtifacts struct {
-	http.Handler
-	subject, artifact digest.Digest
-	raw               []byte
-}
-
-func (o *oldArtifacts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	content, mediaType := o.raw, oldArtifactType
-	switch {
-	case strings.HasSuffix(r.URL.Path, "/referrers/"+o.subject.String()):
-		mediaType = ocispec.MediaTypeImageIndex
-		content, _ = json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: mediaType,
-			Manifests: []ocispec.Descriptor{{MediaType: oldArtifactType, Digest: o.artifact, Size: int64(len(o.raw))}}})
-	case !strings.HasSuffix(r.URL.Path, "/manifests/"+o.artifact.String()):
-		o.Handler.ServeHTTP(w, r)
-		return
-	}
-	w.Header().Set("Content-Type", mediaType)
-	w.Header().Set("Docker-Content-Digest", digest.FromBytes(content).String())
-	_, _ = w.Write(content)
-}
-
-const oldArtifactType = "application/vnd.oci.artifact.manifest.v1+json"
-
 // Signatures of before OCI 1.1 have their content in "blobs", not in "layers".
 func TestCopyOfOldArtifacts(t *testing.T) {
 	backend := registrytest.Embedded(t, server.Options{}).Host()
 	s := newSite(t, backend)
 	repo := repository(t, s.client, backend+"/kolla/nova-api")
 	blob := put(t, repo, []byte("an old signature"), "text/plain")
-	raw, err := json.Marshal(map[string]any{"mediaType": oldArtifactType, "artifactType": "application/vnd.example.signature",
-		"blobs": []ocispec.Descriptor{blob}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := httptest.NewServer(&oldArtifacts{
-		Handler: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(&url.URL{Scheme: "http", Host: backend})
-		}},
-		subject: s.want["nova-api:t1"], artifact: digest.FromBytes(raw), raw: raw,
-	})
-	t.Cleanup(source.Close)
-	from := strings.TrimPrefix(source.URL, "http://") + "/kolla:t1"
+	source, artifact := registrytest.OldArtifact(t, backend, s.want["nova-api:t1"], blob)
 	target := registrytest.Embedded(t, server.Options{}).Host()
 	var stderr bytes.Buffer
 	con := &console.Console{Stdout: &bytes.Buffer{}, Stderr: &stderr}
-	if err := Copy(t.Context(), settings(s.dir), con, []string{from, target + "/site"}, Options{}); err != nil {
+	if err := Copy(t.Context(), settings(s.dir), con, []string{source + "/kolla:t1", target + "/site"}, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	s.complete(target, "site")
-	if !strings.Contains(stderr.String(), digest.FromBytes(raw).String()+" is not copied") {
+	if !strings.Contains(stderr.String(), artifact.String()+" is not copied") {
 		t.Errorf("no warning that the registry does not accept the signature:\n%s", stderr.String())
 	}
 	res, err := http.Head("http://" + target + "/v2/site/nova-api/blobs/" + blob.Digest.String())

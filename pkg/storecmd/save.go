@@ -352,6 +352,9 @@ func saveFromRegistry(
 	if err != nil {
 		return save.Summary{}, err
 	}
+	for _, name := range set.Omitted() {
+		con.Notice("warning: %s is not saved, because it is an artifact of before OCI 1.1", printable.Quoted(name))
+	}
 	if opts.Since != nil {
 		set.AddOlderLayers(opts.Since)
 	}

@@ -199,6 +199,22 @@ func saveFrom(t *testing.T, from string, o SaveOptions, args ...string) (string,
 	return path, err
 }
 
+// An artifact of before OCI 1.1 has no place in a bundle, and is no reason not to save the images.
+func TestSaveFromRegistryWithOldArtifact(t *testing.T) {
+	p := publishSample(t, registrytest.Embedded(t, server.Options{}).Host())
+	subject := p.digests["keystone:t1"] // it has no other artifact
+	host, artifact := registrytest.OldArtifact(t, p.host, subject, ocispec.Descriptor{Digest: digest.FromString("x"), Size: 1})
+	f := site(t)
+	path := filepath.Join(t.TempDir(), "set.tar")
+	if err := Save(t.Context(), f.config(), f.con, path, SaveOptions{From: host + "/kolla:t1"}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "/kolla/keystone@" + artifact.String() + " is not saved"; !strings.Contains(f.stderr.String(), want) {
+		t.Errorf("no warning of %s:\n%s", want, f.stderr.String())
+	}
+	p.loadedAt(path, "t1")
+}
+
 // Images, platforms, signatures and SBOMs go from a registry to a file, each blob once.
 func TestSaveFromRegistry(t *testing.T) {
 	registrytest.Each(t, func(t *testing.T, host string) {
