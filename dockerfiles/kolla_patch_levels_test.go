@@ -63,6 +63,12 @@ func TestKollaPatchLevels(t *testing.T) {
 			added("notes/x"+epoch, "notes/x"+epoch), "", "nova/notes/x", "new\n"},
 		"epoch_before": {"--- x/y/nova/api.py" + epoch + "\n+++ x/y/nova/api.py" + today + "\n@@ -1 +1 @@\n-one\n+two\n",
 			"", "nova/nova/api.py", "two\n"},
+		"absolute": {"diff --git a/plug/main.py /opt/plug/main.py\ndeleted file mode 100644\nindex ab4f9c2..052dd34 100644\n" +
+			"--- a/plug/main.py\n+++ /opt/plug/main.py\n@@ -1 +1 @@\n-one\n+two\n", "", "opt/plug/main.py", "two\n"},
+		"absolute_before": {"--- /opt/plug/main.py\n+++ plug/main.py\n@@ -1 +1 @@\n-one\n+two\n", "", "opt/plug/main.py", "two\n"},
+		"absolute_new":    {added("/dev/null", "/opt/new.py"), "", "opt/new.py", "new\n"},
+		"absolute_reverse": {"--- /opt/plug/main.py\n+++ /opt/plug/main.py\n@@ -1 +1 @@\n-two\n+one\n", " -R",
+			"opt/plug/main.py", "two\n"},
 		"windows": {strings.ReplaceAll(added("/dev/null", "nova-1.0/nova/new.py"), "\n", "\r\n"), "",
 			"nova/nova/new.py", "new\n"},
 	} {
@@ -74,6 +80,7 @@ func TestKollaPatchLevels(t *testing.T) {
 			r.write("plugins/plug/plug/schema.sql", "-- comment\nkeep\n")
 			r.write("plugins/plug/plug/main.py", "one\n")
 			r.write("plugins/z/nova/empty.py", "")
+			r.write("opt/plug/main.py", "one\n")
 			r.write("patches/series", "a.patch"+test.option+"\n")
 			r.write("patches/a.patch", test.patch)
 			for _, args := range [][]string{{"sources", "/nova", "/plugins/*"}, nil} {

@@ -45,6 +45,12 @@ headers_of() {
     local LC_ALL=C line before="" name epoch old=0 new=0 state=text from="" to="" from_epoch to_epoch
     print_names() {
         if [[ -n ${from} ]]; then
+            # A path from the root directory names an installed file, and the program patch prefers it.
+            if [[ ${to} = /* && ${to} != /dev/null && ${from} != /dev/null ]]; then
+                from=${to}
+            elif [[ ${from} = /* && ${from} != /dev/null && ${to} != /dev/null ]]; then
+                to=${from}
+            fi
             printf '%s\t%s\n' "${from}" "${to}"
         fi
         from=""
@@ -132,6 +138,9 @@ fits() {
         for path in "${from}" "${to}"; do
             if [[ -z ${path} || ${path} = /dev/null ]]; then
                 continue
+            fi
+            if [[ ${path} = /* && ${directory}${level} != /0 ]]; then
+                return 1 # of an installed file
             fi
             if [[ ${level} = 0 && ${path} =~ ^[ab]/ && ! -e ${directory}/${path%%/*} ]]; then
                 return 1 # prefixes that git adds
