@@ -152,7 +152,7 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	case errors.Is(err, cli.ErrHelp):
 		return help(commands, c.Name, slices.Contains(rest, "--all"), con.Stdout)
 	case errors.Is(err, cli.ErrVersion):
-		return writeVersions(con.Stdout)
+		return writeVersion(con.Stdout)
 	case err != nil:
 		return err
 	}

@@ -16,6 +16,13 @@ var (
 	commit  = ""
 )
 
+// writeVersion prints the version of the program in one line, which scripts put into labels, as with
+// Kolla's tool.
+func writeVersion(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "kolla-build %s\n", version)
+	return err
+}
+
 // writeVersions prints the versions of the program, of BuildKit, which is linked into
 // it, and of Go.
 func writeVersions(w io.Writer) error {

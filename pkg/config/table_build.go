@@ -175,7 +175,7 @@ var configOptions = []*Option{
 	{Name: "help", Short: "h", Kind: Bool, Default: "false", Group: GroupConfig, From: Upstream, CommandLineOnly: true,
 		Help: "Print help and exit."},
 	{Name: "version", Kind: Bool, Default: "false", Group: GroupConfig, From: Upstream, CommandLineOnly: true,
-		Help: "Print the versions of the program, BuildKit and Go and exit."},
+		Help: "Print the version of the program in one line and exit. The command version prints more."},
 }
 
 var olderOptions = []*Option{
