@@ -11,6 +11,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
 	"strings"
@@ -143,6 +144,7 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	}
 	c, rest, before := pick(commands, args)
 	in := cli.Input{Command: c.Command, Args: rest, Before: before, Env: con.Environ, Commands: described(commands)}
+	in.Program, _ = exec.LookPath(os.Args[0])
 	var err error
 	if in.Profiles, err = profiles.All(); err != nil {
 		return err

@@ -23,6 +23,7 @@ type Input struct {
 	Dir        string              // the working directory, "" for the process's own
 	SystemFile string              // "" for the first that is found where Kolla's tool searches
 	HostArch   string              // x86_64 or aarch64, "" for the architecture of this machine
+	Program    string              // see config.Input
 	Profiles   map[string][]string // the default profiles: name to regular expressions
 	Commands   []Command           // all commands, for suggestions
 }
@@ -41,6 +42,6 @@ func Load(in Input) (*config.Config, error) {
 	return config.Load(config.Input{
 		NoFiles: in.Command.NoFiles,
 		Command: in.Command.Name, Arguments: *arguments, Env: in.Env, Dir: in.Dir,
-		SystemFile: in.SystemFile, HostArch: in.HostArch, Profiles: in.Profiles,
+		SystemFile: in.SystemFile, HostArch: in.HostArch, Program: in.Program, Profiles: in.Profiles,
 	})
 }

@@ -23,6 +23,10 @@ type Input struct {
 	HostArch   string    // x86_64 or aarch64, "" for the architecture of this machine
 	NoFiles    bool      // read no file
 
+	// Program is the path of the program as it was called, or "". Where a Kolla is installed beside
+	// it, the program is in the place of Kolla's tool.
+	Program string
+
 	// Profiles are the default profiles: name to regular expressions.
 	Profiles map[string][]string
 }
@@ -67,6 +71,7 @@ func Load(in Input) (*Config, error) {
 		values:   map[*Option]resolved{},
 		env:      l.env,
 		hostArch: in.HostArch,
+		program:  in.Program,
 		root:     os.Geteuid() == 0,
 	}
 	if l.r.hostArch == "" {

@@ -17,6 +17,7 @@ type resolver struct {
 	vars     map[string]string // ExpandSource: values that take precedence over options
 	env      map[string]string
 	hostArch string
+	program  string // the path of the program, or ""
 	root     bool
 
 	values map[*Option]resolved

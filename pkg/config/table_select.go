@@ -85,7 +85,7 @@ var baseOptions = []*Option{
 }
 
 var releaseOptions = []*Option{
-	{Name: "openstack-release", Kind: String, DefaultText: "that of images-dir, otherwise " + facts.Master,
+	{Name: "openstack-release", Kind: String, DefaultText: "that of images-dir, or of the Kolla beside the program, otherwise " + facts.Master,
 		Arg: "NAME", Suggestions: suggestedReleases, Group: GroupRelease, From: Upstream, Common: true,
 		derive: deriveRelease,
 		Help:   "Build this OpenStack release, such as 2025.1. The default base tag, the sources and other facts follow from it."},

@@ -15,21 +15,27 @@ const maxKollaConfig = 64 << 10
 
 var kollaRelease = regexp.MustCompile(`(?m)^OPENSTACK_RELEASE\s*=\s*['"]([\w.-]{1,40})['"]`)
 
-// deriveRelease returns the release of the template tree if that is Kolla's: each branch of Kolla
-// has its release as the default. Other trees are for master, as the built-in one is.
+// deriveRelease returns the release of the Kolla that the template tree belongs to, or in whose place
+// the program is: each branch of Kolla has its release as the default. Other trees are for master, as
+// the built-in one is.
 func deriveRelease(r *resolver) (string, error) {
 	dir, err := r.string("images-dir")
-	if err != nil || dir == "" {
-		return facts.Master, err
+	if err != nil {
+		return "", err
 	}
-	for _, pattern := range []string{
-		"../kolla/common/config.py", // a checkout of a stable branch: the tree is docker
-		"../common/config.py",       // master and its package: the tree is kolla/docker
-		"../../../lib/python3*/site-packages/kolla/common/config.py", // an older package: share/kolla/docker
-		"../../../lib/python3*/dist-packages/kolla/common/config.py",
-	} {
-		// A link to the tree leads to the checkout, so Join must not remove "..".
-		files, _ := filepath.Glob(globEscape(dir) + "/" + pattern)
+	var patterns []string
+	if dir != "" {
+		// A link to the tree leads to the checkout, so ".." must not be removed from the path.
+		patterns = []string{
+			globEscape(dir) + "/../kolla/common/config.py", // a checkout of a stable branch: the tree is docker
+			globEscape(dir) + "/../common/config.py",       // master and its package: the tree is kolla/docker
+		}
+		patterns = append(patterns, installed(dir+"/../../..")...) // an older package: share/kolla/docker
+	} else if r.program != "" {
+		patterns = installed(filepath.Dir(r.program) + "/..")
+	}
+	for _, pattern := range patterns {
+		files, _ := filepath.Glob(pattern)
 		for _, file := range files {
 			if release := releaseIn(file); release != "" {
 				return release, nil
@@ -37,6 +43,12 @@ func deriveRelease(r *resolver) (string, error) {
 		}
 	}
 	return facts.Master, nil
+}
+
+// installed returns the patterns of config.py where pip and Debian's Python install Kolla.
+func installed(prefix string) []string {
+	lib := globEscape(prefix) + "/lib/python3*/"
+	return []string{lib + "site-packages/kolla/common/config.py", lib + "dist-packages/kolla/common/config.py"}
 }
 
 // releaseIn returns the release in a config.py of Kolla, "" if there is none.
