@@ -41,7 +41,7 @@ type Document struct {
 // IsIndex reports whether the document refers to manifests instead of layers.
 func (d Document) IsIndex() bool { return d.Manifests != nil }
 
-// IsArtifact reports whether the document has the type of signatures and SBOMs of before OCI 1.1, which
+// IsArtifact reports whether the document has the type of signatures and SBOMs from before OCI 1.1, which
 // have no config. Their blobs are the layers of the document.
 func (d Document) IsArtifact() bool {
 	return d.MediaType == "application/vnd.oci.artifact.manifest.v1+json"

@@ -223,7 +223,7 @@ func TestErrorsNameNoGoTypes(t *testing.T) {
 	}
 }
 
-// The blobs of artifacts of before OCI 1.1 are what a registry keeps for them.
+// The blobs of artifacts from before OCI 1.1 are what a registry keeps for them.
 func TestArtifactBlobs(t *testing.T) {
 	blobs := `"blobs":[{"mediaType":"text/plain","digest":"sha256:` + strings.Repeat("a", 64) + `","size":3}]`
 	d, err := Parse([]byte(`{"mediaType":"application/vnd.oci.artifact.manifest.v1+json",` + blobs + `}`))

@@ -16,7 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// oldArtifact is a registry that has an artifact of before OCI 1.1, and what another has.
+// oldArtifact is a registry that has everything that another one has, and an artifact from before OCI 1.1.
 type oldArtifact struct {
 	http.Handler // of the other one
 	subject      digest.Digest
@@ -41,8 +41,8 @@ func (o *oldArtifact) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(content)
 }
 
-// OldArtifact starts a registry that has what another has and an artifact of an image, which has the
-// form of before OCI 1.1. Registries of today do not accept these. The blob must be in the other one.
+// OldArtifact starts a registry that has everything that another one has, and an artifact of an image in
+// the format from before OCI 1.1, which current registries do not accept. The other one must have the blob.
 func OldArtifact(t testing.TB, other string, subject digest.Digest, blob ocispec.Descriptor) (string, digest.Digest) {
 	t.Helper()
 	raw := testenv.Must[[]byte](t)(json.Marshal(map[string]any{

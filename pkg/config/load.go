@@ -23,8 +23,8 @@ type Input struct {
 	HostArch   string    // x86_64 or aarch64, "" for the architecture of this machine
 	NoFiles    bool      // read no file
 
-	// Program is the path of the program as it was called, or "". Where a Kolla is installed beside
-	// it, the program is in the place of Kolla's tool.
+	// Program is the path with which the program was called, or "". If Kolla is installed beside it,
+	// the program replaces Kolla's tool.
 	Program string
 
 	// Profiles are the default profiles: name to regular expressions.

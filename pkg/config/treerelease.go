@@ -1,23 +1,21 @@
 package config
 
 import (
-	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
-// maxKollaConfig is how much of Kolla's config.py is read, in bytes. Kolla's own has about 20 KiB,
-// and the release is near its start.
-const maxKollaConfig = 64 << 10
+// maxKollaConfig is the largest config.py that is read, in bytes. Kolla's has about 20 KiB.
+const maxKollaConfig = 1 << 20
 
 var kollaRelease = regexp.MustCompile(`(?m)^OPENSTACK_RELEASE\s*=\s*['"]([\w.-]{1,40})['"]`)
 
-// deriveRelease returns the release of the Kolla that the template tree belongs to, or in whose place
-// the program is: each branch of Kolla has its release as the default. Other trees are for master, as
-// the built-in one is.
+// deriveRelease returns the release of the Kolla that the template tree belongs to, or whose tool the
+// program replaces: each branch of Kolla has its own release as the default. Other trees are for
+// master, like the built-in one.
 func deriveRelease(r *resolver) (string, error) {
 	dir, err := r.string("images-dir")
 	if err != nil {
@@ -53,15 +51,7 @@ func installed(prefix string) []string {
 
 // releaseIn returns the release in a config.py of Kolla, "" if there is none.
 func releaseIn(file string) string {
-	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
-		return ""
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxKollaConfig))
+	b, err := inputfile.ReadRegular(file, maxKollaConfig)
 	if err != nil {
 		return ""
 	}

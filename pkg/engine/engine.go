@@ -72,13 +72,6 @@ type Options struct {
 	answerTimeout, noticeDelay time.Duration // the defaults below, except in tests
 }
 
-// defaultTimeout is how long an engine may take for a request.
-const defaultTimeout = 2 * time.Minute
-
-// transferTimeouts is how long a transfer may stand still, in times of Options.Timeout. Docker
-// writes nothing while it unpacks layers, which took minutes for gigabytes on a slow disk.
-const transferTimeouts = 15
-
 // defaultAnswerTimeout is how long an engine may take to answer the first request. The
 // first podman command after a boot has been seen to take more than 5 seconds.
 const defaultAnswerTimeout = time.Minute
@@ -270,30 +263,6 @@ func (e *Engine) Save(ctx context.Context, ref string) (io.ReadCloser, error) {
 	return &watchedImage{r, watch, func(err error) error { return e.fail("reading", ref, err) }}, nil
 }
 
-// watchedImage is an image that an engine saves. A transfer that stands still ends.
-type watchedImage struct {
-	io.ReadCloser
-	watch *retry.StallWatch
-	fail  func(error) error
-}
-
-// Read implements io.Reader.
-func (w *watchedImage) Read(p []byte) (int, error) {
-	w.watch.Touch()
-	n, err := w.ReadCloser.Read(p)
-	w.watch.Pause()
-	if cause := w.watch.Cause(err); isSilent(cause) {
-		err = w.fail(cause)
-	}
-	return n, err
-}
-
-// Close implements io.Closer.
-func (w *watchedImage) Close() error {
-	defer w.watch.Stop()
-	return w.ReadCloser.Close()
-}
-
 // Request is an image to load.
 type Request struct {
 	Ref   string
@@ -370,9 +339,7 @@ func (e *Engine) send(ctx context.Context, req Request, name string, ids []strin
 		switch {
 		case ctx.Err() != nil:
 			return Loaded{}, context.Cause(ctx)
-		case isFull(err):
-			return Loaded{}, e.fail("loading", req.Ref, err)
-		case isSilent(err):
+		case isFull(err), isSilent(err):
 			return Loaded{}, e.fail("loading", req.Ref, err)
 		case isLost(err) && attempt < e.opts.Retries && e.waitForRestart(ctx):
 			attempt++
@@ -382,17 +349,6 @@ func (e *Engine) send(ctx context.Context, req Request, name string, ids []strin
 			return Loaded{}, e.fail("loading", req.Ref, err)
 		}
 	}
-}
-
-// limited calls a function that sends a request, which must end within Options.Timeout.
-func (e *Engine) limited(ctx context.Context, request func(context.Context) error) error {
-	limit, cancel := context.WithTimeoutCause(ctx, e.opts.Timeout, &silentError{e.opts.Timeout})
-	defer cancel()
-	err := request(limit)
-	if err != nil && limit.Err() != nil {
-		return context.Cause(limit)
-	}
-	return err
 }
 
 // find returns the image with a name, or nil.

@@ -9,12 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/containerd/errdefs"
-
-	"github.com/kolla-build/kolla-build/internal/retry"
-	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // UnavailableError reports that an engine cannot be used.
@@ -63,11 +59,6 @@ func unavailable(kind Kind, addr string, err error) error {
 	return e
 }
 
-// silentError reports that an engine accepted a request and did not answer.
-type silentError struct{ after time.Duration }
-
-func (e *silentError) Error() string { return "no answer within " + units.Duration(e.after) }
-
 // Error reports that an engine could not load or save an image.
 type Error struct {
 	Engine string // with its version
@@ -111,14 +102,6 @@ func (e *Error) Hint() string {
 func (e *Engine) fail(action, ref string, err error) error {
 	return &Error{Engine: e.String(), Action: action, Ref: ref, Err: err, Full: isFull(err),
 		Lost: isLost(err) || isSilent(err)}
-}
-
-// isSilent reports whether an engine did not answer in time. Such a request is not repeated: the
-// engine may still be at work.
-func isSilent(err error) bool {
-	var silent *silentError
-	var stalled *retry.StalledError
-	return errors.As(err, &silent) || errors.As(err, &stalled)
 }
 
 func isFull(err error) bool {

@@ -31,8 +31,8 @@ const (
 	maxBytes     = 256 << 20 // of all manifests of a set
 )
 
-// errOldArtifact is for a manifest that is an artifact of before OCI 1.1.
-var errOldArtifact = errors.New("it is an artifact of before OCI 1.1")
+// errOldArtifact is for a manifest that is an artifact from before OCI 1.1.
+var errOldArtifact = errors.New("it is an artifact from before OCI 1.1")
 
 // reader reads the images of one repository.
 type reader struct {

@@ -101,8 +101,8 @@ func Open(ctx context.Context, client *registry.Client, from setcopy.Location, e
 // by which they are found in a registry: see imageref.IsArtifactTag.
 func (s *Set) Entries() []store.Entry { return slices.Clone(s.entries) }
 
-// Omitted returns the names with digest of artifacts that have the form of before OCI 1.1, which
-// neither bundles nor the registries of today can contain.
+// Omitted returns the artifacts from before OCI 1.1, as NAME@DIGEST. They are not part of the set,
+// because neither bundles nor current registries can contain them.
 func (s *Set) Omitted() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

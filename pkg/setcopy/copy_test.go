@@ -217,7 +217,7 @@ func TestCopy(t *testing.T) {
 	})
 }
 
-// Signatures of before OCI 1.1 have their content in "blobs", not in "layers".
+// Signatures from before OCI 1.1 have their content in "blobs", not in "layers".
 func TestCopyOfOldArtifacts(t *testing.T) {
 	backend := registrytest.Embedded(t, server.Options{}).Host()
 	s := newSite(t, backend)

@@ -172,7 +172,8 @@ func (g *gitCommand) environment() []string {
 	return env
 }
 
-// remoteProtocols returns those of a list of git that reach another machine without a program of their own.
+// remoteProtocols returns the protocols in a list of git's that reach another machine without running
+// another program.
 func remoteProtocols(list string) string {
 	var kept []string
 	for p := range strings.SplitSeq(list, ":") {

@@ -56,7 +56,7 @@ func (c *entryCounter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lineWriter calls line for what ends with a byte.
+// lineWriter calls line for each line, without the byte that ends it.
 type lineWriter struct {
 	end     byte
 	line    func(line string) error

@@ -145,9 +145,9 @@ func preview(
 }
 
 // checkRequired returns the error with which loading deltas would end because the store, which may be
-// nil, and the other files lack blobs that they require. It does not look for deltas that require
-// each other, and for nothing if a file cannot be listed: one from a pipe has been read, and an archive
-// of another tool may have any blob.
+// nil, and the other files lack blobs that they require. It does not notice deltas that require each
+// other. If a file cannot be listed, nothing is checked: a pipe has already been read, and an archive of
+// another tool may contain any blob.
 func checkRequired(ctx context.Context, inputs []load.Input, s *store.Store) error {
 	var listings []*contents.Listing
 	for _, in := range inputs {

@@ -353,7 +353,7 @@ func saveFromRegistry(
 		return save.Summary{}, err
 	}
 	for _, name := range set.Omitted() {
-		con.Notice("warning: %s is not saved, because it is an artifact of before OCI 1.1", printable.Quoted(name))
+		con.Notice("warning: %s is not saved, because it is an artifact from before OCI 1.1", printable.Quoted(name))
 	}
 	if opts.Since != nil {
 		set.AddOlderLayers(opts.Since)

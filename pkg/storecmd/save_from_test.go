@@ -199,7 +199,7 @@ func saveFrom(t *testing.T, from string, o SaveOptions, args ...string) (string,
 	return path, err
 }
 
-// An artifact of before OCI 1.1 has no place in a bundle, and is no reason not to save the images.
+// An artifact from before OCI 1.1 is left out of the bundle, with a warning; the images are saved.
 func TestSaveFromRegistryWithOldArtifact(t *testing.T) {
 	p := publishSample(t, registrytest.Embedded(t, server.Options{}).Host())
 	subject := p.digests["keystone:t1"] // it has no other artifact

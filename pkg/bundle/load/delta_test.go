@@ -267,20 +267,14 @@ func TestSumOfWorkIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	tarSize := regexp.MustCompile(`("base":\{.*"size":)\d+(.*"tar_size":)\d+`)
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
-	for r := tar.NewReader(bytes.NewReader(data)); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		content := testenv.Must[[]byte](t)(io.ReadAll(r))
-		if h.Name == bundle.ManifestName {
+	var items []bundletest.Item
+	for _, i := range bundletest.Unpack(t, data) {
+		if i.H.Name == bundle.ManifestName {
 			continue // it would notice the change
 		}
-		if strings.HasPrefix(h.Name, bundle.DeltaDir) {
+		if strings.HasPrefix(i.H.Name, bundle.DeltaDir) {
 			z := testenv.Must[*zstd.Decoder](t)(zstd.NewReader(nil))
-			plain := testenv.Must[[]byte](t)(z.DecodeAll(content, nil))
+			plain := testenv.Must[[]byte](t)(z.DecodeAll([]byte(i.C), nil))
 			start := bytes.IndexByte(plain, '\n') + 1
 			length, n := binary.Uvarint(plain[start:])
 			header := plain[start+n : start+n+int(length)]
@@ -291,14 +285,11 @@ func TestSumOfWorkIsBounded(t *testing.T) {
 			changed := binary.AppendUvarint(bytes.Clone(plain[:start]), uint64(len(forged)))
 			changed = append(append(changed, forged...), plain[start+n+int(length):]...)
 			e := testenv.Must[*zstd.Encoder](t)(zstd.NewWriter(nil))
-			content = e.EncodeAll(changed, nil)
-			h.Size = int64(len(content))
+			i = bundletest.File(i.H.Name, string(e.EncodeAll(changed, nil)))
 		}
-		if err := errors.Join(w.WriteHeader(h), func() error { _, err := w.Write(content); return err }()); err != nil {
-			t.Fatal(err)
-		}
+		items = append(items, i)
 	}
-	if err := errors.Join(w.Close(), os.WriteFile(path, out.Bytes(), 0o644)); err != nil {
+	if err := os.WriteFile(path, bundletest.Tar(t, items...), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	site := storetest.Open(t)

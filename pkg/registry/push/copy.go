@@ -173,7 +173,8 @@ func (c *copier) artifacts(ctx context.Context) error {
 			case err == nil:
 				copied = append(copied, d)
 			case refusesArtifact(m, err):
-				c.notice(fmt.Sprintf("warning: %s@%s is not copied, because it is of before OCI 1.1: %v", c.from.Name(), d.Digest, err))
+				c.notice(fmt.Sprintf("warning: %s@%s is not copied, because it is an artifact from before OCI 1.1: %v",
+					c.from.Name(), d.Digest, err))
 			default:
 				return fmt.Errorf("artifact %s of %s: %w", d.Digest, subject, err)
 			}
@@ -192,7 +193,7 @@ func (c *copier) artifacts(ctx context.Context) error {
 	return nil
 }
 
-// refusesArtifact reports whether a registry does not accept a manifest because it is an artifact of
+// refusesArtifact reports whether a registry does not accept a manifest because it is an artifact from
 // before OCI 1.1, as Distribution's registry and the embedded one do. The image does not need it.
 func refusesArtifact(m registry.Manifest, err error) bool {
 	var answer *registry.AnswerError
